@@ -1,0 +1,1 @@
+"""What several rooms speak of: it lies below them all and imports none of them."""

@@ -1,0 +1,91 @@
+"""Writing files so that a reader never meets half of one."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from captioning.core.errors import CaptioningError
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary neighbour of ``path`` and put it in its place once it is written in full.
+
+    The file's bytes reach the disk (``fsync``) before its name does, so that neither an exception, nor ``kill -9``,
+    nor a full disk leaves half a file under the name that a later run would trust.
+
+    Args:
+        path: the file to write; missing folders are made.
+        mode: ``"w"`` for UTF-8 text, ``"wb"`` for bytes.
+
+    Raises:
+        CaptioningError: the disk is full or the folder can't be written to.
+    """
+    path = Path(path)
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with open(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise write_error(path, error) from error
+        raise
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as JSON, whole or not at all."""
+    with atomic_write(path) as file:
+        json.dump(value, file, ensure_ascii=False, indent=1)
+        file.write("\n")
+
+
+def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+        what: what the file is to the user, for the error's sentence ("annotations", "results file").
+
+    Raises:
+        CaptioningError: the file is missing, or is not JSON (with the line where it breaks).
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CaptioningError(f"{path}: there is no such {what}. Check the path.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise CaptioningError(
+            f"{path}: this {what} is not valid JSON ({where}). It may be cut short: fetch or write it again."
+        ) from error
+
+
+def write_error(path: Path, error: OSError) -> CaptioningError:
+    """The sentence for a write that failed: which file, why, and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CaptioningError(
+            f"{path}: the disk is full; nothing half-written was left. Free some space and run again."
+        )
+    return CaptioningError(
+        f"{path}: can't be written ({error.strerror or error}). Check the folder and its permissions."
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,106 @@
+"""Reading anyone's photographs, and bringing them to the shape that an encoder wants."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from captioning.core.errors import CaptioningError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"})
+
+
+def read_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Read a picture as people see it.
+
+    The camera's EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become RGB; what is transparent
+    is laid over white.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        CaptioningError: the file is missing, not a picture, or cut short.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except FileNotFoundError:
+        raise CaptioningError(f"{path}: there is no such picture. Check the path.") from None
+    except UnidentifiedImageError:
+        raise CaptioningError(
+            f"{path}: this is not a picture that can be read. Save it as JPEG or PNG."
+        ) from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CaptioningError(
+            f"{path}: the picture can't be read ({error}). It may be cut short or damaged: fetch it again."
+        ) from error
+    return to_rgb(upright)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB: 16-bit grey is scaled to 8 bits, transparency is laid over white."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image, dtype=np.float64)
+        if values.max(initial=0.0) > 255:  # 16 bits stored in an integer or float picture
+            values = values / 257.0
+        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class ImageTransform:
+    """From a picture to the encoder's input, the same in training, evaluation and captioning.
+
+    A float-versus-byte difference between training and inference is the classical cause of "the same caption for every
+    image"; here there is one path, it ends in bytes, and the encoder normalises them on its own device.
+
+    Attributes:
+        size: (height, width) in pixels.
+        fit: ``"squash"`` resizes both sides to ``size``; ``"crop"`` resizes the shorter side and cuts the centre.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    fit: Literal["squash", "crop"] = "squash"
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """An RGB picture as uint8 ``(3, height, width)``."""
+        height, width = self.size
+        if image.size != (width, height):
+            if self.fit == "crop":
+                image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+            else:
+                image = image.resize((width, height), Image.Resampling.BICUBIC)
+        pixels = np.array(image, dtype=np.uint8)  # (height, width, 3), writable
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    def read(self, path: str | os.PathLike[str]) -> Tensor:
+        """The picture at ``path`` as uint8 ``(3, height, width)``."""
+        return self(read_image(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint or a store's key."""
+        return {**asdict(self), "size": list(self.size)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ImageTransform":
+        """The inverse of ``to_dict``."""
+        return cls(**{**values, "size": tuple(values["size"])})
+
+
+def find_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """The pictures in a folder and below it, by suffix, sorted by path."""
+    return sorted(
+        path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+    )

@@ -1,0 +1,72 @@
+"""Words and their numbers."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from captioning.core.errors import CaptioningError
+
+PAD, START, END, UNK = 0, 1, 2, 3
+SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+
+
+class Vocabulary:
+    """The words that a captioner can say, numbered.
+
+    Numbers 0 to 3 are ``<pad> <start> <end> <unk>``; the words follow by falling count, ties in alphabetical
+    order, so that the same captions always give the same numbers.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        """Take the words in their order, the four special ones first.
+
+        Raises:
+            CaptioningError: the special words are missing, or a word occurs twice.
+        """
+        if tuple(words[: len(SPECIAL)]) != SPECIAL:
+            raise CaptioningError(f"A vocabulary begins with {' '.join(SPECIAL)}; this one with {words[:4]}.")
+        self.words = list(words)
+        self.numbers = {word: number for number, word in enumerate(self.words)}
+        if len(self.numbers) != len(self.words):
+            twice = [word for word, count in Counter(self.words).items() if count > 1]
+            raise CaptioningError(f"A vocabulary names each word once; these occur twice: {twice[:10]}.")
+
+    @classmethod
+    def build(cls, captions: Iterable[Sequence[str]], minimum_count: int = 5) -> "Vocabulary":
+        """Count the words of tokenized captions (the training split's alone) and keep the frequent ones.
+
+        Args:
+            captions: tokenized captions.
+            minimum_count: a word seen less often becomes ``<unk>``.
+
+        Raises:
+            CaptioningError: no word is left.
+        """
+        counts = Counter(word for caption in captions for word in caption)
+        kept = sorted(
+            (word for word in counts if counts[word] >= minimum_count), key=lambda w: (-counts[w], w)
+        )
+        kept = [word for word in kept if word not in SPECIAL]
+        if not kept:
+            raise CaptioningError(
+                f"No word of the training captions occurs {minimum_count} times, so the vocabulary would be empty. "
+                "Check the captions, or lower data.minimum_count."
+            )
+        return cls([*SPECIAL, *kept])
+
+    def __len__(self) -> int:
+        """V, the special words included."""
+        return len(self.words)
+
+    def encode(self, tokens: Sequence[str]) -> list[int]:
+        """``<start> w1 … wT <end>`` as numbers; unknown words become ``<unk>``."""
+        return [START, *(self.numbers.get(token, UNK) for token in tokens), END]
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """The caption up to ``<end>``, words separated by blanks; ``<pad>`` and ``<start>`` are left out."""
+        words = []
+        for number in numbers:
+            if number == END:
+                break
+            if number not in (PAD, START):
+                words.append(self.words[number])
+        return " ".join(words)
