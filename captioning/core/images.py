@@ -35,9 +35,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     except FileNotFoundError:
         raise CaptioningError(f"{path}: there is no such picture. Check the path.") from None
     except UnidentifiedImageError:
-        raise CaptioningError(
-            f"{path}: this is not a picture that can be read. Save it as JPEG or PNG."
-        ) from None
+        raise CaptioningError(f"{path}: this is not a picture that can be read. Save it as JPEG or PNG.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise CaptioningError(
             f"{path}: the picture can't be read ({error}). It may be cut short or damaged: fetch it again."
@@ -101,6 +99,4 @@ class ImageTransform:
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     """The pictures in a folder and below it, by suffix, sorted by path."""
-    return sorted(
-        path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
+    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -42,9 +42,7 @@ class Vocabulary:
             CaptioningError: no word is left.
         """
         counts = Counter(word for caption in captions for word in caption)
-        kept = sorted(
-            (word for word in counts if counts[word] >= minimum_count), key=lambda w: (-counts[w], w)
-        )
+        kept = sorted((word for word in counts if counts[word] >= minimum_count), key=lambda w: (-counts[w], w))
         kept = [word for word in kept if word not in SPECIAL]
         if not kept:
             raise CaptioningError(

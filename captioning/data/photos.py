@@ -63,13 +63,8 @@ class CaptionedPhotos:
         """
         photos = self.splits.get(split)
         if not photos:
-            there = (
-                ", ".join(f"{name} ({len(photos)})" for name, photos in self.splits.items() if photos)
-                or "none"
-            )
-            raise CaptioningError(
-                f"{self.name}: the split {split!r} is empty. Splits with photographs: {there}."
-            )
+            there = ", ".join(f"{name} ({len(photos)})" for name, photos in self.splits.items() if photos) or "none"
+            raise CaptioningError(f"{self.name}: the split {split!r} is empty. Splits with photographs: {there}.")
         return photos
 
     def __iter__(self) -> Iterator[Photo]:
@@ -97,9 +92,7 @@ def require_files(paths: Iterable[Path]) -> None:
     missing: list[Path] = []
     for path in paths:
         if path.parent not in listings:
-            listings[path.parent] = (
-                {entry.name for entry in path.parent.iterdir()} if path.parent.is_dir() else set()
-            )
+            listings[path.parent] = {entry.name for entry in path.parent.iterdir()} if path.parent.is_dir() else set()
         if path.name not in listings[path.parent]:
             missing.append(path)
     if missing:
