@@ -1,0 +1,96 @@
+"""What a recurrent cell is.
+
+Dimensions: N sequences, M words in all, E input features, P image features, H hidden, G gates.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Cell(nn.Module, ABC):
+    """One recurrent layer: ``h = f(Wxh x + Whh h + Wih v)``, with the names of the lecture.
+
+    What does not depend on the previous word, ``Wxh x + Wih v``, is called the *terms* of a step. It is computed
+    outside of the loop over words, in one product for a whole batch of captions, and handed to the cell.
+
+    A cell's state is one tensor ``(N, C)`` whose first H columns are the hidden state h; an LSTM's memory follows it.
+
+    Attributes:
+        gates: G, how many blocks of H columns the terms have.
+        memories: C / H, how many vectors of H numbers the state has.
+    """
+
+    gates: ClassVar[int]
+    memories: ClassVar[int] = 1
+
+    def __init__(self, input_size: int, hidden_size: int, image_size: int = 0) -> None:
+        """Make the weights.
+
+        Args:
+            input_size: E.
+            hidden_size: H.
+            image_size: P, the size of what enters through ``Wih``; 0 for no image.
+        """
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.Wxh = nn.Linear(input_size, self.gates * hidden_size)
+        self.Whh = nn.Linear(hidden_size, self.gates * hidden_size)
+        self.Wih = nn.Linear(image_size, self.gates * hidden_size, bias=False) if image_size else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Uniform in ±1/√H, as torch.nn.LSTM has it."""
+        bound = self.hidden_size**-0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    @abstractmethod
+    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
+        """One step.
+
+        Args:
+            terms: ``(N, G·H)``, ``Wxh x + Wih v``.
+            state: ``(N, C)``.
+
+        Returns:
+            The next state ``(N, C)``.
+        """
+
+    def image(self, features: Tensor) -> Tensor:
+        """The image's term ``Wih v``: ``(…, P)`` to ``(…, G·H)``.
+
+        Raises:
+            TypeError: the cell was made with ``image_size=0``.
+        """
+        if self.Wih is None:
+            raise TypeError("This cell was made without an image (image_size=0), so it has no Wih.")
+        image: Tensor = self.Wih(features)
+        return image
+
+    def initial(self, *shape: int, like: Tensor) -> Tensor:
+        """The state before the first word, zero: ``(*shape, C)`` on the device and in the precision of ``like``."""
+        return like.new_zeros(*shape, self.memories * self.hidden_size)
+
+    def run(self, terms: Tensor, sizes: Sequence[int], state: Tensor) -> tuple[Tensor, Tensor]:
+        """All steps of packed sequences, the longest first (see ``core.packing.Packing``).
+
+        Args:
+            terms: ``(M, G·H)``, time-major.
+            sizes: how many sequences still have a word at each time.
+            state: ``(N, C)`` before the first word.
+
+        Returns:
+            The hidden states ``(M, H)``, and the states ``(N, C)`` after each sequence's last word.
+        """
+        hidden, ended = [], []
+        for step in torch.split(terms, list(sizes)):
+            if len(step) < len(state):
+                ended.append(state[len(step) :])
+                state = state[: len(step)]
+            state = self(step, state)
+            hidden.append(state[:, : self.hidden_size])
+        return torch.cat(hidden), torch.cat([state, *reversed(ended)])

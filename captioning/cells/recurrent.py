@@ -1,0 +1,121 @@
+"""Cells stacked to any depth.
+
+Dimensions: N sequences, M words in all, E input features, P image features, H hidden, G gates, C a cell's state.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from captioning.cells.base import Cell
+
+
+class Recurrent(nn.Module):
+    """``depth`` cells, each reading the hidden state of the one below; the image enters one of them through ``Wih``."""
+
+    def __init__(
+        self,
+        cell: Callable[..., Cell],
+        input_size: int,
+        hidden_size: int,
+        depth: int = 1,
+        image_size: int = 0,
+        image_layer: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            cell: makes one cell from ``input_size``, ``hidden_size`` and ``image_size``.
+            input_size: E, what the lowest layer reads.
+            hidden_size: H of every layer.
+            depth: how many layers.
+            image_size: P, what enters through ``Wih``; 0 for no image.
+            image_layer: the layer that the image enters.
+            dropout: the share of hidden units dropped between layers (not after the last), in training.
+        """
+        super().__init__()
+        self.layers = nn.ModuleList(
+            cell(
+                input_size=input_size if layer == 0 else hidden_size,
+                hidden_size=hidden_size,
+                image_size=image_size if layer == image_layer else 0,
+            )
+            for layer in range(depth)
+        )
+        self.hidden_size = hidden_size
+        self.image_layer = image_layer
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def depth(self) -> int:
+        """The number of layers."""
+        return len(self.layers)
+
+    def layer(self, index: int) -> Cell:
+        """One of the cells."""
+        cell = self.layers[index]
+        assert isinstance(cell, Cell)
+        return cell
+
+    def image(self, features: Tensor) -> Tensor:
+        """The image's term ``Wih v``: ``(…, P)`` to ``(…, G·H)``, once per photograph."""
+        return self.layer(self.image_layer).image(features)
+
+    def initial(self, *shape: int, like: Tensor) -> Tensor:
+        """The state before the first word, zero: ``(*shape, depth, C)``."""
+        return self.layer(0).initial(*shape, self.depth, like=like)
+
+    def step(self, x: Tensor, state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One step of all layers.
+
+        Args:
+            x: ``(…, E)``.
+            state: ``(…, depth, C)``.
+            image: the image's term, of a shape that broadcasts to ``(…, G·H)``; None where it does not enter.
+
+        Returns:
+            The top layer's hidden state ``(…, H)``, and the next state ``(…, depth, C)``.
+        """
+        return self.step_terms(self.layer(0).Wxh(x), state, image)
+
+    def step_terms(self, terms: Tensor, state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``step`` for a lowest layer whose ``Wxh x``, ``(…, G·H)``, has been computed already."""
+        states: list[Tensor] = []
+        for index, below in enumerate(state.unbind(-2)):
+            cell = self.layer(index)
+            if index > 0:
+                terms = cell.Wxh(self.dropout(states[-1][..., : self.hidden_size]))
+            if image is not None and index == self.image_layer:
+                terms = terms + image
+            states.append(cell(terms, below))
+        return states[-1][..., : self.hidden_size], torch.stack(states, dim=-2)
+
+    def run(self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """All steps of packed sequences, layer by layer, so that each layer's ``Wxh`` is one product.
+
+        Args:
+            x: ``(M, E)``, time-major (see ``core.packing.Packing``).
+            sizes: how many sequences still have a word at each time.
+            state: ``(N, depth, C)`` before the first word.
+            image: ``(M', G·H)``, the image's term for the first M' words: ``(M, …)`` when it enters at every step,
+                ``(N, …)`` when it enters at the first alone.
+
+        Returns:
+            The top layer's hidden states ``(M, H)``, and the states ``(N, depth, C)`` after the last words.
+        """
+        states = []
+        for index, before in enumerate(state.unbind(-2)):
+            cell = self.layer(index)
+            terms = cell.Wxh(x if index == 0 else self.dropout(x))
+            if image is not None and index == self.image_layer:
+                terms = terms + image if len(image) == len(terms) else _add_first(terms, image)
+            x, after = cell.run(terms, sizes, before)
+            states.append(after)
+        return x, torch.stack(states, dim=-2)
+
+
+def _add_first(terms: Tensor, image: Tensor) -> Tensor:
+    """Add to the first rows alone."""
+    return torch.cat([terms[: len(image)] + image, terms[len(image) :]])

@@ -1,0 +1,81 @@
+"""Captions of different lengths in one batch, without a single position of padding.
+
+Dimensions: B images, S captions of an image, T words, N = captions that have words, M = words in all.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from captioning.core.vocabulary import PAD
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each word of a batch of captions stands, time-major, the longest captions first.
+
+    At time t the first ``sizes[t]`` captions still have a word, so a recurrent loop works on a prefix of its state and
+    the ended captions drop out; word t of caption n is row ``sum(sizes[:t]) + n``. It is the order of
+    ``torch.nn.utils.rnn.PackedSequence``, which knows no images.
+
+    Attributes:
+        rows: ``(M,)`` each word's place in the flattened ``(B, S, T)``.
+        captions: ``(N,)`` each caption's place in the flattened ``(B, S)``, by falling length.
+        sizes: T numbers: how many captions still have a word at each time.
+        shape: (B, S, T).
+    """
+
+    rows: Tensor
+    captions: Tensor
+    sizes: tuple[int, ...]
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, tokens: Tensor) -> "Packing":
+        """The packing of captions ``(B, S, T)``, padded with ``<pad>`` at their ends.
+
+        A caption that is all padding has no words and is left out. Made on the CPU, where the sizes are needed.
+        """
+        B, S, T = tokens.shape
+        lengths = (tokens != PAD).sum(-1).flatten().cpu()  # (B·S,)
+        captions = torch.argsort(lengths, descending=True, stable=True)
+        captions = captions[: int((lengths > 0).sum())]
+        sizes = [int(n) for n in (lengths.unsqueeze(1) > torch.arange(T)).sum(0).tolist() if n > 0]
+        rows = [captions[:n] * T + t for t, n in enumerate(sizes)]
+        packed = torch.cat(rows) if rows else lengths.new_zeros(0)
+        return cls(packed, captions, tuple(sizes), (B, S, T)).to(tokens.device)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """``(N,)`` the image of each caption."""
+        return self.captions // self.shape[1]
+
+    @cached_property
+    def row_images(self) -> Tensor:
+        """``(M,)`` the image of each word."""
+        return self.rows // (self.shape[1] * self.shape[2])
+
+    @cached_property
+    def row_captions(self) -> Tensor:
+        """``(M,)`` the caption of each word, as a place in the order of ``captions``."""
+        return torch.cat([torch.arange(n, device=self.rows.device) for n in self.sizes])
+
+    def pack(self, values: Tensor) -> Tensor:
+        """``(B, S, T, …)`` to ``(M, …)``."""
+        return values.flatten(0, 2)[self.rows]
+
+    def unpack(self, values: Tensor) -> Tensor:
+        """``(M, …)`` to ``(B, S, T, …)``, zero where there is no word."""
+        B, S, T = self.shape
+        flat = values.new_zeros(B * S * T, *values.shape[1:])
+        return flat.index_copy(0, self.rows, values).view(B, S, T, *values.shape[1:])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Packing":
+        """The same packing on another device."""
+        return replace(
+            self,
+            rows=self.rows.to(device, non_blocking=non_blocking),
+            captions=self.captions.to(device, non_blocking=non_blocking),
+        )

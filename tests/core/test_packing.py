@@ -1,0 +1,24 @@
+"""The packing against torch's PackedSequence, and there and back again."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from captioning.core.packing import Packing
+
+
+@given(st.lists(st.lists(st.integers(0, 6), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_packs_like_torch_and_unpacks_again(lengths: list[list[int]]) -> None:
+    counts = torch.tensor(lengths)  # (B, 3)
+    tokens = torch.randint(1, 50, (*counts.shape, 6)) * (torch.arange(6) < counts.unsqueeze(-1))
+    packing = Packing.of(tokens)
+    assert torch.equal(packing.unpack(packing.pack(tokens)), tokens)
+    real = counts.flatten() > 0
+    assert len(packing.captions) == real.sum()
+    if real.any():
+        theirs = pack_padded_sequence(tokens.flatten(0, 1)[real], counts.flatten()[real], True, enforce_sorted=False)
+        assert theirs.batch_sizes.tolist() == list(packing.sizes)
+        first = tokens.flatten(0, 1)[packing.captions]
+        assert torch.equal(packing.pack(tokens), torch.cat([first[:n, t] for t, n in enumerate(packing.sizes)]))
+        assert torch.equal(packing.images[packing.row_captions], packing.row_images)
