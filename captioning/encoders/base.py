@@ -1,0 +1,135 @@
+"""What every encoder is: bytes in, features out, frozen unless a stage is named.
+
+Dimensions: B images, L regions (rows × columns), D grid features, P pooled features.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from captioning.core.errors import CaptioningError
+from captioning.core.features import Features, FeatureSpec
+from captioning.core.images import ImageTransform
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of values in [0, 1], as torchvision's and most of timm's weights expect
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Fit = Literal["squash", "crop"]
+
+
+class Encoder(nn.Module, ABC):
+    """A convolutional network without its classifier.
+
+    It is always in evaluation mode, also while it is fine-tuned: BatchNorm uses the statistics of its pretraining and
+    never moves them (a caption batch is small and its images repeat), dropout is off, so the same photograph gives the
+    same features in training and in captioning. Fine-tuning does move BatchNorm's weights and biases.
+
+    Attributes:
+        spec: the sizes of the features.
+        transform: what brings a picture to the encoder's input.
+        stages: the names that ``finetune_from`` takes, from the input on.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        identity: Mapping[str, Any],
+        stages: Mapping[str, Iterable[nn.Module]],
+        finetune_from: str | None,
+        image_size: int | Sequence[int],
+        fit: Fit = "squash",
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        """Freeze ``backbone``, thaw what is to be fine-tuned, and measure the features.
+
+        Args:
+            backbone: the network, weights loaded.
+            identity: what distinguishes this encoder from others with the same weights (its name, where it is cut).
+            stages: the modules of each stage, from the input on.
+            finetune_from: the first stage to train; None freezes all.
+            image_size: (height, width) in pixels, or the side of a square.
+            fit: how pictures of another shape are brought to ``image_size``.
+            mean: of each channel, of values in [0, 1].
+            std: likewise.
+
+        Raises:
+            CaptioningError: ``finetune_from`` is not one of ``stages``.
+        """
+        super().__init__()
+        self.backbone = backbone.to(memory_format=torch.channels_last)
+        self.identity = dict(identity)
+        self.stages = tuple(stages)
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.transform = ImageTransform((height, width), fit)
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+        if finetune_from is not None:
+            if finetune_from not in self.stages:
+                raise CaptioningError(
+                    f"encoder.finetune_from={finetune_from} is not a stage of {type(self).__name__}. Its stages, from "
+                    f"the input on: {', '.join(self.stages)}; null keeps all of it frozen."
+                )
+            for stage in self.stages[self.stages.index(finetune_from) :]:
+                for module in stages[stage]:
+                    module.requires_grad_(True)
+        self.spec = self._measure()
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network.
+
+        Args:
+            images: normalised, ``(B, 3, height, width)``, channels-last in memory.
+
+        Returns:
+            Pooled features ``(B, P)``, and the last map ``(B, D, rows, columns)``.
+        """
+
+    def forward(self, images: Tensor) -> Features:
+        """Photographs to features.
+
+        Args:
+            images: uint8 ``(B, 3, height, width)``, as ``transform`` gives them, on the encoder's device.
+
+        Returns:
+            ``pooled (B, P)`` and ``grid (B, L, D)``, regions in row-major order.
+        """
+        normalised = (images.to(self.mean.dtype) - self.mean) / self.std
+        pooled, maps = self.encode(normalised.contiguous(memory_format=torch.channels_last))
+        return Features(pooled=pooled, grid=maps.flatten(2).transpose(1, 2))  # (B, D, rows, columns) -> (B, L, D)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any of it is fine-tuned; features of a trainable encoder must not be stored."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    def fingerprint(self) -> str:
+        """A hash of the class, the identity and every weight: two encoders that agree in it give the same features."""
+        digest = hashlib.sha256(json.dumps([type(self).__name__, self.identity], sort_keys=True).encode())
+        for name, tensor in self.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Stay in evaluation mode (see the class)."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def _measure(self) -> FeatureSpec:
+        """The sizes of the features of one black image: right for every network and every image size."""
+        normalised = torch.zeros(1, 3, *self.transform.size)
+        pooled, maps = self.encode(normalised.contiguous(memory_format=torch.channels_last))
+        return FeatureSpec(pooled=pooled.shape[1], grid=maps.shape[1], shape=(maps.shape[2], maps.shape[3]))
