@@ -1,0 +1,101 @@
+"""From what a reader found to the one form of data: the checks that all readers share."""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from captioning.core.errors import CaptioningError
+from captioning.data.photos import CaptionedPhotos, Photo
+
+log = logging.getLogger(__name__)
+
+
+def assemble(name: str, splits: Mapping[str, Iterable[Photo]], where: object) -> CaptionedPhotos:
+    """Put photographs together, split by split, and check them.
+
+    Empty captions, and photographs that have no other, are left out; each is counted and said once.
+
+    Args:
+        name: what the data are called.
+        splits: the photographs of each split that the data promise.
+        where: the file or folder they were read from, for the errors' sentences.
+
+    Raises:
+        CaptioningError: an id occurs twice, a split is empty, or pictures are missing.
+    """
+    found = {split: list(photos) for split, photos in splits.items()}
+    _refuse_duplicates(found, where)
+    kept = _drop_empty(found, where)
+    for split, photos in kept.items():
+        if not photos:
+            raise CaptioningError(
+                f"{where}: the split {split!r} has no photographs with captions. "
+                "Check the files that name its photographs and their captions."
+            )
+    return CaptionedPhotos(name, kept).require_files()
+
+
+def hold_out(
+    photos: Sequence[Photo], parts: Mapping[str, float], seed: int, where: object
+) -> tuple[list[Photo], dict[str, list[Photo]]]:
+    """Carve splits out of photographs by a seeded shuffle.
+
+    Args:
+        photos: all of them.
+        parts: the size of each split: a count, or a share if below 1.
+        seed: the same seed carves the same splits.
+        where: the file or folder they were read from, for the error's sentence.
+
+    Returns:
+        The photographs that remain, and the splits; each in the order of ``photos``.
+
+    Raises:
+        CaptioningError: nothing would remain.
+    """
+    counts = {split: round(size * len(photos)) if size < 1 else int(size) for split, size in parts.items()}
+    if any(size < 0 or not math.isfinite(size) for size in parts.values()) or sum(counts.values()) >= len(photos):
+        raise CaptioningError(
+            f"{where}: {dict(parts)} can't be held out of {len(photos)} photographs: none would remain for training. "
+            "Hold out fewer, e.g. data.holdout.val=0.1."
+        )
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(photos)).tolist()
+    held: dict[str, list[Photo]] = {}
+    for split, count in counts.items():
+        held[split] = [photos[index] for index in sorted(order[:count])]
+        del order[:count]
+    return [photos[index] for index in sorted(order)], held
+
+
+def _refuse_duplicates(splits: Mapping[str, Sequence[Photo]], where: object) -> None:
+    counts = Counter(photo.id for photos in splits.values() for photo in photos)
+    twice = [str(photo_id) for photo_id, count in counts.items() if count > 1]
+    if twice:
+        raise CaptioningError(
+            f"{where}: {len(twice)} photographs are listed twice (in one split or in two): {first_ten(twice)}. "
+            "Keep each in one place."
+        )
+
+
+def _drop_empty(splits: Mapping[str, Sequence[Photo]], where: object) -> dict[str, list[Photo]]:
+    empty, silent = 0, 0
+    kept: dict[str, list[Photo]] = {}
+    for split, photos in splits.items():
+        kept[split] = []
+        for photo in photos:
+            captions = tuple(caption.strip() for caption in photo.captions if caption.strip())
+            empty += len(photo.captions) - len(captions)
+            silent += not captions
+            if captions:
+                kept[split].append(replace(photo, captions=captions))
+    if empty or silent:
+        log.warning("%s: %d empty captions were left out, and %d photographs that have no other.", where, empty, silent)
+    return kept
+
+
+def first_ten(names: Sequence[str]) -> str:
+    """The first ten names, for a sentence."""
+    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")

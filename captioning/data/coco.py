@@ -1,0 +1,119 @@
+"""COCO captions as distributed (2014 and 2017), or any data in the same form."""
+
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pycocotools.coco import COCO
+
+from captioning.core.errors import CaptioningError
+from captioning.core.files import read_json
+from captioning.data.assemble import assemble, first_ten, hold_out
+from captioning.data.photos import CaptionedPhotos, Photo
+
+SPLITS_2017 = MappingProxyType({"train": "train2017", "test": "val2017"})
+HOLDOUT = MappingProxyType({"val": 5000})
+
+
+def read_coco(
+    root: str | os.PathLike[str],
+    splits: Mapping[str, str | None] = SPLITS_2017,
+    holdout: Mapping[str, float | None] = HOLDOUT,
+    seed: int = 0,
+    name: str = "coco",
+) -> CaptionedPhotos:
+    """Read captions in COCO's form.
+
+    The captions of the set ``train2017`` are in ``captions_train2017.json``, in ``root`` or ``root/annotations``; its
+    pictures are in ``root/train2017`` or ``root/images/train2017``.
+
+    Args:
+        root: the folder.
+        splits: the set that each split is read from. The captions of COCO's own test set are not public, so that
+            the usual choice is to test on its validation set.
+        holdout: splits to carve out of ``train`` by a seeded shuffle instead: a count, or a share if below 1;
+            0 or None carves nothing. A split named here is not read from a set.
+        seed: of the shuffle.
+        name: what the data are called.
+
+    Raises:
+        CaptioningError: a file or folder is missing, the JSON is broken or holds no captions, annotations name a
+            missing picture, an id occurs twice, or a split is empty.
+    """
+    root = Path(root)
+    carved = {split: size for split, size in holdout.items() if size}
+    photos = {split: _read_set(root, part) for split, part in splits.items() if part and split not in carved}
+    if carved:
+        if "train" not in photos:
+            raise CaptioningError(f"{root}: {carved} can't be held out, for data.splits names no set for 'train'.")
+        photos["train"], held = hold_out(photos["train"], carved, seed, root)
+        photos |= held
+    return assemble(name, photos, root)
+
+
+def load_captions(path: str | os.PathLike[str]) -> COCO:
+    """Open a COCO captions file, checked.
+
+    Raises:
+        CaptioningError: the file is missing, is not JSON, holds no captions, names an image twice, or has captions
+            of images that it does not list.
+    """
+    dataset = read_json(path, "COCO captions file")
+    if not isinstance(dataset, dict) or not all(
+        isinstance(dataset.get(key), list) for key in ("images", "annotations")
+    ):
+        raise CaptioningError(
+            f"{path}: a COCO captions file holds the lists 'images' and 'annotations'; this does not."
+        )
+    _check_entries(path, dataset["images"], ("id", "file_name"), "images")
+    _check_entries(path, dataset["annotations"], ("id", "image_id", "caption"), "annotations")
+    known = {image["id"] for image in dataset["images"]}
+    lost = [str(entry["image_id"]) for entry in dataset["annotations"] if entry["image_id"] not in known]
+    if lost:
+        raise CaptioningError(
+            f"{path}: {len(lost)} captions are of images that the file does not list, with the ids {first_ten(lost)}. "
+            "The file may have been cut: fetch it again."
+        )
+    coco = COCO()
+    coco.dataset = dataset
+    with redirect_stdout(io.StringIO()):  # it prints its progress
+        coco.createIndex()
+    return coco
+
+
+def _read_set(root: Path, part: str) -> list[Photo]:
+    annotations = _find(root, f"captions_{part}.json", "annotations")
+    pictures = _find(root, part, "images")
+    coco = load_captions(annotations)
+    return [
+        Photo(number, pictures / image["file_name"], tuple(entry["caption"] for entry in coco.imgToAnns[number]))
+        for number, image in coco.imgs.items()
+    ]
+
+
+def _find(root: Path, name: str, folder: str) -> Path:
+    for path in (root / name, root / folder / name):
+        if path.exists():
+            return path
+    raise CaptioningError(
+        f"{root / name}: neither this nor {root / folder / name} is there. Fetch COCO with 'captioning prepare "
+        "data=coco', or say where it is (data.root) and which sets it has (data.splits)."
+    )
+
+
+def _check_entries(path: str | os.PathLike[str], entries: list[Any], keys: tuple[str, ...], what: str) -> None:
+    for place, entry in enumerate(entries):
+        lacking = keys if not isinstance(entry, dict) else [key for key in keys if key not in entry]
+        if lacking:
+            hint = " Is it a captions_*.json, not instances or key points?" if "caption" in lacking else ""
+            raise CaptioningError(f"{path}: entry {place} of {what!r} has no {', '.join(map(repr, lacking))}.{hint}")
+    twice = [str(number) for number, count in Counter(entry["id"] for entry in entries).items() if count > 1]
+    if twice:
+        raise CaptioningError(
+            f"{path}: {len(twice)} ids occur twice in {what!r}: {first_ten(twice)}. Give each entry its own id."
+        )

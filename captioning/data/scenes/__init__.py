@@ -1,0 +1,5 @@
+"""The embedded sample: pictures drawn by code from a seed, in COCO's own files."""
+
+from captioning.data.scenes.reader import read_scenes
+
+__all__ = ["read_scenes"]

@@ -1,0 +1,156 @@
+"""Drawing the scenes into a folder once, in COCO's form, and reading them back."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captioning.core.errors import CaptioningError
+from captioning.core.files import read_json, write_error, write_json
+from captioning.core.progress import progress
+from captioning.data.coco import read_coco
+from captioning.data.photos import SPLITS, Box, CaptionedPhotos
+from captioning.data.scenes.describe import describe
+from captioning.data.scenes.draw import draw_scene
+from captioning.data.scenes.shapes import THINGS
+from captioning.data.scenes.world import HELD_OUT, SIDE, plan_scene
+
+VERSION = 1  # raise it with any change that alters pictures or captions: folders drawn before are then drawn again
+MANIFEST = "manifest.json"
+
+
+def read_scenes(root: str | os.PathLike[str] = "data/scenes", count: int = 2400, seed: int = 0) -> CaptionedPhotos:
+    """Read the scenes; draw them first, if the folder does not hold these very ones.
+
+    Five in six scenes are for training, the others for validation and test. Eight combinations of a colour and a
+    thing, one for each thing and each colour, are in half of the test scenes and nowhere else (``HELD_OUT``).
+
+    The folder is in COCO's form: ``captions_<split>.json`` and ``instances_<split>.json`` beside the pictures'
+    folders ``train``, ``val`` and ``test``. A category of the instances has one key more than COCO's: ``words``, all
+    words that name it in captions.
+
+    Args:
+        root: the folder; it is made, or drawn anew where it holds scenes of another count, seed or version.
+        count: how many pictures, 12 or more.
+        seed: the same seed gives the same bytes.
+
+    Returns:
+        The scenes with the boxes of all objects, in pixels.
+
+    Raises:
+        CaptioningError: the folder holds something else, or can't be written.
+    """
+    root = Path(root)
+    if not _is_drawn(root, count, seed):
+        _refuse_foreign(root)
+        _draw_aside(root, count, seed)
+    photos = read_coco(root, {split: split for split in SPLITS}, holdout={}, name="scenes")
+    for split in SPLITS:
+        boxes = _read_boxes(root / f"instances_{split}.json")
+        photos.splits[split] = [replace(photo, boxes=boxes[photo.id]) for photo in photos.splits[split]]
+    return photos
+
+
+def _manifest(count: int, seed: int) -> dict[str, int]:
+    return {"version": VERSION, "count": count, "seed": seed}
+
+
+def _is_drawn(root: Path, count: int, seed: int) -> bool:
+    path = root / MANIFEST
+    return path.is_file() and read_json(path, "manifest of scenes") == _manifest(count, seed)
+
+
+def _refuse_foreign(root: Path) -> None:
+    """Drawing replaces the folder, so that it must be empty or hold scenes."""
+    if root.exists() and not (root / MANIFEST).is_file() and (not root.is_dir() or any(root.iterdir())):
+        raise CaptioningError(f"{root}: this holds something other than scenes. Choose another folder (data.root).")
+
+
+def _draw_aside(root: Path, count: int, seed: int) -> None:
+    """Draw into a neighbouring folder and put it in place when it is whole, its manifest written last."""
+    if count < 12:
+        raise CaptioningError(f"data.count={count}: at least 12 scenes are needed for three splits.")
+    aside = root.with_name(f".{root.name}.{os.getpid()}.part")
+    old = root.with_name(f".{root.name}.{os.getpid()}.old")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        _draw_all(aside, count, seed)
+        write_json(aside / MANIFEST, _manifest(count, seed))
+        if _is_drawn(root, count, seed):  # another process was faster
+            return
+        if root.exists():
+            root.rename(old)
+        aside.rename(root)
+    except OSError as error:
+        if not _is_drawn(root, count, seed):
+            raise write_error(root, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _draw_all(folder: Path, count: int, seed: int) -> None:
+    sizes = {"train": count - 2 * (count // 12), "val": count // 12, "test": count // 12}
+    images: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    captions: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    instances: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    for split in SPLITS:
+        (folder / split).mkdir()
+    scenes = [(split, number) for split in SPLITS for number in range(sizes[split])]
+    for image_id, (split, number) in enumerate(progress(scenes, "drawing scenes", unit="scene"), start=1):
+        rng = np.random.Generator(np.random.PCG64([seed, SPLITS.index(split), number]))
+        scene = plan_scene(rng, number, test=split == "test")
+        picture, boxes = draw_scene(scene, rng)
+        file_name = f"{image_id:06d}.png"
+        picture.save(folder / split / file_name, compress_level=3)
+        images[split].append({"id": image_id, "file_name": file_name, "width": SIDE, "height": SIDE})
+        captions[split] += [
+            {"id": 10 * image_id + place, "image_id": image_id, "caption": caption}
+            for place, caption in enumerate(describe(scene, rng))
+        ]
+        things = [
+            (1 + THINGS.index(group.thing), box)
+            for group, of_group in zip(scene.groups, boxes, strict=True)
+            for box in of_group
+        ]
+        instances[split] += [
+            {
+                "id": 10 * image_id + place,
+                "image_id": image_id,
+                "category_id": category,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+            }
+            for place, (category, box) in enumerate(things)
+        ]
+    categories = [
+        {"id": number, "name": thing.name, "supercategory": "thing", "words": thing.words}
+        for number, thing in enumerate(THINGS, start=1)
+    ]
+    held_out = [f"{colour} {thing.name}" for colour, thing in HELD_OUT]
+    for split in SPLITS:
+        info = {"description": f"captioning's scenes, {split}", "version": str(VERSION), "in_test_alone": held_out}
+        dataset = {"info": info, "images": images[split]}
+        _write(folder / f"captions_{split}.json", dataset | {"annotations": captions[split]})
+        _write(
+            folder / f"instances_{split}.json", dataset | {"annotations": instances[split], "categories": categories}
+        )
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def _read_boxes(path: Path) -> dict[int | str, tuple[Box, ...]]:
+    dataset = read_json(path, "COCO instances file")
+    words = {category["id"]: tuple(category["words"]) for category in dataset["categories"]}
+    boxes: dict[int | str, list[Box]] = {image["id"]: [] for image in dataset["images"]}
+    for entry in dataset["annotations"]:
+        boxes[entry["image_id"]].append(Box(words[entry["category_id"]], *entry["bbox"]))
+    return {image_id: tuple(found) for image_id, found in boxes.items()}
