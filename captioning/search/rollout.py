@@ -1,0 +1,141 @@
+"""Captions said word by word, none of them ever taken back: greedy search and sampling.
+
+Dimensions: B images (B' of them still searched), N captions of an image, V vocabulary, K words that may be drawn.
+"""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from captioning.core.features import Features
+from captioning.core.state import gather
+from captioning.core.vocabulary import END, PAD, START
+from captioning.search.base import Captions, Decoder, Search, log_probabilities, require, still_open
+from captioning.search.history import History, Step
+
+
+class Rollout(Search):
+    """A search that chooses the next word of each caption on its own.
+
+    Attributes:
+        samples: N, how many captions each photograph gets.
+    """
+
+    samples = 1
+
+    @abstractmethod
+    def choose(self, log_probs: Tensor) -> Tensor:
+        """The next words ``(B', N)``, from their log-probabilities ``(B', N, V)``."""
+
+    def search(self, decoder: Decoder, features: Features, attention: bool) -> Captions:
+        """Say word after word until all captions have ended."""
+        B, N, device = len(features), self.samples, features.device
+        rows = torch.arange(B, device=device)
+        slots = torch.arange(N, device=device).expand(B, N)
+        scores = torch.zeros(B, N, device=device)
+        ended = torch.zeros(B, N, dtype=torch.bool, device=device)
+        tokens = torch.full((B, 1), START, device=device)
+        state = decoder.start(features)
+        history = History()
+        for t in range(self.max_length):
+            logits, state = decoder.step(tokens, state)
+            if t == 0:  # START is taken in once for all captions of a photograph
+                first = torch.zeros_like(slots)
+                logits, state = gather(logits, first), state.reorder(first)
+            log_probs = log_probabilities(logits)
+            tokens = self.choose(log_probs).masked_fill(ended, PAD)
+            said = log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+            scores[rows] += said.masked_fill(ended, 0.0)
+            history.append(
+                Step(rows, tokens, slots[: len(rows)], state.sequence.get("attention") if attention else None)
+            )
+            ended = ended | (tokens == END)
+            going = still_open(~ended.all(dim=1))
+            if going is not None:
+                if not len(going):
+                    break
+                rows, tokens, ended, state = rows[going], tokens[going], ended[going], state.select(going)
+        scores, slot = scores.sort(dim=1, descending=True, stable=True)
+        tokens, weights = history.trace(torch.full_like(slot, len(history) - 1), slot)
+        return Captions(tokens, scores, weights)
+
+
+class Greedy(Rollout):
+    """The likeliest word, every time; the same as ``Beam(size=1)``."""
+
+    def choose(self, log_probs: Tensor) -> Tensor:
+        """The likeliest words; among equals the one of the lowest number."""
+        return log_probs.argmax(dim=-1)
+
+
+class Sample(Rollout):
+    """Words drawn by their probability, N captions for each photograph.
+
+    The temperature is applied first, then top-k (Fan et al. 2018, arXiv 1805.04833, section 5.1), then top-p, the
+    nucleus (Holtzman et al. 2020, arXiv 1904.09751, equation 2). Scores are the decoder's own log-probabilities,
+    untouched by all three.
+    """
+
+    def __init__(
+        self,
+        max_length: int = 20,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        samples: int = 1,
+        seed: int | None = None,
+    ) -> None:
+        """Take the settings.
+
+        Args:
+            max_length: the most tokens of a caption, ``<end>`` included.
+            temperature: what the logits are divided by; below 1 sharper, above 1 flatter.
+            top_k: draw from the k likeliest words alone; 0 for all.
+            top_p: draw from the fewest likeliest words that have at least this probability together; 1 for all.
+            samples: N.
+            seed: of a generator of its own, started once, so that the same calls in the same order give the same
+                captions; None for torch's global generator.
+
+        Raises:
+            CaptioningError: a setting is out of its range.
+        """
+        super().__init__(max_length)
+        require(temperature > 0, f"search.temperature={temperature}: take one above 0, or search=greedy.")
+        require(top_k >= 0, f"search.top_k={top_k}: take 1 or more, or 0 for all words.")
+        require(0 < top_p <= 1, f"search.top_p={top_p}: take one above 0 and up to 1.")
+        require(samples >= 1, f"search.samples={samples}: take 1 or more.")
+        self.temperature, self.top_k, self.top_p, self.samples, self.seed = temperature, top_k, top_p, samples, seed
+        self._generator: torch.Generator | None = None
+
+    def choose(self, log_probs: Tensor) -> Tensor:
+        """Draw the next words."""
+        probabilities, words = self.distribution(log_probs)
+        drawn = torch.multinomial(probabilities.flatten(0, 1), 1, generator=self._generator_on(log_probs.device))
+        drawn = drawn.view(log_probs.shape[:2])
+        return drawn if words is None else words.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
+
+    def distribution(self, log_probs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the next words are drawn from.
+
+        Args:
+            log_probs: ``(B', N, V)``.
+
+        Returns:
+            Probabilities ``(B', N, K)``, likeliest first, and the words ``(B', N, K)`` that they belong to; where
+            neither top-k nor top-p is set, the probabilities of all V words in order, and None.
+        """
+        log_probs, words = log_probs / self.temperature, None
+        if self.top_k or self.top_p < 1:
+            vocabulary_size = log_probs.shape[-1]
+            log_probs, words = log_probs.topk(min(self.top_k or vocabulary_size, vocabulary_size))
+        probabilities = log_probs.softmax(dim=-1)
+        if self.top_p < 1:
+            likelier = probabilities.cumsum(dim=-1) - probabilities  # the mass of the words ahead of each
+            probabilities = probabilities.masked_fill(likelier >= self.top_p, 0.0)  # multinomial takes any sum
+        return probabilities, words
+
+    def _generator_on(self, device: torch.device) -> torch.Generator | None:
+        if self.seed is not None and (self._generator is None or self._generator.device != device):
+            self._generator = torch.Generator(device).manual_seed(self.seed)
+        return self._generator
