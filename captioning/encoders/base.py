@@ -35,6 +35,7 @@ class Encoder(nn.Module, ABC):
         stages: the names that ``finetune_from`` takes, from the input on.
     """
 
+    backbone: Any  # an nn.Module of torchvision or timm, whose parts have no types
     mean: Tensor
     std: Tensor
 

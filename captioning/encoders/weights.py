@@ -28,7 +28,7 @@ def torchvision_state(name: str, weights: str) -> StateDict:
     known = torchvision.models.get_model_weights(name).__members__
     if weights not in known:
         return read_state(weights, f"nor one of torchvision's weights of {name} ({', '.join(known)})")
-    entry = known[weights].value
+    entry = known[weights]
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
     try:
         state: StateDict = entry.get_state_dict(progress=True, check_hash=True)
@@ -82,7 +82,7 @@ def build(
         make: makes the network, already without what is cut away.
         state: the weights, or None for random ones.
         source: where they come from, for the error's sentence.
-        cut: prefixes of the names of what is cut away; such weights may be there and are not read.
+        cut: see ``load``.
 
     Raises:
         CaptioningError: weights are missing, unknown, or of another shape.
@@ -91,6 +91,21 @@ def build(
         return make()
     with torch.device("meta"):
         network = make()
+    return load(network, state, source, cut)
+
+
+def load(network: nn.Module, state: StateDict, source: str | None, cut: tuple[str, ...]) -> nn.Module:
+    """Give a network its weights, strictly.
+
+    Args:
+        network: the network, already without what is cut away; changed in place.
+        state: the weights.
+        source: where they come from, for the error's sentence.
+        cut: prefixes of the names of what is cut away; such weights may be there and are not read.
+
+    Raises:
+        CaptioningError: weights are missing, unknown, or of another shape.
+    """
     state = {name: tensor for name, tensor in state.items() if not name.startswith(cut)}
     own = network.state_dict()
     wanted = {name for name in own if not name.endswith("num_batches_tracked")}  # absent from files before torch 0.4.1
@@ -106,8 +121,8 @@ def build(
             if names
         )
         raise CaptioningError(
-            f"{source}: these weights are not this network's: {found}. Choose the encoder that the file belongs "
-            "to; where the file ends at an earlier stage, set encoder.last_stage."
+            f"{source}: these weights are not this network's: {found}. Choose the encoder that the file belongs to; "
+            "where the file ends at an earlier stage, set encoder.last_stage."
         )
     network.load_state_dict(dict(state), assign=True)
     return network

@@ -1,0 +1,78 @@
+"""ResNet: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torchvision
+from torch import Tensor
+
+from captioning.core.errors import CaptioningError
+from captioning.encoders.base import Encoder, Fit
+from captioning.encoders.weights import build, torchvision_state
+
+NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+STAGES = ("conv1", "layer1", "layer2", "layer3", "layer4")
+
+
+class ResNet(Encoder):
+    """torchvision's ResNet: ``grid`` is the map of the last stage, ``pooled`` its mean.
+
+    For 224×224, ``layer4`` is a map of 7×7 and ``layer3`` one of 14×14 with half the channels.
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet50",
+        weights: str | None = "IMAGENET1K_V1",
+        image_size: int | Sequence[int] = 224,
+        fit: Fit = "squash",
+        last_stage: str = "layer4",
+        finetune_from: str | None = None,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            name: ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101`` or ``resnet152``.
+            weights: torchvision's name of the weights (downloaded on first use), the path of a state dict in
+                torchvision's names (what lies beyond ``last_stage`` may be absent), or None for random weights.
+            image_size: (height, width) in pixels, or the side of a square.
+            fit: how pictures of another shape are brought to ``image_size``.
+            last_stage: where the network is cut: ``layer1`` … ``layer4``.
+            finetune_from: the first stage to train (``conv1``, ``layer1`` … ``layer4``); None freezes all.
+
+        Raises:
+            CaptioningError: an unknown name or stage; the weights can't be read or are not this network's.
+        """
+        if name not in NAMES:
+            raise CaptioningError(f"encoder.name={name} is not a ResNet of torchvision. There are: {', '.join(NAMES)}.")
+        if last_stage not in STAGES[1:]:
+            raise CaptioningError(f"encoder.last_stage={last_stage} is not one of {', '.join(STAGES[1:])}.")
+        kept = STAGES[: STAGES.index(last_stage) + 1]
+        cut = ("fc", *STAGES[len(kept) :])
+
+        def make() -> Any:
+            network: Any = torchvision.models.get_model(name)
+            for part in cut:
+                delattr(network, part)
+            return network
+
+        state = None if weights is None else torchvision_state(name, weights)
+        backbone: Any = build(make, state, weights, cut=tuple(f"{part}." for part in cut))
+        stages = {stage: [getattr(backbone, stage)] for stage in kept}
+        stages["conv1"].append(backbone.bn1)
+        super().__init__(
+            backbone,
+            identity={"name": name, "last_stage": last_stage},
+            stages=stages,
+            finetune_from=finetune_from,
+            image_size=image_size,
+            fit=fit,
+        )
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Encoder``."""
+        network = self.backbone
+        maps: Tensor = network.maxpool(network.relu(network.bn1(network.conv1(images))))
+        for stage in self.stages[1:]:
+            maps = getattr(network, stage)(maps)
+        return maps.mean((2, 3)), maps

@@ -1,0 +1,285 @@
+"""Encoders: against torchvision and timm, weights from files, freezing, fingerprints, and the real configuration."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from PIL import Image
+from torch import nn
+
+from captioning.core.errors import CaptioningError
+from captioning.encoders.base import Encoder
+from captioning.encoders.efficientnet import FILE, PACKAGE, EfficientNetLite0
+from captioning.encoders.resnet import ResNet
+from captioning.encoders.vgg import VGG
+
+ROOT = Path(__file__).resolve().parents[2]
+SIDE = 64  # small pictures: the networks are the real ones
+
+
+def pictures(batch: int = 2, side: int = SIDE) -> torch.Tensor:
+    return torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, generator=torch.manual_seed(0))
+
+
+def imagenet(images: torch.Tensor) -> torch.Tensor:
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return (images / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def resnet18() -> nn.Module:
+    """torchvision's own, with statistics that are not those of initialisation."""
+    torch.manual_seed(1)
+    network = torchvision.models.resnet18().train()
+    network(torch.randn(4, 3, SIDE, SIDE))
+    return network.eval()
+
+
+@pytest.fixture
+def resnet18_file(resnet18: nn.Module, tmp_path: Path) -> Path:
+    path = tmp_path / "resnet18.pth"
+    torch.save(resnet18.state_dict(), path)
+    return path
+
+
+def test_resnet_is_torchvisions_without_its_classifier(resnet18: nn.Module, resnet18_file: Path) -> None:
+    encoder = ResNet("resnet18", str(resnet18_file), SIDE)
+    features = encoder(pictures())
+    with torch.no_grad():
+        assert torch.allclose(resnet18.fc(features.pooled), resnet18(imagenet(pictures())), atol=1e-4)
+    assert features.grid.shape == (2, 4, 512) and encoder.spec.shape == (2, 2)
+    assert torch.allclose(features.grid.mean(1), features.pooled, atol=1e-5)
+
+
+def test_grid_is_row_major() -> None:
+    """A bright corner: the region that changes most is the one at (row 0, last column)."""
+    encoder = ResNet("resnet18", None, 128, last_stage="layer1")
+    rows, columns = encoder.spec.shape
+    dark = torch.zeros(1, 3, 128, 128, dtype=torch.uint8)
+    bright = dark.clone()
+    bright[:, :, :4, -4:] = 255
+    change = (encoder(bright).grid - encoder(dark).grid).norm(dim=2)[0]  # (L,)
+    assert (rows, columns) == (32, 32) and abs(int(change.argmax()) - (columns - 1)) <= 1
+
+
+def test_resnet_cut_at_layer3_loads_a_file_that_ends_there(shared: Path) -> None:
+    path = str(shared / "weights" / "resnet18-layer3.pth")
+    encoder = ResNet("resnet18", path, 224, last_stage="layer3")
+    assert (encoder.spec.grid, encoder.spec.pooled, encoder.spec.shape) == (256, 256, (14, 14))
+    with pytest.raises(CaptioningError, match=r"25 missing \(layer4\.0\.bn1\.bias, .*encoder\.last_stage"):
+        ResNet("resnet18", path)
+
+
+@pytest.mark.parametrize("name", ["vgg11", "vgg16_bn"])
+def test_vgg_features_are_fc7_and_the_last_convolution(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def small(
+        **options: object,
+    ) -> nn.Module:  # FC layers of 4096 over 25088 are 400 MB; the code under test is the same
+        network = torchvision.models.vgg.VGG(
+            torchvision.models.vgg.make_layers(
+                torchvision.models.vgg.cfgs["A" if name == "vgg11" else "D"], "bn" in name
+            )
+        )
+        network.classifier = nn.Sequential(nn.Linear(25088, 12), nn.ReLU(), nn.Dropout(), nn.Linear(12, 7), nn.ReLU())
+        network.classifier.extend([nn.Dropout(), nn.Linear(7, 5)])
+        return network
+
+    torch.manual_seed(0)
+    network = small().eval()
+    monkeypatch.setattr(torchvision.models, "get_model", lambda _: small())
+    monkeypatch.setattr("captioning.encoders.vgg.torchvision_state", lambda *_: network.state_dict())
+    encoder = VGG(name, "made here", SIDE)
+    encoder.train()  # what Lightning calls: dropout must stay off
+    features = encoder(pictures())
+    with torch.no_grad():
+        assert torch.allclose(network.classifier[6](features.pooled), network(imagenet(pictures())), atol=1e-5)
+        last = network.features[:-1](imagenet(pictures()))
+    assert bool((features.pooled >= 0).all())
+    assert encoder.spec.shape == (SIDE // 16, SIDE // 16) and encoder.spec.grid == 512
+    assert torch.allclose(features.grid, last.flatten(2).transpose(1, 2), atol=1e-5)
+    assert encoder.stages == ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
+
+
+@pytest.mark.parametrize("side", [64, 97])
+def test_efficientnet_lite0_agrees_with_timm(side: int) -> None:
+    timm = pytest.importorskip("timm")
+    package = pytest.importorskip(PACKAGE)
+    state = torch.load(Path(package.__file__).parent / FILE, weights_only=True)
+    oracle = timm.create_model("tf_efficientnet_lite0").eval().double()
+    oracle.load_state_dict(dict(zip(oracle.state_dict(), state.values(), strict=True)))
+    with torch.no_grad():
+        expected = oracle.forward_features((pictures(side=side).double() - 127) / 128)
+    features = EfficientNetLite0(image_size=side).double()(pictures(side=side))
+    assert (features.grid - expected.flatten(2).transpose(1, 2)).abs().max() < 1e-9
+    assert (features.pooled - expected.mean((2, 3))).abs().max() < 1e-9
+
+
+def test_efficientnet_lite0_knows_what_it_sees(shared: Path) -> None:
+    """Pretrained features tell photographs apart by what they show, so the weights are where they belong."""
+    encoder = EfficientNetLite0()
+    assert (encoder.spec.pooled, encoder.spec.grid, encoder.spec.shape) == (1280, 1280, (7, 7))
+    names = ["1000268201_693b08cb0e.jpg", "1001773457_577c3a7d70.jpg", "1002674143_1b742ab4b8.jpg"]
+    paths = [shared / "flickr8k" / "images" / name for name in names]
+    pooled = encoder(torch.stack([encoder.transform.read(path) for path in paths])).pooled
+    flipped = encoder(torch.stack([encoder.transform.read(path).flip(2) for path in paths])).pooled
+    alike = torch.nn.functional.cosine_similarity(pooled[:, None], flipped[None], dim=2)
+    assert bool((alike.argmax(1) == torch.arange(3)).all())
+
+
+def test_timm_models_give_map_and_pooled() -> None:
+    timm = pytest.importorskip("timm")
+    from captioning.encoders.timm import Timm
+
+    for name, shape in (
+        ("mobilenetv3_small_050", (2, 2)),
+        ("vit_tiny_patch16_224", (4, 4)),
+        ("swin_tiny_patch4_window7_224", (2, 2)),
+    ):
+        encoder = Timm(name, None, SIDE)
+        features = encoder(pictures())
+        assert encoder.spec.shape == shape and features.grid.shape == (2, encoder.spec.regions, encoder.spec.grid)
+        assert features.pooled.shape == (2, encoder.spec.pooled)
+        assert (encoder.mean / 255).flatten().tolist() == pytest.approx(timm.get_pretrained_cfg(name).mean)
+    assert torch.allclose(features.grid.mean(1), features.pooled, atol=1e-5)  # Swin pools by the mean
+    with pytest.raises(CaptioningError, match="some that are: mobilenetv3"):
+        Timm("mobilenetv3_smal")
+
+
+def test_timm_loads_a_file_with_its_classifier(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    from captioning.encoders.timm import Timm
+
+    network = timm.create_model("mobilenetv3_small_050").eval()
+    torch.save(network.state_dict(), tmp_path / "mobile.pth")
+    encoder = Timm("mobilenetv3_small_050", str(tmp_path / "mobile.pth"), SIDE, finetune_from="blocks.5")
+    with torch.no_grad():
+        expected = network(imagenet(pictures()))
+        assert torch.allclose(network.classifier(encoder(pictures()).pooled), expected, atol=1e-4)
+    assert encoder.trainable and not encoder.backbone.conv_stem.weight.requires_grad
+
+
+def test_without_timm_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)  # what an absent package looks like to import
+    from captioning.encoders.timm import Timm
+
+    with pytest.raises(CaptioningError, match=r"pip install 'captioning\[timm\]'"):
+        Timm("resnet18")
+
+
+def test_weights_by_torchvisions_name(resnet18: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real loading code, its download already in torch's hub folder."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    file = tmp_path / "checkpoints" / "resnet18-f37072fd.pth"
+    file.parent.mkdir()
+    torch.save(resnet18.state_dict(), file)
+    encoder = ResNet("resnet18", "IMAGENET1K_V1", SIDE)
+    assert torch.equal(encoder.backbone.conv1.weight, resnet18.conv1.weight)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CaptioningError, match=r"resnet18-f37072fd.pth: the weights .* damaged .* Delete the file"):
+        ResNet("resnet18", "IMAGENET1K_V1", SIDE)
+
+
+def test_a_failed_download_says_where_to_put_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    url = "http://127.0.0.1:9/resnet18-f37072fd.pth"  # the discard port: refused at once
+    entry = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.value
+    monkeypatch.setattr(
+        torchvision.models.ResNet18_Weights.IMAGENET1K_V1, "_value_", type(entry)(url, entry.transforms, entry.meta)
+    )
+    with pytest.raises(
+        CaptioningError, match=r"can't be downloaded .* put the file at .*checkpoints/resnet18-f37072fd"
+    ):
+        ResNet("resnet18", "IMAGENET1K_V1", SIDE)
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (None, r"there is no such file, nor one of torchvision's weights of resnet18 \(IMAGENET1K_V1, DEFAULT\)"),
+        (lambda path: path.write_bytes(b"not weights"), "not a file of weights that torch can read"),
+        (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
+        (
+            lambda path: torch.save({"conv1.weight": torch.zeros(2)}, path),
+            r"missing .*1 of another shape \(conv1.weight\)",
+        ),
+        (lambda path: torch.save(torchvision.models.resnet34().state_dict(), path), r"unknown \(layer1\.2"),
+    ],
+)
+def test_wrong_weights_get_a_sentence(write, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    if write is not None:
+        write(path)
+    with pytest.raises(CaptioningError, match=sentence) as caught:
+        ResNet("resnet18", str(path), SIDE)
+    assert str(path) in str(caught.value)
+
+
+def test_wrong_names_get_the_list() -> None:
+    with pytest.raises(CaptioningError, match="resnet34, resnet50"):
+        ResNet("resnet20")
+    with pytest.raises(CaptioningError, match="layer1, layer2, layer3, layer4"):
+        ResNet("resnet18", None, last_stage="layer5")
+    with pytest.raises(CaptioningError, match="vgg16_bn"):
+        VGG("vgg13")
+    with pytest.raises(CaptioningError, match="conv1, layer1, layer2, layer3, layer4; null"):
+        ResNet("resnet18", None, SIDE, finetune_from="layer7")
+
+
+def test_frozen_is_frozen(resnet18_file: Path) -> None:
+    encoder = ResNet("resnet18", str(resnet18_file), SIDE)
+    before = encoder.fingerprint()
+    assert not encoder.trainable and encoder.train() is encoder and not encoder.backbone.bn1.training
+    assert not encoder(pictures()).pooled.requires_grad
+    assert encoder.fingerprint() == before
+
+
+def test_fine_tuning_moves_the_named_stages_alone(resnet18_file: Path) -> None:
+    encoder = ResNet("resnet18", str(resnet18_file), SIDE, finetune_from="layer4")
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    model = nn.ModuleDict({"encoder": encoder}).train()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    encoder(pictures()).grid.square().sum().backward()
+    optimizer.step()
+    moved = {name for name, tensor in encoder.state_dict().items() if not torch.equal(tensor, before[name])}
+    expected = {f"backbone.layer4.{name}" for name, _ in encoder.backbone.layer4.named_parameters()}
+    assert encoder.trainable and moved == expected  # running_mean and running_var not among them
+
+
+def test_fingerprint_tells_encoders_apart(resnet18_file: Path) -> None:
+    encoder = ResNet("resnet18", str(resnet18_file), SIDE)
+    assert ResNet("resnet18", str(resnet18_file), SIDE).fingerprint() == encoder.fingerprint()
+    assert ResNet("resnet18", str(resnet18_file), SIDE, last_stage="layer3").fingerprint() != encoder.fingerprint()
+    other = ResNet("resnet18", str(resnet18_file), SIDE)
+    other.backbone.layer4[1].conv2.weight[3, 2, 1, 0] += 1e-3
+    assert other.fingerprint() != encoder.fingerprint()
+
+
+def test_state_dict_carries_weights_into_a_random_encoder(resnet18_file: Path) -> None:
+    """What a checkpoint does: build without weights, then load."""
+    encoder, empty = ResNet("resnet18", str(resnet18_file), SIDE), ResNet("resnet18", None, SIDE)
+    empty.load_state_dict(encoder.state_dict())
+    assert empty.fingerprint() == encoder.fingerprint()
+    assert torch.equal(empty(pictures()).grid, encoder(pictures()).grid)
+
+
+def test_pictures_of_any_kind_go_through_the_transform() -> None:
+    encoder = ResNet("resnet18", None, (48, 80))
+    image = encoder.transform(Image.new("RGB", (300, 200), "red"))
+    assert image.shape == (3, 48, 80) and encoder(image[None]).grid.shape == (1, 2 * 3, 512)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "encoder").glob("[!_]*.yaml")))
+def test_every_configuration_builds(name: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf" / "encoder"), version_base="1.3"):
+        config = compose(name, overrides=["weights=null", f"image_size={SIDE}"])
+    if name == "timm":
+        pytest.importorskip("timm")
+        config.name = "mobilenetv3_small_050"
+    with torch.device("meta"):  # as large as they are, on no memory; the sizes are computed all the same
+        encoder: Encoder = instantiate(config)
+    assert encoder.spec.regions == encoder.spec.shape[0] * encoder.spec.shape[1] > 0
+    assert config.name == name if name.startswith(("resnet", "vgg")) else True
