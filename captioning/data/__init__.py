@@ -1,7 +1,19 @@
 """Captioned photographs: readers for the files that people have, all giving the one form in ``photos``."""
 
 from captioning.data.coco import read_coco
+from captioning.data.flickr8k import read_flickr8k
+from captioning.data.karpathy import read_karpathy
+from captioning.data.own import read_own
 from captioning.data.photos import Box, CaptionedPhotos, Photo
 from captioning.data.scenes import read_scenes
 
-__all__ = ["Box", "CaptionedPhotos", "Photo", "read_coco", "read_scenes"]
+__all__ = [
+    "Box",
+    "CaptionedPhotos",
+    "Photo",
+    "read_coco",
+    "read_flickr8k",
+    "read_karpathy",
+    "read_own",
+    "read_scenes",
+]

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def hold_out(
     if any(size < 0 or not math.isfinite(size) for size in parts.values()) or sum(counts.values()) >= len(photos):
         raise CaptioningError(
             f"{where}: {dict(parts)} can't be held out of {len(photos)} photographs: none would remain for training. "
-            "Hold out fewer, e.g. data.holdout.val=0.1."
+            "Hold out fewer, or add photographs."
         )
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(photos)).tolist()
     held: dict[str, list[Photo]] = {}
@@ -68,6 +69,20 @@ def hold_out(
         held[split] = [photos[index] for index in sorted(order[:count])]
         del order[:count]
     return [photos[index] for index in sorted(order)], held
+
+
+def find_first(root: Path, names: Sequence[str], remedy: str) -> Path:
+    """The first of several files or folders in ``root`` that is there.
+
+    Raises:
+        CaptioningError: none is.
+    """
+    if not root.is_dir():
+        raise CaptioningError(f"{root}: there is no such folder. {remedy}")
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    raise CaptioningError(f"{root}: there is no {' or '.join(names)} in it. {remedy}")
 
 
 def _refuse_duplicates(splits: Mapping[str, Sequence[Photo]], where: object) -> None:

@@ -13,11 +13,15 @@ from pycocotools.coco import COCO
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
-from captioning.data.assemble import assemble, first_ten, hold_out
+from captioning.data.assemble import assemble, find_first, first_ten, hold_out
 from captioning.data.photos import CaptionedPhotos, Photo
 
 SPLITS_2017 = MappingProxyType({"train": "train2017", "test": "val2017"})
 HOLDOUT = MappingProxyType({"val": 5000})
+REMEDY = (
+    "Fetch COCO with 'captioning prepare data=coco', or say where it is (data.root) and which sets it has "
+    "(data.splits)."
+)
 
 
 def read_coco(
@@ -87,23 +91,14 @@ def load_captions(path: str | os.PathLike[str]) -> COCO:
 
 
 def _read_set(root: Path, part: str) -> list[Photo]:
-    annotations = _find(root, f"captions_{part}.json", "annotations")
-    pictures = _find(root, part, "images")
+    captions = f"captions_{part}.json"
+    annotations = find_first(root, (captions, f"annotations/{captions}"), REMEDY)
+    pictures = find_first(root, (part, f"images/{part}"), REMEDY)
     coco = load_captions(annotations)
     return [
         Photo(number, pictures / image["file_name"], tuple(entry["caption"] for entry in coco.imgToAnns[number]))
         for number, image in coco.imgs.items()
     ]
-
-
-def _find(root: Path, name: str, folder: str) -> Path:
-    for path in (root / name, root / folder / name):
-        if path.exists():
-            return path
-    raise CaptioningError(
-        f"{root / name}: neither this nor {root / folder / name} is there. Fetch COCO with 'captioning prepare "
-        "data=coco', or say where it is (data.root) and which sets it has (data.splits)."
-    )
 
 
 def _check_entries(path: str | os.PathLike[str], entries: list[Any], keys: tuple[str, ...], what: str) -> None:

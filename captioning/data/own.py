@@ -1,0 +1,88 @@
+"""Your own photographs: a JSON-lines or CSV file with the columns image, caption and, if you like, split."""
+
+import logging
+import os
+from pathlib import Path
+
+from captioning.core.errors import CaptioningError
+from captioning.data.assemble import assemble, hold_out
+from captioning.data.photos import CaptionedPhotos, Photo
+from captioning.data.tables import read_csv, read_jsonl
+
+log = logging.getLogger(__name__)
+
+READERS = {".jsonl": read_jsonl, ".csv": read_csv}
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+
+
+def read_own(root: str | os.PathLike[str], seed: int = 0) -> CaptionedPhotos:
+    """Read your own data: one row a caption, as many rows a photograph as it has captions.
+
+    ``image`` is a path, from the file's folder on or absolute. ``split`` is train, val or test; where no row has one,
+    the photographs are split 80/10/10 by a seeded shuffle.
+
+    Args:
+        root: the ``.jsonl`` or ``.csv`` file, or a folder with one such file in it.
+        seed: of the shuffle.
+
+    Returns:
+        Photographs with their paths, as the file has them, as ids.
+
+    Raises:
+        CaptioningError: the file is missing, a line can't be read, a photograph is in two splits or in none, or
+            pictures are missing.
+    """
+    path = _find_table(Path(root))
+    captions: dict[str, list[str]] = {}
+    split_of: dict[str, str] = {}
+    for line, row in READERS[path.suffix.lower()](path, ("image", "caption")):
+        image = os.path.normpath(row["image"])
+        captions.setdefault(image, []).append(row["caption"])
+        if row.get("split"):
+            split = SPLIT_NAMES.get(str(row["split"]).strip().lower())
+            if split is None:
+                raise CaptioningError(f"{path}, line {line}: {row['split']!r} is not a split. Say train, val or test.")
+            if split_of.setdefault(image, split) != split:
+                raise CaptioningError(
+                    f"{path}, line {line}: {image} is in the splits {split_of[image]!r} and {split!r}. Choose one."
+                )
+    photos = [Photo(image, path.parent / image, tuple(texts)) for image, texts in captions.items()]
+    if not photos:
+        raise CaptioningError(f"{path}: there is no photograph in this file. Write one row for each caption.")
+    if not split_of:
+        return assemble("own", _split(photos, seed, path), path)
+    without = next((image for image in captions if image not in split_of), None)
+    if without is not None:
+        raise CaptioningError(
+            f"{path}: {without} has no split, while others have one. Give each photograph a split, or none of them."
+        )
+    splits = [split for split in ("train", "val", "test") if split in split_of.values()]
+    return assemble(
+        "own", {split: [photo for photo in photos if split_of[str(photo.id)] == split] for split in splits}, path
+    )
+
+
+def _split(photos: list[Photo], seed: int, path: Path) -> dict[str, list[Photo]]:
+    tenth = max(1, round(len(photos) / 10))
+    train, held = hold_out(photos, {"val": tenth, "test": tenth}, seed, path)
+    log.warning(
+        "%s: it names no splits; %d photographs are for training, %d each for validation and test, drawn with seed %d.",
+        path,
+        len(train),
+        tenth,
+        seed,
+    )
+    return {"train": train, **held}
+
+
+def _find_table(root: Path) -> Path:
+    tables = [root] if root.is_file() else sorted(path for path in root.glob("*") if path.suffix.lower() in READERS)
+    if len(tables) == 1 and tables[0].suffix.lower() in READERS:
+        return tables[0]
+    if tables and root.is_dir():
+        names = ", ".join(path.name for path in tables)
+        raise CaptioningError(f"{root}: several tables are here: {names}. Set data.root to the one that is meant.")
+    raise CaptioningError(
+        f"{root}: there is no .jsonl or .csv file with the columns image, caption and split. "
+        "Set data.root to one, or to a folder with one in it."
+    )

@@ -1,0 +1,76 @@
+"""Reading text, CSV and JSON lines, with the line named where one can't be read."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from captioning.core.errors import CaptioningError
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file's text, line ends as they are.
+
+    Raises:
+        CaptioningError: the file is missing or not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise CaptioningError(f"{path}: can't be read ({error.strerror}). Check the path.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise CaptioningError(f"{path}, line {line}: this is not UTF-8 text. Save the file as UTF-8.") from None
+
+
+def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a CSV file with a header, each with its line's number.
+
+    Args:
+        path: the file.
+        columns: the columns that it must have.
+
+    Raises:
+        CaptioningError: a column is missing from the header, or a field from a row.
+    """
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        if not set(columns) <= set(rows.fieldnames or ()):
+            raise CaptioningError(
+                f"{path}, line 1: the header must name the columns {', '.join(columns)}; it is {rows.fieldnames}."
+            )
+        for row in rows:
+            if None in row or any(row[column] is None for column in columns):
+                raise CaptioningError(
+                    f"{path}, line {rows.line_num}: {len(rows.fieldnames or ())} fields are expected. "
+                    "A caption with a comma in it stands in double quotes."
+                )
+            yield rows.line_num, dict(row)
+    except csv.Error as error:
+        raise CaptioningError(
+            f"{path}, line {rows.reader.line_num}: this is not CSV ({error}). Mend the line."
+        ) from None
+
+
+def read_jsonl(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file with one JSON object a line, each with its line's number.
+
+    Args:
+        path: the file.
+        columns: the keys that each object must have.
+
+    Raises:
+        CaptioningError: a line is not a JSON object, or lacks a key.
+    """
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CaptioningError(f"{path}, line {number}: this is not JSON ({error.msg}). Mend the line.") from None
+        if not isinstance(row, dict) or not all(isinstance(row.get(column), str) for column in columns):
+            raise CaptioningError(f"{path}, line {number}: expected an object with the texts {', '.join(columns)}.")
+        yield number, row
