@@ -25,4 +25,5 @@ class GRU(Cell):
         hidden_r, hidden_z, hidden_n = self.Whh(state).chunk(3, dim=-1)
         r, z = (terms_r + hidden_r).sigmoid(), (terms_z + hidden_z).sigmoid()
         n = (terms_n + r * hidden_n).tanh()
-        return n + z * (state - n)
+        next_state: Tensor = n + z * (state - n)
+        return next_state

@@ -46,7 +46,7 @@ class Decoder(nn.Module, ABC):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("pooled",)
-    traced: ClassVar[tuple[str, ...]] = ()
+    traced: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -188,4 +188,6 @@ class Decoder(nn.Module, ABC):
 
 def _pack_steps(steps: list[Tensor], packing: Packing) -> Tensor:
     """T tensors ``(B, S, …)`` to one ``(M, …)``."""
-    return torch.cat([step.flatten(0, 1)[packing.captions[:n]] for step, n in zip(steps, packing.sizes, strict=True)])
+    return torch.cat(
+        [step.flatten(0, 1).index_select(0, packing.captions[:n]) for step, n in zip(steps, packing.sizes, strict=True)]
+    )

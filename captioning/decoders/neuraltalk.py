@@ -66,7 +66,8 @@ class NeuralTalk(Decoder):
     def read(self, features: Features, words: Tensor, packing: Packing) -> Reading:
         """Whole captions: all but ``Whh h`` is computed outside of the loop over words."""
         state = self.start(features)
-        image = state.image["Wih v"][packing.row_images if self.inject == "every" else packing.images]
-        before = state.sequence["hidden"][packing.images, 0]
+        rows = packing.row_images if self.inject == "every" else packing.images
+        image = state.image["Wih v"].index_select(0, rows)  # not image[rows], whose gradient is far slower on CPU
+        before = state.sequence["hidden"].squeeze(1).index_select(0, packing.images)
         hidden, _ = self.recurrent.run(self.embed(words), packing.sizes, before, image)
         return Reading(hidden)

@@ -1,0 +1,45 @@
+"""Additive attention (Bahdanau, Cho & Bengio, ICLR 2015, arXiv 1409.0473, appendix A.1.2).
+
+Dimensions: L regions, D grid features, Q what asks, A attention.
+"""
+
+from torch import Tensor, nn
+
+
+class AdditiveAttention(nn.Module):
+    """``e_i = vᵀ tanh(Wk a_i + Wq q)`` and ``α = softmax(e)`` over the regions.
+
+    The keys ``Wk a_i`` do not depend on what asks: they are computed once per photograph, not once per word.
+    """
+
+    def __init__(self, grid_size: int, query_size: int, attention_size: int) -> None:
+        """Make the weights.
+
+        Args:
+            grid_size: D.
+            query_size: Q.
+            attention_size: A.
+        """
+        super().__init__()
+        self.key = nn.Linear(grid_size, attention_size)
+        self.query = nn.Linear(query_size, attention_size, bias=False)
+        self.score = nn.Linear(attention_size, 1, bias=False)
+
+    def keys(self, grid: Tensor) -> Tensor:
+        """Regions ``(…, L, D)`` to keys ``(…, L, A)``."""
+        keys: Tensor = self.key(grid)
+        return keys
+
+    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
+        """Where to look.
+
+        Args:
+            keys: ``(…, L, A)``.
+            query: ``(…, Q)``, of a shape that broadcasts with that of the keys.
+
+        Returns:
+            Weights ``(…, L)`` whose sum over the regions is 1.
+        """
+        asked = (keys + self.query(query).unsqueeze(-2)).tanh_()  # in place: (…, L, A) is the largest of all tensors
+        weights: Tensor = self.score(asked).squeeze(-1).softmax(-1)
+        return weights
