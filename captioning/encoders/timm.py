@@ -16,6 +16,8 @@ class Timm(Encoder):
     Means and deviations are those of the model's pretraining.
     """
 
+    folds = False  # among a thousand models some normalise before they convolve
+
     def __init__(
         self,
         name: str,

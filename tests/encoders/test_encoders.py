@@ -258,6 +258,18 @@ def test_fingerprint_tells_encoders_apart(resnet18_file: Path) -> None:
     assert other.fingerprint() != encoder.fingerprint()
 
 
+@pytest.mark.parametrize("network", ["resnet18", "efficientnet_lite0"])
+def test_fused_gives_the_same_features(network: str, resnet18_file: Path) -> None:
+    encoder = (
+        ResNet("resnet18", str(resnet18_file), SIDE) if network == "resnet18" else EfficientNetLite0(image_size=SIDE)
+    )
+    encoder = encoder.double()
+    before, plain, fused = encoder.fingerprint(), encoder(pictures()), encoder.fused()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
+    assert torch.allclose(fused(pictures()).grid, plain.grid, rtol=0, atol=1e-10)
+    assert encoder.fingerprint() == before
+
+
 def test_state_dict_carries_weights_into_a_random_encoder(resnet18_file: Path) -> None:
     """What a checkpoint does: build without weights, then load."""
     encoder, empty = ResNet("resnet18", str(resnet18_file), SIDE), ResNet("resnet18", None, SIDE)
