@@ -1,7 +1,11 @@
 """Captioners: one file each."""
 
 from captioning.decoders.base import Decoder, Reading
+from captioning.decoders.lrcn import LRCN
+from captioning.decoders.mrnn import MRNN
 from captioning.decoders.neuraltalk import NeuralTalk
 from captioning.decoders.show_attend_tell import ShowAttendTell
+from captioning.decoders.show_tell import ShowTell
+from captioning.decoders.visual_memory import VisualMemory
 
-__all__ = ["Decoder", "NeuralTalk", "Reading", "ShowAttendTell"]
+__all__ = ["LRCN", "MRNN", "Decoder", "NeuralTalk", "Reading", "ShowAttendTell", "ShowTell", "VisualMemory"]

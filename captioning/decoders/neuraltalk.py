@@ -29,6 +29,7 @@ class NeuralTalk(Decoder):
         cell: Callable[..., Cell],
         *,
         inject: Literal["first", "every"] = "every",
+        image_layer: int = 0,
         **common: Any,
     ) -> None:
         """Make the layers.
@@ -38,6 +39,7 @@ class NeuralTalk(Decoder):
             features: the sizes of what the encoder gives.
             cell: makes one recurrent layer.
             inject: whether ``Wih v`` is added at the ``first`` step alone or at ``every`` step.
+            image_layer: the layer that it enters, the lowest by default; counted from the highest where negative.
             common: what all decoders take, see ``Decoder``.
         """
         super().__init__(vocabulary_size, features, cell, **common)
@@ -48,6 +50,7 @@ class NeuralTalk(Decoder):
             self.hidden_size,
             self.depth,
             image_size=features.pooled,
+            image_layer=image_layer % self.depth,
             dropout=self.layer_dropout,
         )
 

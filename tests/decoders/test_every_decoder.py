@@ -1,4 +1,4 @@
-"""What holds for every decoder with every cell: a new yaml in conf/decoder or conf/cell is tested without a word here."""
+"""What holds for every decoder with every cell: a new file in conf/decoder or conf/cell is tested as it is."""
 
 from pathlib import Path
 
@@ -18,6 +18,7 @@ B, S, T, V = 3, 2, 6, 17
 
 # settings that make another captioner of the same yaml
 SETTINGS = {
+    "lrcn": ["factored=false", "factored=true"],
     "neuraltalk": ["inject=first", "inject=every"],
     "show_attend_tell": ["attention=soft", "attention=hard"],
 }

@@ -1,0 +1,40 @@
+"""Donahue et al., "Long-term Recurrent Convolutional Networks for Visual Recognition and Description", CVPR 2015.
+
+arXiv 1411.4389, section 3 and figure 3. The photograph is given at every step beside the word, as ``Wih v`` in the
+gates: a product with the concatenation ``[x; v]`` is the sum of two products. LRCN-1u is ``depth=1``; LRCN-2u is
+``depth=2 factored=false``, where word and photograph enter the first layer; LRCN-2f is ``depth=2 factored=true``, where
+the first layer reads the words alone and the photograph enters the second.
+
+Deviations: the cell may be any, the paper's is the LSTM; more than two layers are possible.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from captioning.cells import Cell
+from captioning.core.features import FeatureSpec
+from captioning.decoders.neuraltalk import NeuralTalk
+
+
+class LRCN(NeuralTalk):
+    """The recurrence of ``NeuralTalk`` with the photograph at every step, in the lowest or in the highest layer."""
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        features: FeatureSpec,
+        cell: Callable[..., Cell],
+        *,
+        factored: bool = True,
+        **common: Any,
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            vocabulary_size: V.
+            features: the sizes of what the encoder gives.
+            cell: makes one recurrent layer.
+            factored: let the photograph enter the highest layer in place of the lowest.
+            common: what all decoders take, see ``Decoder``.
+        """
+        super().__init__(vocabulary_size, features, cell, inject="every", image_layer=-1 if factored else 0, **common)
