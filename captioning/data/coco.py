@@ -74,8 +74,8 @@ def load_captions(path: str | os.PathLike[str]) -> COCO:
         raise CaptioningError(
             f"{path}: a COCO captions file holds the lists 'images' and 'annotations'; this does not."
         )
-    _check_entries(path, dataset["images"], ("id", "file_name"), "images")
-    _check_entries(path, dataset["annotations"], ("id", "image_id", "caption"), "annotations")
+    _check_entries(path, dataset["images"], {"id": int, "file_name": str}, "images")
+    _check_entries(path, dataset["annotations"], {"id": int, "image_id": int, "caption": str}, "annotations")
     known = {image["id"] for image in dataset["images"]}
     lost = [str(entry["image_id"]) for entry in dataset["annotations"] if entry["image_id"] not in known]
     if lost:
@@ -101,9 +101,10 @@ def _read_set(root: Path, part: str) -> list[Photo]:
     ]
 
 
-def _check_entries(path: str | os.PathLike[str], entries: list[Any], keys: tuple[str, ...], what: str) -> None:
+def _check_entries(path: str | os.PathLike[str], entries: list[Any], keys: dict[str, type], what: str) -> None:
     for place, entry in enumerate(entries):
-        lacking = keys if not isinstance(entry, dict) else [key for key in keys if key not in entry]
+        values = entry if isinstance(entry, dict) else {}
+        lacking = [key for key, kind in keys.items() if not isinstance(values.get(key), kind)]
         if lacking:
             hint = " Is it a captions_*.json, not instances or key points?" if "caption" in lacking else ""
             raise CaptioningError(f"{path}: entry {place} of {what!r} has no {', '.join(map(repr, lacking))}.{hint}")

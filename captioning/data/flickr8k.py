@@ -19,7 +19,10 @@ LISTS = {
 }
 CAPTIONS = ("captions.txt", "Flickr8k.token.txt")
 PICTURES = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset")  # "Flicker": so the archive spells it
-REMEDY = "Ask for Flickr8k at its authors' site, unpack it, and set data.root to the folder (see data/README.md)."
+REMEDY = (
+    "Ask for Flickr8k at its authors' site (University of Illinois), unpack photographs and texts into one folder, and "
+    "set data.root to it."
+)
 
 
 def read_flickr8k(root: str | os.PathLike[str]) -> CaptionedPhotos:

@@ -10,6 +10,7 @@ from captioning.data.assemble import assemble
 from captioning.data.photos import CaptionedPhotos, Photo
 
 SPLIT_NAMES = {"train": "train", "restval": "train", "val": "val", "test": "test"}
+ZIP = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
 
 
 def read_karpathy(file: str | os.PathLike[str], images: str | os.PathLike[str]) -> CaptionedPhotos:
@@ -28,6 +29,8 @@ def read_karpathy(file: str | os.PathLike[str], images: str | os.PathLike[str]) 
         CaptioningError: the file is missing, not JSON or of another form, or pictures are missing.
     """
     file, folder = Path(file), Path(images)
+    if not file.is_file():
+        raise CaptioningError(f"{file}: there is no such file. Unpack it from {ZIP}, or set data.file to it.")
     dataset = read_json(file, "Karpathy's split file")
     splits: dict[str, list[Photo]] = {"train": [], "val": [], "test": []}
     try:
@@ -36,8 +39,7 @@ def read_karpathy(file: str | os.PathLike[str], images: str | os.PathLike[str]) 
             splits[SPLIT_NAMES[image["split"]]].append(_photo(image, folder))
     except (KeyError, TypeError, AttributeError) as error:
         raise CaptioningError(
-            f"{file}: this is not one of Karpathy's split files ({type(error).__name__}: {error}). They are in "
-            "caption_datasets.zip (see data/README.md)."
+            f"{file}: this is not one of Karpathy's split files ({type(error).__name__}: {error}). They are in {ZIP}."
         ) from None
     return assemble(name, splits, file)
 

@@ -128,6 +128,7 @@ def test_broken_json_with_its_line(build: Build) -> None:
         (lambda data: data["annotations"].append(data["annotations"][0]), "1 ids occur twice in 'annotations': 202"),
         (lambda data: data["images"].pop(0), "2 captions are of images that the file does not list, with the ids 101"),
         (lambda data: data["annotations"].clear(), "the split 'test' has no photographs"),
+        (lambda data: data["annotations"][5].update(caption=None), "entry 5 of 'annotations' has no 'caption'"),
         (lambda data: data["images"].append(7), "entry 4 of 'images' has no 'id', 'file_name'"),
     ],
 )

@@ -83,7 +83,7 @@ def test_bad_files(tmp_path: Path, dataset: object, message: str) -> None:
 
 
 def test_missing_and_broken_file(tmp_path: Path) -> None:
-    with pytest.raises(CaptioningError, match=r"dataset.json: there is no such Karpathy's split file"):
+    with pytest.raises(CaptioningError, match=r"dataset.json: there is no such file. Unpack it from https"):
         read_karpathy(tmp_path / "dataset.json", tmp_path)
     (tmp_path / "dataset.json").write_text('{"dataset": "coco",\n"images": [')
     with pytest.raises(CaptioningError, match=r"not valid JSON \(line 2"):

@@ -1,0 +1,124 @@
+"""Fetching COCO: photographs and captions of 2014 or 2017, into the layout that ``read_coco`` reads."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from captioning.core.errors import CaptioningError
+from captioning.core.files import write_error
+from captioning.data.download import fetch, require_space, unzip
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file of COCO's.
+
+    Attributes:
+        place: its path on the server.
+        size: bytes.
+        sha256: as recorded by TensorFlow Datasets (``url_checksums/coco.txt``); COCO itself publishes none.
+        entries: what of it is wanted, by path inside of the zip.
+    """
+
+    place: str
+    size: int
+    sha256: str
+    entries: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return Path(self.place).name
+
+
+ARCHIVES = {
+    2014: (
+        Archive(
+            "annotations/annotations_trainval2014.zip",
+            252872794,
+            "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
+            ("annotations/captions_train2014.json", "annotations/captions_val2014.json"),
+        ),
+        Archive(
+            "zips/train2014.zip",
+            13510573713,
+            "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
+            ("train2014",),
+        ),
+        Archive(
+            "zips/val2014.zip",
+            6645013297,
+            "fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
+            ("val2014",),
+        ),
+    ),
+    2017: (
+        Archive(
+            "annotations/annotations_trainval2017.zip",
+            252907541,
+            "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+            ("annotations/captions_train2017.json", "annotations/captions_val2017.json"),
+        ),
+        Archive(
+            "zips/train2017.zip",
+            19336861798,
+            "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+            ("train2017",),
+        ),
+        Archive(
+            "zips/val2017.zip",
+            815585330,
+            "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+            ("val2017",),
+        ),
+    ),
+}
+
+
+def prepare_coco(root: str | os.PathLike[str], year: int = 2017, server: str = "http://images.cocodataset.org") -> None:
+    """Fetch what is missing of COCO, check it (size, SHA-256, CRC), and unpack it.
+
+    Interrupted at any point, it goes on from there when it is called again. A zip is deleted once it is unpacked.
+
+    Args:
+        root: the folder.
+        year: 2014 or 2017.
+        server: the address that the archives' paths are appended to.
+
+    Raises:
+        CaptioningError: the disk has too little room, the server can't be reached, or an archive is damaged.
+    """
+    if year not in ARCHIVES:
+        raise CaptioningError(
+            f"COCO captions are of 2014 and 2017, not of {year}. Set data.prepare.year to one of them."
+        )
+    root = Path(root)
+    wanted = [archive for archive in ARCHIVES[year] if not all(_is_there(root, entry) for entry in archive.entries)]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(root, error) from error
+    require_space(root, _needed(root, wanted), f"COCO {year}")
+    for archive in wanted:
+        path = root / archive.name
+        fetch(f"{server}/{archive.place}", path, archive.size, archive.sha256)
+        unzip(path, root, archive.entries)
+        path.unlink()
+
+
+def _is_there(root: Path, entry: str) -> bool:
+    """In one of the places where ``read_coco`` looks."""
+    return any((root / place).exists() for place in (entry, f"images/{entry}", Path(entry).name))
+
+
+def _needed(root: Path, archives: list[Archive]) -> int:
+    """Bytes to be free: photographs unpack to about the size of their zip, and one zip is there at a time."""
+    unpacked = sum(archive.size for archive in archives)
+    largest = max((archive.size for archive in archives), default=0)
+    arrived = sum(
+        path.stat().st_size
+        for archive in archives
+        for path in (root / archive.name, root / f"{archive.name}.part")
+        if path.exists()
+    )
+    return max(0, unpacked + largest - arrived)

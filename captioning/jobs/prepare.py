@@ -1,0 +1,35 @@
+"""``captioning prepare data=…``: fetch or draw a data set where that can be done, and check it."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from captioning.jobs.config import compose
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="captioning prepare",
+        description="Fetch a data set (coco, coco2014, coco_karpathy) or draw one (scenes), and check that it is "
+        "whole. Of a set that can't be fetched it says where it is to be had.",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="e.g. data=coco data.root=/data/coco")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    config = compose(parser().parse_args(argv).overrides)["data"]
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    from captioning.core.build import call
+    from captioning.data import CaptionedPhotos
+
+    if config.get("prepare"):
+        call(config["prepare"], type(None))
+    photos = call(config["source"], CaptionedPhotos)  # draws the scenes; checks the others
+    for split, found in photos.splits.items():
+        captions = sum(len(photo.captions) for photo in found)
+        print(f"{config['name']} {split}: {len(found)} photographs, {captions} captions")
+    return 0

@@ -1,0 +1,54 @@
+"""``captioning prepare``, as it is typed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from captioning.__main__ import main
+from captioning.data import coco_archives
+
+
+def test_scenes_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "scenes"
+    assert main(["prepare", "data=scenes", f"data.root={root}", "data.count=24"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "scenes train: 20 photographs, 100 captions",
+        "scenes val: 2 photographs, 10 captions",
+        "scenes test: 2 photographs, 10 captions",
+    ]
+    assert len(list((root / "train").iterdir())) == 20
+
+
+@pytest.mark.parametrize("data", ["flickr8k", "flickr8k_karpathy", "flickr30k", "own"])
+def test_what_cannot_be_fetched_is_asked_for(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", f"data={data}", f"data.root={tmp_path / 'nowhere'}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"captioning: error: {tmp_path / 'nowhere'}")
+    assert "Traceback" not in error
+    assert "Ask for" in error or "caption_datasets.zip" in error or "Set data.root" in error
+
+
+@pytest.mark.parametrize(("data", "year"), [("coco", 2017), ("coco2014", 2014), ("coco_karpathy", 2014)])
+def test_coco_is_fetched(
+    data: str, year: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+    monkeypatch.setattr(coco_archives, "fetch", lambda url, path, *rest: asked.append(url) or path.touch())
+    monkeypatch.setattr(coco_archives, "unzip", lambda *rest: None)
+    monkeypatch.setattr(coco_archives, "require_space", lambda *rest: None)
+    root = tmp_path / "coco"
+    assert main(["prepare", f"data={data}", f"data.root={root}"]) == 1  # nothing was really fetched
+    assert asked == [
+        f"http://images.cocodataset.org/{place}{year}.zip"
+        for place in ("annotations/annotations_trainval", "zips/train", "zips/val")
+    ]
+    assert f"captioning: error: {root}" in capsys.readouterr().err
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["prepare", "--help"])
+    assert exit_.value.code == 0
+    assert "data=coco" in capsys.readouterr().out
+    assert "captioning.jobs.prepare" in sys.modules
