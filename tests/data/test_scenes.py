@@ -20,6 +20,7 @@ from captioning.core.errors import CaptioningError
 from captioning.data import CaptionedPhotos, read_scenes
 from captioning.data.scenes.describe import PREPOSITIONS, SIZE_WORDS, TEXTURE_WORDS, WITH_TEXTURE, describe
 from captioning.data.scenes.draw import draw_background, draw_scene
+from captioning.data.scenes.reader import VERSION
 from captioning.data.scenes.world import COLOURS, HELD_OUT, SIDE, Scene, plan_scene
 
 
@@ -218,7 +219,7 @@ def test_too_few_scenes(tmp_path: Path) -> None:
 
 def test_the_manifest_is_of_these_scenes(scenes: CaptionedPhotos, root: Path, caplog: pytest.LogCaptureFixture) -> None:
     manifest = json.loads((root / "manifest.json").read_text())
-    assert manifest == {"version": 1, "count": 120, "seed": 0}
+    assert manifest == {"version": VERSION, "count": 120, "seed": 0}
     with caplog.at_level(logging.WARNING):
         read_scenes(root, count=120)
     assert not caplog.records

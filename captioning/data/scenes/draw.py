@@ -76,18 +76,19 @@ def draw_thing(
 
 def _texture(colour: tuple[int, int, int], texture: Texture, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A square of colour, lighter above than below: ``(side, side, 3)``."""
-    y, x = np.mgrid[:side, :side]
+    x = np.arange(side, dtype=np.int32)
+    y = x[:, None]
     if texture == "striped":
-        along = [x, y, x + y, x - y + side][int(rng.integers(4))]
-        second = along // (side // 9) % 2
+        across, down = [(1, 0), (0, 1), (1, 1), (1, -1)][int(rng.integers(4))]
+        second = (across * x + down * y + side) // (side // 9) % 2
     elif texture == "dotted":
         period = side // 5
         dx, dy = (x + y // period % 2 * (period // 2)) % period - period // 2, y % period - period // 2
-        second = (dx**2 + dy**2 < (period * 3 // 10) ** 2).astype(np.int64)
+        second = (dx * dx + dy * dy < (period * 3 // 10) ** 2).astype(np.int32)
     else:
-        second = np.zeros((side, side), dtype=np.int64)
+        second = np.zeros((side, side), dtype=np.int32)
     pair = np.array([colour, [(channel + 3 * 255) // 4 for channel in colour]])  # (2, 3)
-    shade = 280 - 70 * np.arange(side) // side  # in 256ths
+    shade = 280 - 70 * x // side  # in 256ths
     rows = (pair * shade[:, None, None] // 256).clip(0, 255).astype(np.uint8)  # (side, 2, 3)
     shaded: NDArray[np.uint8] = rows[y, second]
     return shaded

@@ -19,7 +19,7 @@ from captioning.data.scenes.draw import draw_scene
 from captioning.data.scenes.shapes import THINGS
 from captioning.data.scenes.world import HELD_OUT, SIDE, plan_scene
 
-VERSION = 1  # raise it with any change that alters pictures or captions: folders drawn before are then drawn again
+VERSION = 2  # raise it with any change that alters pictures or captions: folders drawn before are then drawn again
 MANIFEST = "manifest.json"
 
 
