@@ -5,8 +5,9 @@ batch, E embedding, H hidden, O what the word layer reads, V vocabulary.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.core.vocabulary import PAD
+from captioning.decoders.embeddings import load_glove
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,16 @@ class Decoder(nn.Module, ABC):
         """
         return self.read_by_steps(features, words, packing)
 
-    def read_by_steps(self, features: Features, words: Tensor, packing: Packing) -> Reading:
-        """``read`` as a plain loop over ``advance``: the definition that every faster ``read`` is held to."""
+    def read_by_steps(self, features: Features, words: Tensor, packing: Packing, sampling: float = 0.0) -> Reading:
+        """``read`` as a plain loop over ``advance``: the definition that every faster ``read`` is held to.
+
+        Args:
+            features: of B photographs.
+            words: ``(M,)`` the words that go in, START first, in packed order.
+            packing: where each of them stands.
+            sampling: for each word after START, the probability that the model's own word, drawn from what it has just
+                predicted, goes in instead (scheduled sampling, Bengio et al. 2015, arXiv 1506.03099).
+        """
         B, S, _ = packing.shape
         tokens = packing.unpack(words)  # (B, S, T)
         state = self.start(features)
@@ -151,13 +161,40 @@ class Decoder(nn.Module, ABC):
         hidden: list[Tensor] = []
         trace: dict[str, list[Tensor]] = {name: [] for name in self.traced}
         for t in range(len(packing.sizes)):
-            output, state = self.advance(tokens[:, :, t], state)
+            fed = tokens[:, :, t]
+            if sampling and t > 0:
+                fed = torch.where(torch.rand_like(fed, dtype=torch.float) < sampling, self._say(hidden[-1]), fed)
+            output, state = self.advance(fed, state)
             hidden.append(output)
             for name, values in trace.items():
                 values.append(state.sequence[name])
         return Reading(
             _pack_steps(hidden, packing), {name: _pack_steps(values, packing) for name, values in trace.items()}
         )
+
+    @torch.no_grad()
+    def _say(self, hidden: Tensor) -> Tensor:
+        """Draw the next words ``(B, S)`` after ``hidden (B, S, O)``."""
+        p = self.logits(hidden).softmax(-1)
+        return torch.multinomial(p.flatten(0, -2).float(), 1).view(p.shape[:-1])
+
+    def load_vectors(self, path: str | Path, words: Sequence[str]) -> int:
+        """Begin with pretrained word vectors, read from GloVe's text form, for the words that the file has.
+
+        Args:
+            path: of the file.
+            words: of the vocabulary, in the order of their numbers.
+
+        Returns:
+            How many of the words were found.
+
+        Raises:
+            CaptioningError: the file cannot be read, or its vectors are not of the embedding's size.
+        """
+        numbers, vectors = load_glove(path, words, self.embedding_size)
+        with torch.no_grad():
+            self.embedding.weight[numbers] = vectors.to(self.embedding.weight)
+        return len(numbers)
 
     def losses(
         self, reading: Reading, features: Features, packing: Packing, log_likelihood: Tensor

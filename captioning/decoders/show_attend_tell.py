@@ -139,7 +139,7 @@ class ShowAttendTell(Decoder):
         self, reading: Reading, features: Features, packing: Packing, log_likelihood: Tensor
     ) -> dict[str, Tensor]:
         """The doubly stochastic penalty of soft attention; the estimator and the entropy of hard attention."""
-        attention = reading.trace["attention"]  # (M, L)
+        attention = reading.trace["attention"].float()  # (M, L), summed up in full precision
         words = len(attention)
         if not self.hard:
             seen = _per_caption(attention, packing)  # (N, L), over all words of a caption
