@@ -1,22 +1,28 @@
 """What holds for every decoder with every cell: a new file in conf/decoder or conf/cell is tested as it is."""
 
+import io
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from torch.nn import functional as F
 
+from captioning.cells import Cell
+from captioning.core.build import build, maker
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
-from captioning.core.vocabulary import PAD, START
+from captioning.core.state import State, gather
+from captioning.core.vocabulary import END, PAD, START
 from captioning.decoders import Decoder
+from captioning.search import Beam, Greedy
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SPEC = FeatureSpec(pooled=6, grid=7, shape=(2, 3))
 B, S, T, V = 3, 2, 6, 17
 
-# settings that make another captioner of the same yaml
+# settings that make another captioner of the same file
 SETTINGS = {
     "lrcn": ["factored=false", "factored=true"],
     "neuraltalk": ["inject=first", "inject=every"],
@@ -28,25 +34,34 @@ DECODERS = [
     for setting in SETTINGS.get(name, ["tied=false"])
 ]
 CELLS = sorted(path.stem for path in (CONF / "cell").glob("*.yaml"))
-COMBINATIONS = [pytest.param(*decoder, cell, id="-".join([*decoder, cell])) for decoder in DECODERS for cell in CELLS]
-every = pytest.mark.parametrize(("name", "setting", "cell"), COMBINATIONS)
+every = pytest.mark.parametrize(
+    ("name", "setting", "cell"),
+    [pytest.param(*decoder, cell, id="-".join([*decoder, cell])) for decoder in DECODERS for cell in CELLS],
+)
+# what takes longer: every decoder with the cells of the lecture, and the other cells with one decoder
+most = pytest.mark.parametrize(
+    ("name", "setting", "cell"),
+    [
+        pytest.param(*decoder, cell, id="-".join([*decoder, cell]))
+        for decoder in DECODERS
+        for cell in CELLS
+        if cell in ("rnn", "lstm", "gru") or decoder == DECODERS[-1]
+    ],
+)
 
 
-def build(name: str, *settings: str, cell: str = "lstm", size: int = 8) -> Decoder:
+def make(name: str, *settings: str, cell: str = "lstm", size: int = 8) -> Decoder:
     """The decoder of conf/decoder/{name}.yaml, made small."""
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose(f"decoder/{name}", overrides=[f"decoder.{setting}" for setting in settings])["decoder"]
-        kind = instantiate(compose(f"cell/{cell}")["cell"])
+        kind = maker(compose(f"cell/{cell}")["cell"], Cell)
     for key in config:
         if key.endswith("_size"):
             config[key] = size
-    torch.manual_seed(0)
-    decoder = instantiate(config, _partial_=True)(V, SPEC, kind)
-    assert isinstance(decoder, Decoder)
-    return decoder.eval()
+    return build(config, Decoder, vocabulary_size=V, features=SPEC, cell=kind).eval()
 
 
-def features(images: int = B) -> Features:
+def made_up(images: int) -> Features:
     generator = torch.Generator().manual_seed(1)
     return Features(
         pooled=torch.randn(images, SPEC.pooled, generator=generator),
@@ -54,12 +69,19 @@ def features(images: int = B) -> Features:
     )
 
 
-def captions() -> torch.Tensor:
-    """``(B, S, T)``, of all lengths from none to T."""
-    lengths = torch.tensor([[3, 6], [1, 0], [4, 2]])
-    tokens = torch.randint(4, V, (B, S, T), generator=torch.Generator().manual_seed(2))
+def captions(lengths: list[list[int]]) -> torch.Tensor:
+    """``(B, S, T)`` of the given lengths, START first."""
+    tokens = torch.randint(4, V, (len(lengths), len(lengths[0]), T), generator=torch.Generator().manual_seed(2))
     tokens[:, :, 0] = START
-    return tokens.masked_fill(torch.arange(T) >= lengths.unsqueeze(-1), PAD)
+    return tokens.masked_fill(torch.arange(T) >= torch.tensor(lengths).unsqueeze(-1), PAD)
+
+
+RAGGED = [[3, 6], [1, 0], [4, 2]]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
 
 
 def gradients(decoder: Decoder, hidden: torch.Tensor, trace: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -71,13 +93,125 @@ def gradients(decoder: Decoder, hidden: torch.Tensor, trace: dict[str, torch.Ten
 
 @every
 @pytest.mark.parametrize("depth", [1, 2])
-def test_forward_is_the_loop_of_steps_and_so_are_its_gradients(name: str, setting: str, cell: str, depth: int) -> None:
-    decoder = build(name, f"depth={depth}", setting, cell=cell)
-    packing = Packing.of(captions())
-    words = packing.pack(captions())
-    fast, slow = decoder.read(features(), words, packing), decoder.read_by_steps(features(), words, packing)
+def test_reading_is_the_loop_of_steps_and_so_are_its_gradients(name: str, setting: str, cell: str, depth: int) -> None:
+    decoder, features = make(name, f"depth={depth}", setting, cell=cell), made_up(B)
+    packing = Packing.of(captions(RAGGED))
+    words = packing.pack(captions(RAGGED))
+    fast, slow = decoder.read(features, words, packing), decoder.read_by_steps(features, words, packing)
     torch.testing.assert_close(fast.hidden, slow.hidden, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(fast.trace, slow.trace, atol=1e-5, rtol=1e-5)
+    assert sorted(fast.trace) == sorted(decoder.traced)
     ours, expected = gradients(decoder, fast.hidden, fast.trace), gradients(decoder, slow.hidden, slow.trace)
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
     assert all(gradient.abs().sum() > 0 for gradient in ours.values())
+
+
+@every
+def test_forward_is_what_search_sees(name: str, setting: str, cell: str) -> None:
+    decoder, tokens = make(name, setting, cell=cell), captions([[T, T]] * B)
+    logits = decoder(made_up(B), tokens)
+    state = decoder.start(made_up(B)).reorder(torch.zeros(B, 2, dtype=torch.long))
+    for t in range(T):
+        step, state = decoder.step(tokens[:, :, t], state)
+        torch.testing.assert_close(step, logits[:, :, t], atol=1e-5, rtol=1e-5)
+
+
+def advance_all(decoder: Decoder, tokens: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+    for words in tokens.unbind(-1):
+        logits, state = decoder.step(words, state)
+    return logits, state
+
+
+@every
+def test_the_state_survives_reordering(name: str, setting: str, cell: str) -> None:
+    decoder, tokens = make(name, setting, cell=cell), captions([[T] * 3] * B)
+    parents = torch.tensor([[2, 0], [1, 1], [0, 2]])
+    start = decoder.start(made_up(B))
+    _, state = advance_all(decoder, tokens[:, :, :3], start.reorder(torch.zeros(B, 3, dtype=torch.long)))
+    logits, _ = advance_all(decoder, gather(tokens, parents)[:, :, 3:], state.reorder(parents))
+    expected, _ = advance_all(decoder, gather(tokens, parents), start.reorder(torch.zeros_like(parents)))
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+
+
+@every
+def test_scheduled_sampling_feeds_what_the_model_says(name: str, setting: str, cell: str) -> None:
+    decoder, features = make(name, setting, cell=cell), made_up(B)
+    with torch.no_grad():
+        decoder.word_layer.bias[7] = 1e4  # it always says word 7
+    packing, tokens = Packing.of(captions(RAGGED)), captions(RAGGED)
+    said = torch.where((tokens == PAD) | (tokens == START), tokens, 7)
+    ours = decoder.read_by_steps(features, packing.pack(tokens), packing, sampling=1.0)
+    expected = decoder.read(features, packing.pack(said), packing)
+    torch.testing.assert_close(ours.hidden, expected.hidden, atol=1e-5, rtol=1e-5)
+
+
+@every
+def test_bfloat16_agrees_within_its_rounding(name: str, setting: str, cell: str) -> None:
+    decoder, tokens = make(name, setting, cell=cell), captions(RAGGED)
+    expected = decoder(made_up(B), tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = decoder(made_up(B), tokens)
+    torch.testing.assert_close(logits.float(), expected, atol=0.03, rtol=0.03)
+
+
+EIGHT = captions([[3], [4], [5], [6], [4], [6], [5], [3]])
+
+
+@cache
+def overfitted(name: str, setting: str, cell: str) -> Decoder:
+    """Trained on eight pictures, one caption each."""
+    torch.manual_seed(0)
+    decoder, features = make(name, setting, cell=cell, size=32).train(), made_up(8)
+    packing = Packing.of(EIGHT)
+    words = packing.pack(EIGHT)
+    targets = packing.pack(F.pad(EIGHT, (0, 1))[:, :, 1:])
+    targets[targets == PAD] = END
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=0.01)
+    for _ in range(150):
+        reading = decoder.read(features, words, packing)
+        log_p = decoder.logits(reading.hidden).log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
+        loss = -log_p.mean() + sum(decoder.losses(reading, features, packing, log_p).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if log_p.exp().min() > 0.9:
+            break
+    return decoder.eval()
+
+
+@most
+def test_reaches_the_captions_of_eight_pictures(name: str, setting: str, cell: str) -> None:
+    said = Greedy(max_length=T)(overfitted(name, setting, cell), made_up(8)).tokens[:, 0]
+    assert [row[row > END].tolist() for row in said] == [row[row > END].tolist() for row in EIGHT[:, 0]]
+
+
+@most
+@pytest.mark.parametrize("search", [Greedy(max_length=T), Beam(size=3, max_length=T)], ids=["greedy", "beam"])
+def test_a_caption_is_the_same_alone_and_in_a_batch(name: str, setting: str, cell: str, search: Greedy | Beam) -> None:
+    decoder, features = overfitted(name, setting, cell), made_up(8)
+    together = search(decoder, features)
+    for image in range(8):
+        alone = search(decoder, features.select(torch.tensor([image])))
+        words = together.tokens[image, 0]
+        assert words[words != PAD].tolist() == alone.tokens[0, 0].tolist()
+        torch.testing.assert_close(together.scores[image, :1], alone.scores[0, :1], atol=1e-4, rtol=1e-4)
+
+
+@most
+def test_beam_1_is_greedy(name: str, setting: str, cell: str) -> None:
+    decoder, features = overfitted(name, setting, cell), made_up(8)
+    greedy, beam = Greedy(max_length=T)(decoder, features), Beam(size=1, max_length=T)(decoder, features)
+    assert greedy.tokens.tolist() == beam.tokens.tolist()
+    torch.testing.assert_close(greedy.scores, beam.scores, atol=1e-5, rtol=1e-5)
+
+
+@most
+def test_saving_and_loading_change_nothing(name: str, setting: str, cell: str) -> None:
+    trained = overfitted(name, setting, cell)
+    file = io.BytesIO()
+    torch.save(trained.state_dict(), file)
+    file.seek(0)
+    loaded = make(name, setting, cell=cell, size=32)
+    assert not torch.equal(loaded(made_up(8), EIGHT), trained(made_up(8), EIGHT))
+    loaded.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(loaded(made_up(8), EIGHT), trained(made_up(8), EIGHT))
