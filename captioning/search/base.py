@@ -16,7 +16,7 @@ from captioning.core.state import State
 from captioning.core.vocabulary import PAD, START, UNK
 
 NEVER_SAID = (PAD, START, UNK)
-LEAVE = 0.5  # Finished photographs leave once this share is left: taking them out copies the state of those that stay
+LEAVE = 0.75  # of the photographs: once no more are left, the finished ones leave (a copy of the state of the rest)
 
 
 class Decoder(Protocol):
