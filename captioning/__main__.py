@@ -1,0 +1,67 @@
+"""The command line: ``captioning COMMAND …``, one module of ``captioning.jobs`` a command."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from captioning import __version__
+from captioning.core.errors import CaptioningError
+
+COMMANDS = {
+    "prepare": "fetch or draw a data set, and store its features",
+    "train": "train a captioner, or sweep over many (-m)",
+    "evaluate": "score a trained captioner on a split",
+    "score": "score results files against annotations, no model needed",
+    "caption": "caption photographs and folders",
+}
+
+USAGE = "\n".join(
+    [
+        "usage: captioning COMMAND ...",
+        "",
+        "Image captioning with recurrent networks.",
+        "",
+        "commands:",
+        *(f"  {name:10}{what}" for name, what in COMMANDS.items()),
+        "",
+        "`captioning COMMAND --help` tells more of a command.",
+    ]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit status: 0, 1 when the work failed, 2 when the command line is wrong.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"captioning {__version__}")
+        return 0
+    command = arguments[0]
+    if command not in COMMANDS:
+        print(f"captioning: there is no command {command!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    if os.getcwd() not in sys.path:  # noqa: PTH109
+        sys.path.insert(0, os.getcwd())  # a user's own captioner: decoder._target_=my_module.MyDecoder  # noqa: PTH109
+    try:
+        status: int = importlib.import_module(f"captioning.jobs.{command}").main(arguments[1:])
+    except CaptioningError as error:
+        print(f"captioning: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("captioning: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `captioning … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

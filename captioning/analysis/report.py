@@ -1,0 +1,65 @@
+"""Pictures of a run: curves of what was measured, and a contact sheet of captioned photographs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from captioning.core.files import atomic_write
+from captioning.core.images import read_image
+
+SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr")
+
+
+def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draw a run's losses, scores and gradient norms over its steps.
+
+    Args:
+        rows: of the run's ``metrics.csv``.
+        path: the PNG to write.
+    """
+
+    def line(axes: Axes, name: str, label: str, style: str = "-") -> None:
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=label)
+
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    losses, scores, gradients = figure.subplots(1, 3)
+    line(losses, "train/loss", "training")
+    line(losses, "val/loss", "validation", "o-")
+    losses.set(title="loss (nats per word)", xlabel="step")
+    for name in SCORES:
+        line(scores, f"val/{name}", name, "o-")
+    scores.set(title="scores of generated captions, validation", xlabel="step")
+    line(gradients, "train/gradient_norm", "before clipping")
+    gradients.set(title="norm of the gradient", xlabel="step", yscale="log")
+    for axes in (losses, scores, gradients):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize="small")
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=110)
+
+
+def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns: int = 4) -> None:
+    """Draw photographs with their captions.
+
+    Args:
+        pictures: files and captions.
+        path: the PNG to write.
+        columns: photographs in a row.
+    """
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(3 * columns, 3.6 * rows), layout="constrained")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, (file, caption) in zip(figure.axes, pictures, strict=False):
+        image = read_image(file)
+        image.thumbnail((480, 480))
+        axes.imshow(image)
+        axes.set_title(fill(caption, 32), fontsize="medium")
+    with atomic_write(path, "wb") as sheet:
+        figure.savefig(sheet, format="png", dpi=80)

@@ -1,0 +1,133 @@
+"""Captions from Python: ``Captioner.load("runs/flickr8k")(["photo.jpg"])``.
+
+Dimensions: B images, T words, L regions.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from captioning.core.errors import CaptioningError
+from captioning.core.features import Features
+from captioning.core.images import read_image, to_rgb
+from captioning.core.vocabulary import END, Vocabulary
+from captioning.decoders import Decoder
+from captioning.encoders import Encoder
+from captioning.search import Beam, Captions, Search
+from captioning.training.assembly import make_decoder, make_encoder
+from captioning.training.checkpoint import load_weights, read_checkpoint
+
+Picture = str | os.PathLike[str] | Image.Image
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One caption of one picture.
+
+    Attributes:
+        text: the words, separated by blanks.
+        score: the log-probability that it was ranked by, in nats (see ``captioning.search``).
+        attention: ``(T, rows, columns)``, where the decoder looked when it said each of the T words; None where not
+            asked for, or where the decoder has no attention.
+    """
+
+    text: str
+    score: float
+    attention: "np.ndarray[tuple[int, int, int], np.dtype[np.float32]] | None" = None
+
+
+class Captioner:
+    """An encoder and a decoder, trained, with their vocabulary."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, vocabulary: Vocabulary, config: Mapping[str, Any]) -> None:
+        """Take the parts; they are put in evaluation mode."""
+        self.encoder, self.decoder = encoder.eval(), decoder.eval()
+        self.vocabulary, self.config = vocabulary, config
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str | torch.device = "auto") -> "Captioner":
+        """Read a checkpoint.
+
+        Args:
+            path: a ``.ckpt`` file, or a run's folder (its best checkpoint).
+            device: where to run; ``"auto"``: the GPU where there is one.
+
+        Raises:
+            CaptioningError: there is no such checkpoint, or it does not fit this version of the code.
+        """
+        checkpoint = read_checkpoint(Path(path))
+        config = checkpoint.config
+        encoder = make_encoder({**config, "encoder": {**config["encoder"], "weights": None}})
+        decoder = make_decoder(config, checkpoint.vocabulary, encoder.spec)
+        parts = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+        load_weights(parts, checkpoint.weights, checkpoint.path)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        parts.to(device)
+        return cls(encoder, decoder, checkpoint.vocabulary, config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return next(self.decoder.parameters()).device
+
+    def __call__(
+        self, pictures: Picture | Iterable[Picture], search: Search | None = None, batch_size: int = 16
+    ) -> list[str]:
+        """The caption of each picture.
+
+        Args:
+            pictures: paths or PIL pictures of any mode and size, or a single one.
+            search: beam search of width 5 where not given.
+            batch_size: pictures at a time.
+
+        Raises:
+            CaptioningError: a picture can't be read.
+        """
+        return [caption.text for caption in self.caption(pictures, search, batch_size)]
+
+    def caption(
+        self,
+        pictures: Picture | Iterable[Picture],
+        search: Search | None = None,
+        batch_size: int = 16,
+        attention: bool = False,
+    ) -> Iterator[Caption]:
+        """Like calling it, one by one as they come, with scores and, if asked for, attention maps."""
+        if isinstance(pictures, (str, os.PathLike, Image.Image)):
+            pictures = [pictures]
+        waiting = iter(pictures)
+        while batch := list(islice(waiting, batch_size)):
+            images = torch.stack(
+                [self.encoder.transform(to_rgb(p) if isinstance(p, Image.Image) else read_image(p)) for p in batch]
+            )
+            with torch.inference_mode():
+                features: Features = self.encoder(images.to(self.device))
+            yield from self.describe(features, search, attention)
+
+    def describe(self, features: Features, search: Search | None = None, attention: bool = False) -> Iterator[Caption]:
+        """The best caption of each of B photographs, from their features.
+
+        Raises:
+            CaptioningError: attention was asked for and the decoder has none.
+        """
+        found: Captions = (search or Beam())(self.decoder, features.to(self.device, torch.float32), attention)
+        if attention and found.attention is None:
+            raise CaptioningError(
+                f"{type(self.decoder).__name__} has no attention to show. Use a checkpoint of decoder=show_attend_tell."
+            )
+        for image in range(len(found.tokens)):
+            tokens = found.tokens[image, 0].tolist()
+            words = tokens.index(END) if END in tokens else len(tokens)
+            maps = None
+            if found.attention is not None:
+                weights = found.attention[image, 0, :words].float().cpu().numpy()  # (T, L)
+                maps = weights.reshape(words, *self.encoder.spec.shape)
+            yield Caption(self.vocabulary.decode(tokens), float(found.scores[image, 0]), maps)

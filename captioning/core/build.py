@@ -1,0 +1,76 @@
+"""Objects from configuration: Hydra's ``_target_``, held to a kind.
+
+A configuration may come out of somebody's checkpoint, so what ``_target_`` names is looked at before it is called.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar, get_type_hints
+
+import hydra.utils
+from omegaconf import DictConfig, OmegaConf
+
+from captioning.core.errors import CaptioningError
+
+T = TypeVar("T")
+
+
+def build(config: Mapping[str, Any], kind: type[T], **arguments: Any) -> T:
+    """Make the object that a configuration names.
+
+    Args:
+        config: with ``_target_``, the dotted path of a class, and the class's settings.
+        kind: the base class that it must have.
+        arguments: further arguments, not from the configuration.
+
+    Raises:
+        CaptioningError: there is no such class, it is not of the kind, or it does not take the settings.
+    """
+    cls = _import(config)
+    if not (isinstance(cls, type) and issubclass(cls, kind)):
+        raise CaptioningError(f"_target_: {config.get('_target_')} is not a {kind.__name__}.")
+    return _call(cls, config, arguments)
+
+
+def maker(config: Mapping[str, Any], kind: type[T]) -> Callable[..., T]:
+    """``build`` for later: what makes the object once the missing arguments are known."""
+    return partial(build, config, kind)
+
+
+def call(config: Mapping[str, Any], returns: type[T]) -> T:
+    """Call the function that a configuration names, if it says that it returns ``returns``.
+
+    Args:
+        config: with ``_target_``, the dotted path of the function, and its arguments.
+        returns: the type that the function must be annotated to return.
+
+    Raises:
+        CaptioningError: there is no such function, it returns something else, or it does not take the settings.
+    """
+    function = _import(config)
+    if not callable(function) or get_type_hints(function).get("return") is not returns:
+        raise CaptioningError(f"_target_: {config.get('_target_')} is not a function that returns {returns.__name__}.")
+    made: T = _call(function, config, {})
+    return made
+
+
+def _import(config: Mapping[str, Any]) -> Any:
+    target = str(config.get("_target_"))
+    try:
+        return hydra.utils.get_object(target)
+    except Exception as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise CaptioningError(f"_target_: {target} can't be imported ({reason}). Check the name.") from error
+
+
+def _call(function: Callable[..., T], config: Mapping[str, Any], arguments: Mapping[str, Any]) -> T:
+    settings = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
+    assert isinstance(settings, dict)
+    keywords = {str(key): value for key, value in settings.items() if key not in ("_target_", "_partial_")}
+    try:
+        inspect.signature(function).bind(**keywords, **arguments)
+    except TypeError as error:
+        raise CaptioningError(f"{config.get('_target_')} does not take these settings: {error}.") from error
+    made: T = function(**keywords, **arguments)
+    return made

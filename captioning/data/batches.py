@@ -1,0 +1,154 @@
+"""From photographs and captions to batches.
+
+Which photographs and captions a batch holds depends on the seed and the step alone, never on workers, ranks or where a
+run was interrupted.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from captioning.core.features import Features
+from captioning.core.packing import Packing
+from captioning.data.captions import TokenizedCaptions
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B photographs and, for each, up to S captions.
+
+    Attributes:
+        photos: ``(B,)`` their places in the split.
+        features: from the feature store, or None where the encoder runs in training.
+        images: uint8 ``(B, 3, height, width)``, or None where the features are stored.
+        words: ``(M,)`` the words that go in, START first, in packed order.
+        targets: ``(M,)`` the words to be said, END last.
+        packing: where each word stands.
+    """
+
+    photos: Tensor
+    features: Features | None
+    images: Tensor | None
+    words: Tensor
+    targets: Tensor
+    packing: Packing
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The same batch on another device."""
+        return replace(
+            self,
+            features=None if self.features is None else self.features.to(device),
+            images=None if self.images is None else self.images.to(device, non_blocking=non_blocking),
+            words=self.words.to(device, non_blocking=non_blocking),
+            targets=self.targets.to(device, non_blocking=non_blocking),
+            packing=self.packing.to(device, non_blocking=non_blocking),
+        )
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which photographs a batch holds, and the seed that draws their captions."""
+
+    photos: Sequence[int]
+    seed: tuple[int, ...]
+
+
+class BatchSampler(Sampler[Draw]):
+    """The batches of an epoch, for one rank.
+
+    With several ranks every batch of ``batch_size`` photographs per rank is a part of the global batch, so that the
+    ranks together see what one process with ``ranks`` times the batch size sees.
+    """
+
+    def __init__(
+        self, photos: int, batch_size: int, *, seed: int = 0, shuffle: bool = False, rank: int = 0, ranks: int = 1
+    ) -> None:
+        """Take the sizes.
+
+        Args:
+            photos: how many photographs the split has.
+            batch_size: photographs in a batch of one rank.
+            seed: of the shuffling.
+            shuffle: a new order every epoch; the last global batch is dropped where it would leave a rank without work.
+            rank: of this process.
+            ranks: the number of processes.
+        """
+        self.photos, self.batch_size = photos, batch_size
+        self.seed, self.shuffle = seed, shuffle
+        self.rank, self.ranks = rank, ranks
+        self.epoch = 0
+        self.first = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def skip(self, batches: int) -> None:
+        """Begin the next epoch after its first ``batches``: it was interrupted there."""
+        self.first = batches
+
+    def __len__(self) -> int:
+        """The batches of a whole epoch."""
+        step = self.batch_size * self.ranks
+        full, rest = divmod(self.photos, step)
+        return full + (rest >= self.ranks or (rest > 0 and not self.shuffle))
+
+    def __iter__(self) -> Iterator[Draw]:
+        """The batches of this rank, from the first one that is still to do."""
+        order = np.arange(self.photos)
+        if self.shuffle:
+            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
+        first, self.first = self.first, 0
+        step = self.batch_size * self.ranks
+        for number in range(first, len(self)):
+            photos = order[number * step : (number + 1) * step][self.rank :: self.ranks]
+            yield Draw(photos.tolist(), (self.seed, self.epoch, number, self.rank))
+
+
+class BatchDataset(Dataset[Batch]):
+    """Makes a whole batch at once; driven by ``BatchSampler`` through a loader with ``batch_size=None``."""
+
+    def __init__(
+        self,
+        captions: TokenizedCaptions,
+        captions_per_photo: int | None,
+        *,
+        features: Callable[[Sequence[int]], Features] | None = None,
+        image: Callable[[int], Tensor] | None = None,
+    ) -> None:
+        """Take what batches are made of.
+
+        Args:
+            captions: of the split's photographs.
+            captions_per_photo: S at the most, drawn anew when a photograph has more; None: all.
+            features: places of B photographs to their features.
+            image: a photograph's place to its picture, uint8 ``(3, height, width)``; where features are not stored.
+        """
+        self.captions, self.captions_per_photo = captions, captions_per_photo
+        self.features, self.image = features, image
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        """The batch."""
+        rng = np.random.default_rng(draw.seed)
+        tokens = self.captions.padded([self._choose(photo, rng) for photo in draw.photos])  # (B, S, T + 1)
+        packing = Packing.of(tokens[..., 1:])
+        images = None if self.image is None else torch.stack([self.image(photo) for photo in draw.photos])
+        return Batch(
+            photos=torch.tensor(draw.photos),
+            features=None if self.features is None else self.features(draw.photos),
+            images=images,
+            words=packing.pack(tokens[..., :-1]),
+            targets=packing.pack(tokens[..., 1:]),
+            packing=packing,
+        )
+
+    def _choose(self, photo: int, rng: np.random.Generator) -> Sequence[int]:
+        there = self.captions.of_photo(photo)
+        if self.captions_per_photo is None or len(there) <= self.captions_per_photo:
+            return there
+        chosen: list[int] = rng.choice(np.asarray(there), self.captions_per_photo, replace=False).tolist()
+        return chosen

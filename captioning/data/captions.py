@@ -1,0 +1,110 @@
+"""Tokenized captions in flat arrays: a few bytes a word, whether there are forty thousand captions or eight million."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captioning.core.errors import CaptioningError
+from captioning.core.progress import progress
+from captioning.core.tokenizer import tokenize
+from captioning.core.vocabulary import SPECIAL, UNK, Vocabulary
+from captioning.data.photos import Photo
+
+log = logging.getLogger(__name__)
+
+
+def build_vocabulary(photos: Sequence[Photo], minimum_count: int = 5) -> Vocabulary:
+    """The vocabulary of a training split.
+
+    Args:
+        photos: the training split's, and no others.
+        minimum_count: a word seen less often becomes ``<unk>``.
+
+    Raises:
+        CaptioningError: no word is left.
+    """
+    captions = (caption for photo in progress(photos, "counting words") for caption in photo.captions)
+    return Vocabulary.build((tokenize(caption) for caption in captions), minimum_count)
+
+
+@dataclass(frozen=True)
+class TokenizedCaptions:
+    """The captions of N photographs as numbers.
+
+    Attributes:
+        tokens: all captions one after the other, ``<start>`` to ``<end>``.
+        ends: where each caption ends in ``tokens``; its beginning is the end of the one before.
+        last: ``(N,)`` the end of each photograph's captions in ``ends``.
+    """
+
+    tokens: "np.ndarray[tuple[int], np.dtype[np.int32]]"
+    ends: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    last: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+
+    @classmethod
+    def of(cls, photos: Sequence[Photo], vocabulary: Vocabulary, max_words: int) -> "TokenizedCaptions":
+        """Tokenize and number captions; those without a single known word teach nothing and are left out.
+
+        Args:
+            photos: N photographs.
+            vocabulary: the training split's.
+            max_words: longer captions are cut.
+
+        Raises:
+            CaptioningError: no caption is left.
+        """
+        tokens, ends, last = [], [], []
+        size = left_out = captions = 0
+        for photo in progress(photos, "tokenizing captions"):
+            for caption in photo.captions:
+                numbers = vocabulary.encode(tokenize(caption)[:max_words])
+                if all(number == UNK for number in numbers[1:-1]):
+                    left_out += 1
+                    continue
+                tokens.append(np.asarray(numbers, dtype=np.int32))
+                size += len(numbers)
+                captions += 1
+                ends.append(size)
+            last.append(captions)
+        if not captions:
+            raise CaptioningError(
+                f"All {left_out} captions are empty or made of words outside of the vocabulary "
+                f"({len(vocabulary) - len(SPECIAL)} words). Check the captions, or lower data.minimum_count."
+            )
+        if left_out:
+            log.warning("%d captions are empty or made of rare words alone and are left out.", left_out)
+        return cls(np.concatenate(tokens), np.asarray(ends, np.int64), np.asarray(last, np.int64))
+
+    def __len__(self) -> int:
+        """The number of captions."""
+        return len(self.ends)
+
+    def of_photo(self, photo: int) -> range:
+        """The numbers of a photograph's captions."""
+        return range(self.last[photo - 1] if photo else 0, self.last[photo])
+
+    def __getitem__(self, caption: int) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
+        """One caption, ``<start>`` to ``<end>``."""
+        return self.tokens[self.ends[caption - 1] if caption else 0 : self.ends[caption]]
+
+    def padded(self, captions: Sequence[Sequence[int]]) -> Tensor:
+        """Captions of B photographs side by side.
+
+        Args:
+            captions: for each photograph the numbers of its captions, S at the most.
+
+        Returns:
+            ``(B, S, T)``, ``<pad>`` after each caption's end and in place of captions that are not there.
+        """
+        S = max((len(row) for row in captions), default=0)
+        T = max((len(self[caption]) for row in captions for caption in row), default=0)
+        tokens = np.zeros((len(captions), S, T), dtype=np.int64)
+        for b, row in enumerate(captions):
+            for s, caption in enumerate(row):
+                numbers = self[caption]
+                tokens[b, s, : len(numbers)] = numbers
+        return torch.from_numpy(tokens)

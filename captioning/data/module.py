@@ -1,0 +1,99 @@
+"""The Lightning data module: batches for training, validation and test."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pytorch_lightning as pl
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from captioning.core.features import Features
+from captioning.core.vocabulary import Vocabulary
+from captioning.data.batches import Batch, BatchDataset, BatchSampler
+from captioning.data.captions import TokenizedCaptions
+from captioning.data.photos import CaptionedPhotos, Photo
+
+
+class CaptionData(pl.LightningDataModule):
+    """Batches of captioned photographs, from stored features or from the pictures themselves."""
+
+    def __init__(
+        self,
+        photos: CaptionedPhotos,
+        vocabulary: Vocabulary,
+        *,
+        features: Callable[[str], Callable[[Sequence[int]], Features]] | None,
+        image: Callable[[Photo], Tensor],
+        batch_size: int = 16,
+        captions_per_photo: int | None = 5,
+        max_words: int = 30,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        """Take the data.
+
+        Args:
+            photos: by split.
+            vocabulary: of the training split.
+            features: a split's name to what reads the stored features of its photographs; None: none are stored.
+            image: reads and transforms a photograph, for an encoder that runs in training.
+            batch_size: photographs in a batch, of one process.
+            captions_per_photo: how many captions of a photograph a training batch holds at the most.
+            max_words: longer captions are cut.
+            workers: processes that make batches; 0: none.
+            seed: of the order and of the drawn captions.
+        """
+        super().__init__()
+        self.photos, self.vocabulary = photos, vocabulary
+        self.features, self.image = features, image
+        self.batch_size, self.captions_per_photo = batch_size, captions_per_photo
+        self.max_words, self.workers, self.seed = max_words, workers, seed
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled; after an interruption from the first batch that is still to do."""
+        loader = self.loader("train", shuffle=True)
+        if self.trainer is not None:
+            assert isinstance(loader.sampler, BatchSampler)
+            loader.sampler.skip(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+        return loader
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation split in order, all captions of each photograph."""
+        return self.loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test split in order, all captions of each photograph."""
+        return self.loader("test")
+
+    def loader(self, split: str, shuffle: bool = False) -> DataLoader[Batch]:
+        """The batches of a split for this rank.
+
+        Raises:
+            CaptioningError: the split is empty.
+        """
+        photos = self.photos[split]
+        dataset = BatchDataset(
+            TokenizedCaptions.of(photos, self.vocabulary, self.max_words),
+            self.captions_per_photo if shuffle else None,
+            features=None if self.features is None else self.features(split),
+            image=partial(_read, photos, self.image) if self.features is None else None,
+        )
+        sampler = BatchSampler(
+            len(photos),
+            self.batch_size,
+            seed=self.seed,
+            shuffle=shuffle,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            ranks=self.trainer.world_size if self.trainer else 1,
+        )
+        return DataLoader(
+            dataset,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+
+def _read(photos: Sequence[Photo], image: Callable[[Photo], Tensor], place: int) -> Tensor:
+    return image(photos[place])

@@ -1,0 +1,98 @@
+"""``captioning caption``: captions for anyone's photographs."""
+
+import argparse
+import glob
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from captioning.core.errors import CaptioningError
+from captioning.jobs.options import add_search_options, search_of
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="captioning caption",
+        description="Caption photographs: one line each, the file and its caption, separated by a tab.",
+    )
+    parser.add_argument("pictures", nargs="+", help="files, folders (and what is below them), or quoted patterns")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a run's folder, or a .ckpt file")
+    parser.add_argument("--json", type=Path, help="also write the captions to this file")
+    parser.add_argument("--attention", type=Path, metavar="PNG", help="draw where it looked at each word")
+    parser.add_argument("--batch-size", type=int, default=16, help="photographs at a time (default: 16)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
+    add_search_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0, or 1 when a picture could not be read.
+    """
+    options = parser().parse_args(argv)
+    from PIL import Image
+
+    from captioning.captioner import Captioner
+    from captioning.core.files import write_json
+    from captioning.core.images import read_image
+
+    unreadable = 0
+    readable: list[Path] = []
+
+    def pictures() -> Iterator[Image.Image]:
+        nonlocal unreadable
+        for path in find_pictures(options.pictures):
+            try:
+                image = read_image(path)
+            except CaptioningError as error:
+                print(f"captioning: {error}", file=sys.stderr)
+                unreadable += 1
+                continue
+            readable.append(path)
+            yield image
+
+    captioner = Captioner.load(options.checkpoint, options.device)
+    rows = []
+    found = captioner.caption(pictures(), search_of(options), options.batch_size, options.attention is not None)
+    for number, caption in enumerate(found):
+        print(f"{readable[number]}\t{caption.text}", flush=True)
+        rows.append({"image": str(readable[number]), "caption": caption.text, "score": caption.score})
+        if caption.attention is not None:
+            from captioning.analysis.attention import draw_attention
+
+            file = numbered(options.attention, number)
+            draw_attention(read_image(readable[number]), caption.text, caption.attention, file)
+    if options.json:
+        write_json(options.json, rows)
+    return 1 if unreadable else 0
+
+
+def find_pictures(names: Sequence[str]) -> list[Path]:
+    """The pictures that files, folders and patterns name, each once, in the order named.
+
+    Raises:
+        CaptioningError: a folder holds no picture, or nothing matches a pattern.
+    """
+    from captioning.core.images import find_images
+
+    found: dict[Path, None] = {}
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            paths = find_images(path)
+        elif not path.exists() and glob.has_magic(name):
+            paths = sorted(Path(match) for match in glob.glob(name, recursive=True))  # noqa: PTH207
+        else:
+            paths = [path]
+        if not paths:
+            raise CaptioningError(f"{name}: no picture there. Check the folder or the pattern.")
+        found.update(dict.fromkeys(paths))
+    return list(found)
+
+
+def numbered(path: Path, number: int) -> Path:
+    """``out.png`` for the first picture, ``out_2.png``, ``out_3.png``, … for those that follow."""
+    return path if number == 0 else path.with_name(f"{path.stem}_{number + 1}{path.suffix}")

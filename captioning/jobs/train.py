@@ -1,0 +1,125 @@
+"""``captioning train``: from captioned photographs to a trained captioner and its scores."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import hydra.utils
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from captioning.analysis.report import draw_curves
+from captioning.core.build import build
+from captioning.core.errors import CaptioningError
+from captioning.core.files import atomic_write
+from captioning.data.captions import build_vocabulary
+from captioning.jobs.config import conf_dir
+from captioning.jobs.evaluate import evaluate
+from captioning.training import assembly
+from captioning.training.callbacks import callbacks
+from captioning.training.checkpoint import AtomicCheckpointIO, describe
+from captioning.training.loggers import read_metrics
+from captioning.training.module import CaptioningModule
+from captioning.training.objectives import CrossEntropy
+from captioning.training.quiet import quiet
+from captioning.training.runs import RunFolder, folder_name
+from captioning.training.scoring import Scorer
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the Hydra application; with ``-m`` a sweep."""
+    quiet()
+    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    sys.argv = ["captioning train", *(sys.argv[2:] if argv is None else argv)]
+    application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(_job)
+    application()
+    return 0
+
+
+def _job(config: DictConfig) -> float | None:
+    """One run; in a sweep, one that fails says so in its folder and lets the others go on."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    settings = {str(key): value for key, value in plain.items()}
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        try:
+            return train(settings, folder)
+        except CaptioningError as error:
+            log.error("captioning: error: %s", error)
+            sys.exit(1)
+    run = RunFolder(folder)
+    run.failure.unlink(missing_ok=True)
+    try:
+        return train(settings, folder)
+    except Exception as error:
+        log.error("%s failed: %s", folder.name, error)
+        with atomic_write(run.failure) as file:
+            file.write(f"{error}\n\n{traceback.format_exc()}")
+        return None
+
+
+def train(config: dict[str, Any], folder: Path) -> float:
+    """Train, or go on with training, and score the test split with the best checkpoint.
+
+    Args:
+        config: resolved, see ``conf/train.yaml``.
+        folder: of the run.
+
+    Returns:
+        The best value of the monitored score on the validation split.
+
+    Raises:
+        CaptioningError: the folder holds another run, or something in the data or the configuration is wrong.
+    """
+    run = RunFolder(folder)
+    resume_from = run.begin(config)
+    if run.finished:
+        log.info("%s is finished: %s", folder, run.summary())
+        return run.best(config["monitor"])
+    pl.seed_everything(config["seed"], workers=True)
+    photos = assembly.read_photos(config)
+    vocabulary = build_vocabulary(photos["train"], config["data"]["minimum_count"])
+    encoder = assembly.make_encoder(config)
+    decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
+    data = assembly.make_data(config, photos, vocabulary, encoder, decoder.reads)
+    module = CaptioningModule(
+        encoder,
+        decoder,
+        vocabulary,
+        assembly.make_search(config),
+        build(config["objective"], CrossEntropy),
+        optimizer=hydra.utils.instantiate(config["optimizer"]),
+        schedule=hydra.utils.instantiate(config["scheduler"]),
+        encoder_lr=config["encoder_lr"],
+        score=Scorer([photo.captions for photo in photos["val"]]),
+        checkpoint=describe(config, vocabulary),
+        seed=config["seed"],
+    )
+    log.info("%s: %d photographs, %d words, %.1f M trained parameters.", folder, len(photos["train"]), len(vocabulary),
+             sum(p.numel() for p in module.parameters() if p.requires_grad) / 1e6)  # fmt: skip
+    trainer: pl.Trainer = hydra.utils.instantiate(
+        config["trainer"],
+        default_root_dir=folder,
+        callbacks=callbacks(folder, config["monitor"], config["patience"], config["checkpoint_minutes"]),
+        logger=[hydra.utils.instantiate(logger, save_dir=folder) for logger in config["logger"].values()],
+        plugins=[AtomicCheckpointIO()],
+    )
+    trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if trainer.is_global_zero:
+        draw_curves(read_metrics(run.metrics), run.curves)
+        if config["test"] and photos.splits.get("test"):
+            evaluate(run.folder, "test", photos=photos, out=run.folder)
+        run.finish(config)
+        log.info("%s: %s", folder, run.summary())
+    return run.best(config["monitor"])

@@ -1,0 +1,96 @@
+"""The parts of a run, made from its configuration."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from captioning.cells import Cell
+from captioning.core.build import build, call, maker
+from captioning.core.features import Features, FeatureSpec
+from captioning.core.vocabulary import Vocabulary
+from captioning.data import CaptionedPhotos
+from captioning.data.feature_store import FeatureStore
+from captioning.data.module import CaptionData
+from captioning.decoders import Decoder
+from captioning.encoders import Encoder
+from captioning.search import Search
+
+Config = Mapping[str, Any]
+
+
+def read_photos(config: Config) -> CaptionedPhotos:
+    """The captioned photographs that ``data.source`` reads."""
+    return call(config["data"]["source"], CaptionedPhotos)
+
+
+def make_encoder(config: Config) -> Encoder:
+    """The encoder, with its pretrained weights."""
+    return build(config["encoder"], Encoder)
+
+
+def make_decoder(config: Config, vocabulary: Vocabulary, features: FeatureSpec) -> Decoder:
+    """The captioner, untrained."""
+    cell = maker(config["cell"], Cell)
+    return build(config["decoder"], Decoder, vocabulary_size=len(vocabulary), features=features, cell=cell)
+
+
+def make_search(config: Config) -> Search:
+    """The search."""
+    return build(config["search"], Search)
+
+
+def make_data(
+    config: Config, photos: CaptionedPhotos, vocabulary: Vocabulary, encoder: Encoder, reads: Sequence[str]
+) -> CaptionData:
+    """Batches; a frozen encoder's features are stored first, each photograph's once.
+
+    Args:
+        config: of the run.
+        photos: by split.
+        vocabulary: of the training split.
+        encoder: on the device that it is to run on.
+        reads: the parts of the features that the decoder reads.
+    """
+    data = config["data"]
+    return CaptionData(
+        photos,
+        vocabulary,
+        features=None if encoder.trainable else store_features(config, photos, encoder, reads),
+        image=lambda photo: encoder.transform.read(photo.path),
+        batch_size=data["batch_size"],
+        captions_per_photo=data["captions_per_photo"],
+        max_words=data["max_words"],
+        workers=data["workers"],
+        seed=config["seed"],
+    )
+
+
+def store_features(
+    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str]
+) -> Callable[[str], Callable[[Sequence[int]], Features]]:
+    """Store the features of all photographs, unless they are stored already.
+
+    Returns:
+        A split's name to what reads the features of photographs by their places in that split.
+    """
+    device = next(encoder.parameters()).device
+    store = FeatureStore.build(
+        Path(config["data"]["features_root"]),
+        key={"encoder": encoder.fingerprint()},
+        spec=encoder.spec,
+        transform=encoder.transform,
+        paths=[photo.path for photo in photos],
+        extract=lambda images: encoder(images.to(device)),
+        parts=tuple(reads),
+        workers=config["data"]["workers"],
+    )
+    first, firsts = 0, {}
+    for split, members in photos.splits.items():
+        firsts[split] = first
+        first += len(members)
+    return lambda split: partial(_read_rows, store, firsts[split])
+
+
+def _read_rows(store: FeatureStore, first: int, places: Sequence[int]) -> Features:
+    return store[[first + place for place in places]]

@@ -1,0 +1,76 @@
+"""What happens beside training: checkpoints to resume from, and logs that resume."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
+
+from captioning.training.checkpoint import BEST, LAST
+from captioning.training.loggers import CSVLogger
+
+
+def callbacks(folder: Path, monitor: str, patience: int | None, checkpoint_minutes: float) -> list[pl.Callback]:
+    """A run's callbacks.
+
+    Args:
+        folder: the run's; checkpoints go to ``checkpoints/`` in it.
+        monitor: the validation score that chooses the best checkpoint and ends training.
+        patience: validations without a better score before training ends; None: never.
+        checkpoint_minutes: how often the checkpoint to resume from is written, besides every validation.
+    """
+    name = f"val/{monitor}"
+    best = ModelCheckpoint(
+        folder / "checkpoints",
+        filename=Path(BEST).stem,
+        monitor=name,
+        mode="max",
+        save_weights_only=True,
+        enable_version_counter=False,
+        save_on_train_epoch_end=False,
+    )
+    stop = [EarlyStopping(name, mode="max", patience=patience)] if patience is not None else []
+    return [*stop, best, LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes), ResumeLogs()]
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes the checkpoint to resume from: every few minutes, and after each epoch's validation.
+
+    It is a ``Checkpoint`` so that Lightning runs it after all other callbacks, whose states it saves.
+    """
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        """Take the file and how often to write it."""
+        self.path, self.seconds = path, 60 * minutes
+        self.written = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write when it is time; an epoch's last batch is left to ``on_train_epoch_end``."""
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        last = batch_idx + 1 >= trainer.num_training_batches
+        due = trainer.strategy.broadcast(time.monotonic() - self.written >= self.seconds)
+        if due and not accumulating and not last:
+            self._write(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write after the epoch's validation."""
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()
+        trainer.save_checkpoint(self.path)
+        self.written = time.monotonic()
+
+
+class ResumeLogs(pl.Callback):
+    """Lets the CSV log of a resumed run go on where its checkpoint was written."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Runs after the checkpoint was loaded."""
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger) and trainer.global_step > 0:
+                logger.resume(trainer.global_step)

@@ -1,0 +1,119 @@
+"""One file that holds all it takes to caption a photograph, or to go on training."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
+
+from captioning.core.errors import CaptioningError
+from captioning.core.files import atomic_write
+from captioning.core.vocabulary import Vocabulary
+
+VERSION = 1  # of what this package adds to Lightning's checkpoint
+KEY = "captioning"
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What captioning needs of a checkpoint.
+
+    Attributes:
+        path: the file.
+        config: the run's resolved configuration, plain values.
+        vocabulary: of the decoder.
+        weights: of the module, the encoder's included, by name.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    vocabulary: Vocabulary
+    weights: Mapping[str, Tensor]
+
+
+def describe(config: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+    """What this package adds to Lightning's checkpoint: plain values, so that it loads with ``weights_only=True``."""
+    return {"version": VERSION, "config": dict(config), "vocabulary": list(vocabulary.words)}
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint that a user means: a file, or a run's folder (its best one, or else its last).
+
+    Raises:
+        CaptioningError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        for candidate in (path / "checkpoints" / BEST, path / "checkpoints" / LAST, path / BEST, path / LAST):
+            if candidate.exists():
+                return candidate
+        raise CaptioningError(f"{path}: there is no checkpoint in this folder. Name a run's folder or a .ckpt file.")
+    if not path.exists():
+        raise CaptioningError(f"{path}: there is no such checkpoint. Name a run's folder or a .ckpt file.")
+    return path
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint, without running anything that it may hold (``weights_only=True``).
+
+    Args:
+        path: a file, or a run's folder.
+
+    Raises:
+        CaptioningError: it is missing, damaged, of another program, or of a version that this one does not know.
+    """
+    path = find_checkpoint(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CaptioningError(
+            f"{path}: not a checkpoint that can be read ({first}). It may be cut short: copy it again, or train again."
+        ) from error
+    ours = content.get(KEY) if isinstance(content, dict) else None
+    if not isinstance(ours, dict) or "state_dict" not in content:
+        raise CaptioningError(
+            f"{path}: this is not a checkpoint of `captioning train`. Name a run's folder or .ckpt file."
+        )
+    if ours.get("version") != VERSION:
+        raise CaptioningError(
+            f"{path}: this checkpoint has version {ours.get('version')}, and this program reads version {VERSION}. "
+            "Install the version of captioning that wrote it, or train again."
+        )
+    return Checkpoint(path, ours["config"], Vocabulary(ours["vocabulary"]), content["state_dict"])
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights into a module of exactly their shapes.
+
+    Raises:
+        CaptioningError: names or shapes differ; the first are named.
+    """
+    own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if own != theirs:
+        odd = sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name))
+        first = ", ".join(
+            f"{name} {theirs.get(name, 'missing')} instead of {own.get(name, 'none')}" for name in odd[:3]
+        )
+        raise CaptioningError(
+            f"{path}: {len(odd)} weights of this checkpoint do not fit the captioner ({first}). It was written by "
+            "another configuration or another version of the code."
+        )
+    module.load_state_dict(weights)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's way of writing checkpoints, whole or not at all, also on a full disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write to a neighbour first, then rename."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        with atomic_write(path, "wb") as file:
+            file.write(buffer.getbuffer())

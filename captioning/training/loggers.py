@@ -1,0 +1,78 @@
+"""Measurements of a run in one CSV file."""
+
+import csv
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from captioning.core.files import atomic_write
+
+
+class CSVLogger(Logger):
+    """``metrics.csv``: one row a step that logged, one column a measurement.
+
+    The file is always whole, and a run that resumes goes on in it: rows after the checkpoint it resumed from are
+    dropped, for they are computed again. (Lightning's own logger begins the file anew.)
+    """
+
+    def __init__(self, save_dir: str | Path) -> None:
+        """Take the run's folder."""
+        super().__init__()
+        self.folder = Path(save_dir)
+        self.rows: dict[int, dict[str, Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """Not used: a run has one folder."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Not used: a run has one folder."""
+        return ""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / "metrics.csv"
+
+    def resume(self, step: int) -> None:
+        """Take up the file of an interrupted run, up to the step of its checkpoint."""
+        self.rows = {int(row["step"]): row for row in read_metrics(self.path) if int(row["step"]) < step}
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Not used: ``config.yaml`` is written by the job."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add to the step's row."""
+        step = max(self.rows, default=0) if step is None else step
+        self.rows.setdefault(step, {"step": step}).update(metrics)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file."""
+        columns = sorted({name for row in self.rows.values() for name in row} - {"step", "epoch"})
+        with atomic_write(self.path) as file:
+            writer = csv.DictWriter(file, ["step", "epoch", *columns], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows[step] for step in sorted(self.rows))
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write the file at the end."""
+        if self.rows:
+            self.save()
+
+
+def read_metrics(path: str | Path) -> list[dict[str, float]]:
+    """The rows of a ``metrics.csv``, without the cells that are empty; no rows where there is no file."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]

@@ -1,0 +1,24 @@
+"""Silence for what a user can't act on."""
+
+import logging
+import warnings
+
+ADVERTISING = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed", "lightning.pytorch")
+
+
+def quiet() -> None:
+    """Drop the advertisements, tips and self-reports of the libraries below; errors and real warnings stay."""
+    for name in ADVERTISING:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "The '.*' does not have many workers",
+        "The .*dataloader.* does not have many workers",
+        "You're resuming from a checkpoint that ended before the epoch ended",
+        "Checkpoint directory .* exists and is not empty",
+        "The number of training batches .* is smaller than the logging interval",
+        "Experiment logs directory",
+        "Trying to infer the `batch_size`",
+        ".*treespec.*LeafSpec.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,116 @@
+"""A run's folder, which tells everything about it.
+
+``config.yaml`` (resolved), ``checkpoints/best.ckpt`` and ``last.ckpt``, ``metrics.csv``, ``curves.png``, and from the
+evaluation ``captions_test.json`` (COCO's results format), ``scores_test.json`` and ``captions_test.png``.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from captioning.core.errors import CaptioningError
+from captioning.core.files import atomic_write, read_json, write_json
+from captioning.training.checkpoint import LAST
+from captioning.training.loggers import read_metrics
+
+# What may differ when a run goes on: it does not change what is trained, only where, how long and what is said of it.
+FREE = ("name", "out", "sweep", "resume", "test", "trainer", "logger", "patience", "checkpoint_minutes", "search")
+FREE_DATA = ("root", "source", "workers", "features_root", "prepare")
+
+
+def folder_name(text: str) -> str:
+    """A text such as ``decoder=lrcn,data.root=a/b`` as the name of one folder."""
+    return re.sub(r"[^\w.,=+-]+", "_", text) or "default"
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Take the folder; it need not exist."""
+        self.folder = Path(folder)
+        self.config = self.folder / "config.yaml"
+        self.last = self.folder / "checkpoints" / LAST
+        self.metrics = self.folder / "metrics.csv"
+        self.curves = self.folder / "curves.png"
+        self.scores = self.folder / "scores_test.json"
+        self.summary_file = self.folder / "summary.json"
+        self.failure = self.folder / "failed.txt"
+
+    def begin(self, config: Mapping[str, Any]) -> Path | None:
+        """Begin the run, or go on with it.
+
+        Returns:
+            The checkpoint to resume from, or None for a new run.
+
+        Raises:
+            CaptioningError: the folder holds a run of other settings.
+        """
+        if config["resume"] and self.config.exists():
+            before = OmegaConf.to_container(OmegaConf.load(self.config))
+            assert isinstance(before, dict)
+            odd = _differences(_essence(before), _essence(config))
+            if odd:
+                raise CaptioningError(
+                    f"{self.folder}: holds a run of other settings ({'; '.join(odd[:5])}). "
+                    "Give this run a name of its own (name=…), or begin anew in this folder with resume=false."
+                )
+            if self.finished and before.get("trainer") != config["trainer"]:
+                self.summary_file.unlink()  # more epochs: the run goes on
+        elif not config["resume"]:
+            for file in (self.last, self.summary_file, self.metrics):
+                file.unlink(missing_ok=True)
+        with atomic_write(self.config) as file:
+            file.write(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        return self.last if self.last.exists() else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.summary_file.exists()
+
+    def finish(self, config: Mapping[str, Any]) -> None:
+        """Mark the run as finished, with what a table of runs wants to know."""
+        rows = [row for row in read_metrics(self.metrics) if f"val/{config['monitor']}" in row]
+        best = max(rows, key=lambda row: row[f"val/{config['monitor']}"], default={})
+        scores = read_json(self.scores)["scores"] if self.scores.exists() else {}
+        validation = {name: value for name, value in best.items() if name.startswith("val/")}
+        write_json(
+            self.summary_file,
+            {"epoch": best.get("epoch"), **validation, **{f"test/{name}": value for name, value in scores.items()}},
+        )
+
+    def summary(self) -> str:
+        """The scores of a finished run in a line, ×100."""
+        values = read_json(self.summary_file)
+        wanted = {name: value for name, value in values.items() if name.startswith("test/")} or values
+        return ", ".join(
+            f"{name} {100 * value:.1f}" for name, value in wanted.items() if name != "epoch" and value is not None
+        )
+
+    def best(self, monitor: str) -> float:
+        """The best value of a validation score so far."""
+        name = f"val/{monitor}"
+        return max((row[name] for row in read_metrics(self.metrics) if name in row), default=float("nan"))
+
+
+def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a run what it is."""
+    kept = {key: value for key, value in config.items() if key not in FREE}
+    kept["data"] = {key: value for key, value in config["data"].items() if key not in FREE_DATA}
+    return kept
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """``decoder.depth: 1, now 2``, one for each setting that differs."""
+    odd = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            odd += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            odd.append(f"{prefix}{key}: {old}, now {new}")
+    return odd
