@@ -150,7 +150,7 @@ class ShowAttendTell(Decoder):
         reward = _per_caption(log_likelihood.detach(), packing)  # (N,) log p(y | s)
         advantage = (reward - self.baseline)[packing.row_captions]  # (M,)
         if self.training:
-            self.baseline.lerp_(reward.mean(), 0.1)
+            self.baseline += 0.1 * (reward.mean() - self.baseline)
         return {
             "reinforce": -self.reinforce * (advantage * chosen).sum() / words,
             "entropy": self.entropy * (attention * log_attention).sum() / words,

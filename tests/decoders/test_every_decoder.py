@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 from torch.nn import functional as F
 
 from captioning.cells import Cell
@@ -50,15 +51,19 @@ most = pytest.mark.parametrize(
 )
 
 
+@cache
+def configured(path: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base=None):
+        config: DictConfig = compose(path, overrides=list(overrides))
+        return config
+
+
 def make(name: str, *settings: str, cell: str = "lstm", size: int = 8) -> Decoder:
     """The decoder of conf/decoder/{name}.yaml, made small."""
-    with initialize_config_dir(str(CONF), version_base=None):
-        config = compose(f"decoder/{name}", overrides=[f"decoder.{setting}" for setting in settings])["decoder"]
-        kind = maker(compose(f"cell/{cell}")["cell"], Cell)
-    for key in config:
-        if key.endswith("_size"):
-            config[key] = size
-    return build(config, Decoder, vocabulary_size=V, features=SPEC, cell=kind).eval()
+    config = configured(f"decoder/{name}", *(f"decoder.{setting}" for setting in settings))["decoder"]
+    sizes = {key: size for key in config if key.endswith("_size")}
+    kind = maker(configured(f"cell/{cell}")["cell"], Cell)
+    return build({**config, **sizes}, Decoder, vocabulary_size=V, features=SPEC, cell=kind).eval()
 
 
 def made_up(images: int) -> Features:
