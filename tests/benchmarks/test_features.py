@@ -1,0 +1,121 @@
+"""Features: extraction against the bare encoder, and reading an epoch of COCO's size (`make bench`).
+
+Every figure is a ratio to what the same machine does in the same run.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captioning.data.feature_files import FORMAT, GrowingRows
+from captioning.data.feature_store import FeatureStore
+from captioning.encoders.efficientnet import EfficientNetLite0
+
+PHOTOGRAPHS, BATCH, ROUNDS = 640, 16, 5
+COCO_IMAGES, COCO_CAPTIONS = 123_287, 616_435
+
+
+def resident() -> float:
+    """This process's resident memory, in GB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+@pytest.fixture
+def row(capsys: pytest.CaptureFixture[str], benchmark) -> Callable[..., None]:
+    """Print a line of the table, and leave it in the benchmark's JSON."""
+
+    def say(what: str, rate: float, limit: float, unit: str, memory: float) -> None:
+        benchmark.extra_info.update(what=what, rate=rate, limit=limit, ratio=rate / limit, unit=unit, peak_gb=memory)
+        with capsys.disabled():
+            print(f"\n{what:<58} {rate:8.1f} {limit:8.1f} {unit:<10} {rate / limit:6.1%} {memory:6.2f} GB", end="")
+
+    return say
+
+
+def draw(folder: Path, size: tuple[int, int]) -> list[Path]:
+    """JPEGs about as hard to decode as photographs: smooth fields with some noise."""
+    random = np.random.default_rng(0)
+    width, height = size
+    for number in range(PHOTOGRAPHS):
+        coarse = Image.fromarray(random.integers(0, 256, (height // 32, width // 32, 3), dtype=np.uint8))
+        pixels = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.int16)
+        noisy = pixels + random.integers(-12, 13, (height, width, 1))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number:04}.jpg", quality=90)
+    return sorted(folder.glob("*.jpg"))
+
+
+@pytest.mark.parametrize("size", [(224, 224), (640, 480)], ids=lambda size: f"{size[0]}×{size[1]}")
+def test_extraction_against_the_bare_encoder(size: tuple[int, int], tmp_path: Path, row, benchmark) -> None:
+    """From JPEGs on disk to features on disk, EfficientNet-Lite0, all that it takes included."""
+    encoder = EfficientNetLite0().fused()
+    (tmp_path / "pictures").mkdir()
+    paths = draw(tmp_path / "pictures", size)
+    ready = torch.stack([encoder.transform.read(path) for path in paths])
+
+    def bare() -> float:
+        began = time.perf_counter()
+        with torch.inference_mode():
+            for images in ready.split(BATCH):
+                encoder(images)
+        return len(ready) / (time.perf_counter() - began)
+
+    def pipeline(name: str) -> float:
+        began = time.perf_counter()
+        FeatureStore.build(
+            tmp_path / name,
+            key={"encoder": "bench"},
+            spec=encoder.spec,
+            transform=encoder.transform,
+            paths=paths,
+            extract=encoder,
+            batch_size=BATCH,
+        )
+        return len(paths) / (time.perf_counter() - began)
+
+    bare()  # oneDNN prepares itself
+    pairs = benchmark.pedantic(lambda: [(bare(), pipeline(f"store{round}")) for round in range(ROUNDS)])
+    best = max(pairs, key=lambda pair: pair[0])  # the quietest moment of a machine that others may share
+    ratio = median(pipe / alone for alone, pipe in pairs)
+    row(f"features of {size[0]}×{size[1]} JPEGs, EfficientNet-Lite0", ratio * best[0], best[0], "photo/s", resident())
+    if size == (224, 224):
+        assert ratio >= 0.85
+
+
+@pytest.mark.parametrize(("part", "shape"), [("pooled", (2048,)), ("grid", (49, 2048))])
+def test_reading_an_epoch_of_coco_s_size(part: str, shape: tuple[int, ...], tmp_path: Path, row, benchmark) -> None:
+    """Made-up features of ResNet-101, every photograph once with its five captions, in random order."""
+    rows = GrowingRows(tmp_path / part, (COCO_IMAGES, *shape))
+    rows.begin()  # a file full of holes: its size is real, its bytes take no disk
+    rows.finish({"format": FORMAT})
+    store = FeatureStore(tmp_path, (part,))
+    order = torch.randperm(COCO_IMAGES, generator=torch.manual_seed(0))
+    before, peak = resident(), 0.0
+
+    def epoch() -> float:
+        nonlocal peak
+        began = time.perf_counter()
+        for images in order.split(64):
+            features = store[images]
+            peak = max(peak, resident())
+        assert len(features) == len(images)
+        return COCO_CAPTIONS / (time.perf_counter() - began)
+
+    def sequential() -> float:
+        began = time.perf_counter()
+        with rows.path.open("rb", buffering=0) as file:
+            buffer = bytearray(64 * rows.bytes)
+            while file.readinto(buffer):
+                pass
+        return COCO_CAPTIONS / (time.perf_counter() - began)
+
+    rate = benchmark.pedantic(epoch)
+    row(f"reading {part} of {COCO_IMAGES:,} photographs, against in order", rate, sequential(), "caption/s", peak)
+    assert peak < 2 and peak - before < 0.2
