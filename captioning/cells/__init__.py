@@ -1,9 +1,23 @@
-"""Recurrent cells: one layer each, one file each."""
+"""Recurrent cells: one layer each, and what stacks them."""
 
 from captioning.cells.base import Cell
 from captioning.cells.gru import GRU
 from captioning.cells.lstm import LSTM
+from captioning.cells.lstm_variants import CoupledLSTM, NoForgetGateLSTM, PeepholeLSTM
+from captioning.cells.mutations import MUT1, MUT2, MUT3
 from captioning.cells.recurrent import Recurrent
 from captioning.cells.rnn import RNN
 
-__all__ = ["GRU", "LSTM", "RNN", "Cell", "Recurrent"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "MUT1",
+    "MUT2",
+    "MUT3",
+    "RNN",
+    "Cell",
+    "CoupledLSTM",
+    "NoForgetGateLSTM",
+    "PeepholeLSTM",
+    "Recurrent",
+]

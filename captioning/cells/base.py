@@ -60,6 +60,11 @@ class Cell(nn.Module, ABC):
             The next state ``(N, C)``.
         """
 
+    def input(self, x: Tensor) -> Tensor:
+        """The input's term ``Wxh x``: ``(…, E)`` to ``(…, G·H)``."""
+        terms: Tensor = self.Wxh(x)
+        return terms
+
     def image(self, features: Tensor) -> Tensor:
         """The image's term ``Wih v``: ``(…, P)`` to ``(…, G·H)``.
 

@@ -59,6 +59,10 @@ class Recurrent(nn.Module):
         assert isinstance(cell, Cell)
         return cell
 
+    def input(self, x: Tensor) -> Tensor:
+        """The lowest layer's term ``Wxh x``: ``(…, E)`` to ``(…, G·H)``."""
+        return self.layer(0).input(x)
+
     def image(self, features: Tensor) -> Tensor:
         """The image's term ``Wih v``: ``(…, P)`` to ``(…, G·H)``, once per photograph."""
         return self.layer(self.image_layer).image(features)
@@ -78,7 +82,7 @@ class Recurrent(nn.Module):
         Returns:
             The top layer's hidden state ``(…, H)``, and the next state ``(…, depth, C)``.
         """
-        return self.step_terms(self.layer(0).Wxh(x), state, image)
+        return self.step_terms(self.input(x), state, image)
 
     def step_terms(self, terms: Tensor, state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``step`` for a lowest layer whose ``Wxh x``, ``(…, G·H)``, has been computed already."""
@@ -86,7 +90,7 @@ class Recurrent(nn.Module):
         for index, below in enumerate(state.unbind(-2)):
             cell = self.layer(index)
             if index > 0:
-                terms = cell.Wxh(self.dropout(states[-1][..., : self.hidden_size]))
+                terms = cell.input(self.dropout(states[-1][..., : self.hidden_size]))
             if image is not None and index == self.image_layer:
                 terms = terms + image
             states.append(cell(terms, below))
@@ -108,7 +112,7 @@ class Recurrent(nn.Module):
         states = []
         for index, before in enumerate(state.unbind(-2)):
             cell = self.layer(index)
-            terms = cell.Wxh(x if index == 0 else self.dropout(x))
+            terms = cell.input(x if index == 0 else self.dropout(x))
             if image is not None and index == self.image_layer:
                 terms = terms + image if len(image) == len(terms) else _add_first(terms, image)
             x, after = cell.run(terms, sizes, before)

@@ -122,7 +122,7 @@ class ShowAttendTell(Decoder):
         expected = state.sequence.get("expected")  # (B, 1, 1)
         expected = None if expected is None else expected.squeeze(1).index_select(0, packing.images)  # (N, 1)
         steps = []
-        for terms in torch.split(self.recurrent.layer(0).Wxh(embedded), list(packing.sizes)):
+        for terms in torch.split(self.recurrent.input(embedded), list(packing.sizes)):
             n = len(terms)
             keys, hidden, expected = keys[:n], hidden[:n], None if expected is None else expected[:n]
             asking = hidden[:, -1, : self.hidden_size]  # (n, H)

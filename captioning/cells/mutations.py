@@ -1,0 +1,94 @@
+"""MUT1, MUT2 and MUT3, the best cells of a search among ten thousand.
+
+Jozefowicz, Zaremba & Sutskever, "An Empirical Exploration of Recurrent Network Architectures", ICML 2015.
+In all of them ``h' = z · n + (1 - z) · h``; x_r, x_z, x_n are the terms ``Wxh x + Wih v`` of the gates.
+
+Deviation: the input that MUT1 and MUT2 take as it is, without a matrix, is brought to H numbers by one where E ≠ H.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from captioning.cells.base import Cell
+
+
+class Mutation(Cell):
+    """What the three have in common."""
+
+    gates = 3
+
+    def product(self, block: int, h: Tensor) -> Tensor:
+        """``Whh h`` for one block of H rows: ``(N, H)`` to ``(N, H)``."""
+        rows = slice(block * self.hidden_size, (block + 1) * self.hidden_size)
+        return F.linear(h, self.Whh.weight[rows], self.Whh.bias[rows])
+
+
+class PlainInput(Mutation):
+    """A mutation that takes its input as it is into the first of its gates."""
+
+    hidden_blocks: int
+
+    def __init__(self, input_size: int, hidden_size: int, image_size: int = 0) -> None:
+        """Make the weights: ``Wxh`` for the second and the third gate, ``Whh`` for those that see h."""
+        super().__init__(input_size, hidden_size, image_size)
+        self.Wxh = nn.Linear(input_size, 2 * hidden_size)
+        self.Whh = nn.Linear(hidden_size, self.hidden_blocks * hidden_size)
+        self.width = None if input_size == hidden_size else nn.Linear(input_size, hidden_size, bias=False)
+        self.reset_parameters()
+
+    def input(self, x: Tensor) -> Tensor:
+        """``[x; Wxh x]``: ``(…, E)`` to ``(…, 3H)``."""
+        return torch.cat([x if self.width is None else self.width(x), self.Wxh(x)], dim=-1)
+
+
+class MUT1(PlainInput):
+    """z does not see the hidden state, and the candidate takes tanh of the input.
+
+    ::
+
+        z = σ(x_z)      r = σ(x_r + Whr h)      n = tanh(Whn (r · h) + tanh(x))
+    """
+
+    hidden_blocks = 2
+
+    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
+        """One step: terms ``(N, 3H)`` in the order n, z, r, state ``(N, H)``."""
+        x, x_z, x_r = terms.chunk(3, dim=-1)
+        z, r = x_z.sigmoid(), (x_r + self.product(0, state)).sigmoid()
+        n = (self.product(1, r * state) + x.tanh()).tanh()
+        return state + z * (n - state)
+
+
+class MUT2(PlainInput):
+    """r takes the input as it is.
+
+    ::
+
+        z = σ(x_z + Whz h)      r = σ(x + Whr h)      n = tanh(Whn (r · h) + x_n)
+    """
+
+    hidden_blocks = 3
+
+    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
+        """One step: terms ``(N, 3H)`` in the order r, z, n, state ``(N, H)``."""
+        x, x_z, x_n = terms.chunk(3, dim=-1)
+        r, z = (x + self.product(0, state)).sigmoid(), (x_z + self.product(1, state)).sigmoid()
+        n = (self.product(2, r * state) + x_n).tanh()
+        return state + z * (n - state)
+
+
+class MUT3(Mutation):
+    """z sees tanh of the hidden state.
+
+    ::
+
+        z = σ(x_z + Whz tanh(h))      r = σ(x_r + Whr h)      n = tanh(Whn (r · h) + x_n)
+    """
+
+    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
+        """One step: terms ``(N, 3H)`` in the order r, z, n, state ``(N, H)``."""
+        x_r, x_z, x_n = terms.chunk(3, dim=-1)
+        r, z = (x_r + self.product(0, state)).sigmoid(), (x_z + self.product(1, state.tanh())).sigmoid()
+        n = (self.product(2, r * state) + x_n).tanh()
+        return state + z * (n - state)
