@@ -1,8 +1,40 @@
-"""What all tests share."""
+"""What all tests share: the real data where they are, and a tiny data set and captioner where they are not needed."""
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(1)  # two test processes share two cores
+os.environ["OMP_NUM_THREADS"] = "1"  # the same for the processes that tests start
+
+TINY = [
+    "data=own",
+    "data.minimum_count=1",
+    "data.batch_size=2",
+    "data.captions_per_photo=2",
+    "data.workers=0",
+    "encoder=resnet18",
+    "encoder.weights=null",
+    "encoder.image_size=32",
+    "decoder.embedding_size=8",
+    "decoder.hidden_size=8",
+    "decoder.output_dropout=0.5",
+    "search=greedy",
+    "search.max_length=6",
+    "optimizer.lr=0.01",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+    "trainer.enable_progress_bar=false",
+    "trainer.accelerator=cpu",
+    "logger=csv",
+    "patience=null",
+]
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +44,33 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder of real data (../shared), which is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen pictures of one colour each, with two captions, as own data (JSONL): 10 train, 3 val, 3 test."""
+    folder = tmp_path_factory.mktemp("tiny")
+    colours = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "white": (250, 250, 250)}
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(16):
+        name, rgb = list(colours.items())[number % 4]
+        noise = rng.integers(-20, 20, (40, 48, 3))
+        pixels = (np.array(rgb) + noise).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        split = "train" if number < 10 else "val" if number < 13 else "test"
+        for caption in (f"A {name} picture.", f"all of it is {name}"):
+            lines.append(json.dumps({"image": f"{number}.png", "caption": caption, "split": split}))
+    (folder / "captions.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_data: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """Overrides of a run that takes a second: ``tiny("seed=2")``."""
+    places = [f"data.root={tiny_data}", f"data.features_root={tmp_path / 'features'}", f"out={tmp_path / 'runs'}"]
+
+    def overrides(*more: str) -> list[str]:
+        return [*TINY, *places, *more]
+
+    return overrides

@@ -1,0 +1,59 @@
+"""The direction of the imports: a caption travels one way through the house, and so do they."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "captioning"
+# what each room may use, besides itself; what several speak of (core) lies below them all
+ALLOWED = {
+    "core": set(),
+    "cells": {"core"},
+    "decoders": {"core", "cells"},
+    "search": {"core", "decoders"},
+    "data": {"core"},
+    "encoders": {"core"},
+    "metrics": {"core"},
+    "analysis": {"core"},
+    "training": {"core", "cells", "decoders", "search", "data", "encoders", "metrics", "analysis"},
+}
+ALLOWED["captioner"] = ALLOWED["training"] | {"training"}
+ALLOWED["jobs"] = ALLOWED["captioner"] | {"captioner"}
+ALLOWED["__main__"] = {"core", "jobs", ""}
+ALLOWED["__init__"] = {"captioner"}
+
+
+def room(module: str) -> str:
+    """``captioning.core.files`` lies in ``core``."""
+    return ([*module.split("."), ""])[1]
+
+
+def imports(file: Path) -> set[str]:
+    """The rooms that a file imports from, wherever in the file it does."""
+    rooms = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            rooms |= {room(alias.name) for alias in node.names if alias.name.split(".")[0] == "captioning"}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            if node.module and node.module.split(".")[0] == "captioning":
+                rooms.add(room(node.module))
+    return rooms
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_one_way(file: Path) -> None:
+    parts = file.relative_to(PACKAGE).parts
+    here = parts[0] if len(parts) > 1 else file.stem
+    assert imports(file) - {here} <= ALLOWED[here]
+
+
+def test_every_room_is_known() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    assert rooms <= ALLOWED.keys()
+
+
+def test_files_stay_small() -> None:
+    long = {str(file): lines for file in PACKAGE.rglob("*.py") if (lines := len(file.read_text().splitlines())) > 400}
+    assert not long, "more than one room's worth of lines"

@@ -1,0 +1,101 @@
+"""A run that is killed and resumed measures what an uninterrupted one measures."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from captioning.core.errors import CaptioningError
+from captioning.jobs.config import compose
+from captioning.jobs.train import train
+from captioning.training.loggers import read_metrics
+
+Overrides = Callable[..., list[str]]
+STEPS = ("trainer.max_epochs=6", "checkpoint_minutes=0")  # 5 batches an epoch, a checkpoint after each
+
+
+def run(overrides: list[str], folder: Path) -> list[dict[str, float]]:
+    train(compose(overrides), folder)
+    return read_metrics(folder / "metrics.csv")
+
+
+def same(left: list[dict[str, float]], right: list[dict[str, float]]) -> None:
+    assert [row.keys() for row in left] == [row.keys() for row in right]
+    for ours, theirs in zip(left, right, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-7)
+
+
+def test_killed_mid_epoch_resumes_to_the_same_losses(tiny: Overrides, tmp_path: Path) -> None:
+    overrides = tiny(*STEPS)
+    whole = run(overrides, tmp_path / "whole")
+    steps = [row["step"] for row in whole if "train/loss" in row]
+    assert steps == list(range(30))
+
+    folder = tmp_path / "runs" / "killed"
+    command = [sys.executable, "-m", "captioning", "train", *overrides, "name=killed"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not _step(folder) >= 7:
+        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    stopped = _step(folder)
+    assert 7 <= stopped < 30
+    same(run([*overrides], folder), whole)
+
+
+@pytest.mark.parametrize("at", [1, 5, 12])
+def test_stopped_anywhere_resumes_to_the_same_weights(
+    at: int, tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from captioning.training.module import CaptioningModule
+
+    overrides = tiny("trainer.max_epochs=3", "checkpoint_minutes=0", "cell=gru")
+    whole = run(overrides, tmp_path / "whole")
+    step = CaptioningModule.training_step
+
+    def failing(self: CaptioningModule, batch: object, batch_idx: int) -> object:
+        if self.trainer.global_step == at:
+            raise RuntimeError("power cut")
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        patch.setattr(CaptioningModule, "training_step", failing)
+        run(overrides, tmp_path / "cut")
+    same(run(overrides, tmp_path / "cut"), whole)
+    weights = [torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True) for name in ("whole", "cut")]
+    for name, tensor in weights[0]["state_dict"].items():
+        assert torch.equal(tensor, weights[1]["state_dict"][name]), name
+
+
+def test_a_finished_run_is_not_run_again_but_goes_on_with_more_epochs(tiny: Overrides, tmp_path: Path) -> None:
+    first = run(tiny(), tmp_path / "run")
+    assert run(tiny(), tmp_path / "run") == first
+    more = run(tiny("trainer.max_epochs=3"), tmp_path / "run")
+    same(more, run(tiny("trainer.max_epochs=3"), tmp_path / "afresh"))
+
+
+def test_another_configuration_in_the_same_folder_is_refused(tiny: Overrides, tmp_path: Path) -> None:
+    run(tiny(), tmp_path / "run")
+    with pytest.raises(CaptioningError, match=r"decoder\.hidden_size: 8, now 9"):
+        run(tiny("decoder.hidden_size=9"), tmp_path / "run")
+    assert len(run(tiny("decoder.hidden_size=9", "resume=false"), tmp_path / "run")) > 0
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(tiny: Overrides, tmp_path: Path) -> None:
+    first, again, other = (run(tiny(f"seed={seed}"), tmp_path / name) for seed, name in ((1, "a"), (1, "b"), (2, "c")))
+    assert first == again
+    assert first[0]["train/loss"] != other[0]["train/loss"]
+
+
+def _step(folder: Path) -> int:
+    try:
+        content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    except FileNotFoundError:
+        return -1
+    return int(content["global_step"])
