@@ -100,7 +100,11 @@ class Captioner:
         batch_size: int = 16,
         attention: bool = False,
     ) -> Iterator[Caption]:
-        """Like calling it, one by one as they come, with scores and, if asked for, attention maps."""
+        """Like calling it, one by one as they come, with scores and, if asked for, attention maps.
+
+        Raises:
+            CaptioningError: a picture can't be read; attention was asked for and the decoder has none.
+        """
         if isinstance(pictures, (str, os.PathLike, Image.Image)):
             pictures = [pictures]
         waiting = iter(pictures)
@@ -110,19 +114,17 @@ class Captioner:
             )
             with torch.inference_mode():
                 features: Features = self.encoder(images.to(self.device))
-            yield from self.describe(features, search, attention)
+            for caption in self.describe(features, search, attention):
+                if attention and caption.attention is None:
+                    raise CaptioningError(
+                        f"{type(self.decoder).__name__} has no attention to show. "
+                        "Use a checkpoint of decoder=show_attend_tell."
+                    )
+                yield caption
 
     def describe(self, features: Features, search: Search | None = None, attention: bool = False) -> Iterator[Caption]:
-        """The best caption of each of B photographs, from their features.
-
-        Raises:
-            CaptioningError: attention was asked for and the decoder has none.
-        """
+        """The best caption of each of B photographs, from their features."""
         found: Captions = (search or Beam())(self.decoder, features.to(self.device, torch.float32), attention)
-        if attention and found.attention is None:
-            raise CaptioningError(
-                f"{type(self.decoder).__name__} has no attention to show. Use a checkpoint of decoder=show_attend_tell."
-            )
         for image in range(len(found.tokens)):
             tokens = found.tokens[image, 0].tolist()
             words = tokens.index(END) if END in tokens else len(tokens)

@@ -76,12 +76,26 @@ class ImageTransform:
         """An RGB picture as uint8 ``(3, height, width)``."""
         height, width = self.size
         if image.size != (width, height):
-            if self.fit == "crop":
-                image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-            else:
-                image = image.resize((width, height), Image.Resampling.BICUBIC)
+            image = image.resize((width, height), Image.Resampling.BICUBIC, box=self.seen(image.size))
         pixels = np.array(image, dtype=np.uint8)  # (height, width, 3), writable
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    def seen(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """The part of a picture that reaches the encoder.
+
+        Args:
+            size: (width, height) of the picture.
+
+        Returns:
+            Left, top, right and bottom edge in pixels of the picture.
+        """
+        width, height = size
+        if self.fit == "squash":
+            return 0, 0, width, height
+        aspect = self.size[1] / self.size[0]
+        left = (width - min(width, height * aspect)) / 2
+        top = (height - min(height, width / aspect)) / 2
+        return left, top, width - left, height - top
 
     def read(self, path: str | os.PathLike[str]) -> Tensor:
         """The picture at ``path`` as uint8 ``(3, height, width)``."""

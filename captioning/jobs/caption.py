@@ -63,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if caption.attention is not None:
             from captioning.analysis.attention import draw_attention
 
-            file = numbered(options.attention, number)
-            draw_attention(read_image(readable[number]), caption.text, caption.attention, file)
+            image = read_image(readable[number])
+            seen = captioner.encoder.transform.seen(image.size)
+            draw_attention(image, caption.text, caption.attention, numbered(options.attention, number), seen)
     if options.json:
         write_json(options.json, rows)
     return 1 if unreadable else 0

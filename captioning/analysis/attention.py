@@ -1,0 +1,85 @@
+"""Where a captioner looked: the photograph once per word, with the weights of its attention laid over it.
+
+Dimensions: T words.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from captioning.core.files import atomic_write
+
+LONGEST = 360  # pixels of a drawn photograph's longer side
+PAGE = 2.0  # a drawing's width over its height, about
+GREY = 0.55  # of a photograph's brightness is left under the weights
+HEAT = colormaps["inferno"]  # from black to pale yellow, brighter with every step, to any kind of eye
+HOTTEST = 0.85  # the colour of the largest weight: beyond it, the photograph would not shine through
+
+Rectangle = tuple[float, float, float, float]
+
+
+def draw_attention(
+    image: Image.Image, text: str, attention: NDArray[np.float32], path: Path, seen: Rectangle | None = None
+) -> None:
+    """Draw a photograph by itself, and then once for each word of its caption, under that word.
+
+    Args:
+        image: the photograph, RGB.
+        text: the T words of its caption, separated by blanks.
+        attention: ``(T, rows, columns)``, the weights with which each word was said.
+        path: the PNG to write.
+        seen: left, top, right and bottom edge, in pixels, of the part of the photograph that the grid covers (see
+            ``ImageTransform.seen``); all of it where not given.
+
+    Raises:
+        ValueError: there are not as many words as maps.
+    """
+    scale = LONGEST / max(image.size)
+    width, height = (max(1, round(scale * side)) for side in image.size)
+    small = image.resize((width, height), Image.Resampling.LANCZOS)
+    left, top, right, bottom = (scale * edge for edge in seen or (0, 0, *image.size))
+    pictures = [("", small)]
+    for word, weights in zip(text.split(), attention, strict=True):
+        pictures.append((word, lay_over(small, weights, (left, top, right, bottom))))
+
+    columns = min(len(pictures), math.ceil(math.sqrt(PAGE * len(pictures) * height / width)))
+    rows = math.ceil(len(pictures) / columns)
+    columns = math.ceil(len(pictures) / rows)  # as few as will do: no row is much emptier than the others
+    figure = Figure(figsize=(2.4 * columns, (2.4 * height / width + 0.35) * rows), layout="constrained")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, (word, picture) in zip(figure.axes, pictures, strict=False):
+        axes.imshow(picture)
+        axes.set_title(word, fontsize="large", parse_math=False)
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def lay_over(image: Image.Image, weights: NDArray[np.float32], place: Rectangle) -> Image.Image:
+    """Lay weights over a grey photograph, from black (adds nothing) through purple and orange to yellow.
+
+    Weights are drawn in proportion to the largest, and not from the least to the largest: attention that is spread
+    evenly colours the whole photograph evenly.
+
+    Args:
+        image: the photograph, RGB.
+        weights: ``(rows, columns)``, not negative.
+        place: left, top, right and bottom edge of the grid in pixels of the photograph.
+
+    Returns:
+        An RGB picture of the photograph's size.
+    """
+    left, top, right, bottom = (round(edge) for edge in place)
+    grid = Image.fromarray((weights / weights.max()).astype(np.float32))
+    smooth = grid.resize((max(1, right - left), max(1, bottom - top)), Image.Resampling.BICUBIC)
+    heat = np.zeros((image.height, image.width), dtype=np.float32)
+    heat[top:bottom, left:right] = np.asarray(smooth).clip(0, 1)  # bicubic curves overshoot a little
+    colours = HEAT(HOTTEST * heat)[..., :3]  # (height, width, 3), 0 to 1
+    grey = GREY / 255 * np.asarray(image.convert("L"), dtype=np.float32)[..., None]
+    screen = 1 - (1 - grey) * (1 - colours)  # brighter than both
+    return Image.fromarray((255 * screen).round().astype(np.uint8))
