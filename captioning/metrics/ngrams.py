@@ -3,8 +3,10 @@
 Dimensions: C captions, G different n-grams of one to four words, M pairs of a caption and an n-gram in it.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +74,9 @@ class NGramCounts:
 def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
     """Number and count the n-grams of tokenized captions."""
     lengths = np.fromiter(map(len, captions), np.int64, len(captions))
-    words: dict[str, int] = {}
-    word = np.fromiter(
-        (words.setdefault(token, len(words)) for tokens in captions for token in tokens), np.int64, int(lengths.sum())
-    )
+    words: defaultdict[str, int] = defaultdict()
+    words.default_factory = words.__len__  # a new word takes the next number
+    word = np.fromiter(map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum()))
     caption = np.repeat(np.arange(len(captions)), lengths)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(word))  # words from here to the caption's end
 
@@ -93,7 +94,7 @@ def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
 
     total = max(offset, 1)
     pairs, count = np.unique(np.concatenate(captions_of) * total + np.concatenate(ngrams), return_counts=True)
-    return NGramCounts(NGramIndex(words, tuple(keys)), lengths, pairs // total, pairs % total, count)
+    return NGramCounts(NGramIndex(dict(words), tuple(keys)), lengths, pairs // total, pairs % total, count)
 
 
 def _find(keys: Integers, wanted: Integers) -> Integers:

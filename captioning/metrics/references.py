@@ -209,7 +209,8 @@ def _sum(values: Floats | Integers, counts: NGramCounts, pairs: Integers | None 
     """``(C, 4)``: the sums by caption and order of values that belong to (some of the) pairs of caption and n-gram."""
     caption, ngram = (counts.caption, counts.ngram) if pairs is None else (counts.caption[pairs], counts.ngram[pairs])
     cell = caption * ORDERS + counts.index.order[ngram]
-    return np.bincount(cell, values, len(counts.lengths) * ORDERS).reshape(-1, ORDERS)
+    sums: Floats = np.bincount(cell, values.astype(np.float64), len(counts.lengths) * ORDERS).astype(np.float64)
+    return sums.reshape(-1, ORDERS)
 
 
 def score_captions(

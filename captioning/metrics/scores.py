@@ -61,7 +61,8 @@ class Scores:
 
     def _guessed(self) -> Floats:
         """``(N, 4)``: the candidates' numbers of n-grams."""
-        return np.maximum(self.lengths[:, None] - np.arange(ORDERS), 0).astype(np.float64)
+        guessed: Floats = np.maximum(self.lengths[:, None] - np.arange(ORDERS), 0).astype(np.float64)
+        return guessed
 
 
 def _bleu(correct: Floats, guessed: Floats, length: Floats | Integers, reference: Floats | Integers) -> Floats:

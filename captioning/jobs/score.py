@@ -1,0 +1,113 @@
+"""``captioning score``: the scores of results files against COCO annotations, in one table."""
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from captioning.core.errors import CaptioningError
+
+if TYPE_CHECKING:
+    from captioning.metrics.report import Report
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    options = argparse.ArgumentParser(
+        prog="captioning score",
+        description="Score captions: BLEU, ROUGE-L and CIDEr as coco-caption computes them, without Java; how sure "
+        "they are, and what the captioner says. Further files are compared with the first.",
+    )
+    options.add_argument("results", nargs="+", help='results files, [{"image_id": …, "caption": …}, …]')
+    options.add_argument("--references", required=True, help="annotations in COCO's format, of the split captioned")
+    options.add_argument("--subset", action="store_true", help="score the images that all files have, not the split")
+    options.add_argument("--train", help="annotations of the training set: shows the share of captions not in it")
+    options.add_argument(
+        "--frequencies", help="annotations to take CIDEr's document frequencies from (default: the references)"
+    )
+    options.add_argument("--resamples", type=int, default=1000, help="of the bootstrap; 0 for none (default: 1000)")
+    options.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    options.add_argument("--meteor", action="store_true", help="METEOR too (needs Java and captioning[java])")
+    options.add_argument("--spice", action="store_true", help="SPICE too (needs Java 8 or 11 and captioning[java])")
+    options.add_argument("--java-timeout", type=float, default=1800, metavar="SECONDS", help="(default: 1800)")
+    options.add_argument("--bug-compatible", action="store_true", help="tokenize with coco-caption's faults")
+    options.add_argument("--per-image", metavar="CSV", help="write the scores of each image here")
+    form = options.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON (scores from 0 to 1, CIDEr to 10)")
+    form.add_argument("--latex", action="store_true", help="print a LaTeX table")
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Raises:
+        CaptioningError: a file is missing, damaged, or of another split.
+    """
+    args = parser().parse_args(argv)
+    from captioning.core.tokenizer import tokenize_each, tokenize_file
+    from captioning.jobs.results import check_results, read_references, read_results
+    from captioning.metrics import References
+    from captioning.metrics.java import meteor, spice
+    from captioning.metrics.report import compare
+    from captioning.metrics.table import latex, sentences, table, text
+
+    references = read_references(args.references)
+    captions = {path: read_results(path) for path in args.results}
+    for path, results in captions.items():
+        check_results(path, results.keys(), references.keys(), args.subset)
+    images = [image for image in references if all(image in results for results in captions.values())]
+    if not images:
+        raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
+
+    tokenizer = tokenize_file if args.bug_compatible else tokenize_each
+    training, frequencies = None, None
+    if args.train:
+        training = [caption for each in read_references(args.train).values() for caption in each]
+    if args.frequencies:
+        frequencies = References(list(read_references(args.frequencies).values()), tokenizer=tokenizer).frequencies
+    others = {"METEOR": meteor} if args.meteor else {}
+    if args.spice:
+        others["SPICE"] = spice
+    reports = compare(
+        {path: [results[image] for image in images] for path, results in captions.items()},
+        [references[image] for image in images],
+        training=training,
+        frequencies=frequencies,
+        tokenizer=tokenizer,
+        resamples=args.resamples,
+        seed=args.seed,
+        others={name: partial(scorer, timeout=args.java_timeout) for name, scorer in others.items()},
+    )
+
+    if args.per_image:
+        _write_per_image(args.per_image, images, captions, reports)
+    if args.json:
+        values = [{name: value for name, value in asdict(report).items() if name != "images"} for report in reports]
+        print(json.dumps({"images": len(images), "of": len(references), "results": values}, indent=1))
+    elif args.latex:
+        print(latex(table(reports)))
+    else:
+        print(f"{len(images)} of {len(references)} images; scores × 100, with 95 % intervals")
+        print(text(table(reports)))
+        print(*sentences(reports), sep="\n")
+    return 0
+
+
+def _write_per_image(
+    path: str, images: Sequence[int | str], captions: dict[str, dict[int | str, str]], reports: Sequence["Report"]
+) -> None:
+    """A line for each file and image: what was said, and how it scores."""
+    from captioning.core.files import atomic_write
+
+    names = list(dict.fromkeys(name for report in reports for name in report.images))
+    with atomic_write(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["results", "image_id", "caption", *names])
+        for report in reports:
+            for place, image in enumerate(images):
+                scores = [report.images[name][place] if name in report.images else "" for name in names]
+                writer.writerow([report.name, image, captions[report.name][image], *scores])
