@@ -97,9 +97,11 @@ def gradients(decoder: Decoder, hidden: torch.Tensor, trace: dict[str, torch.Ten
 
 
 @every
-@pytest.mark.parametrize("depth", [1, 2])
-def test_reading_is_the_loop_of_steps_and_so_are_its_gradients(name: str, setting: str, cell: str, depth: int) -> None:
-    decoder, features = make(name, f"depth={depth}", setting, cell=cell), made_up(B)
+@pytest.mark.parametrize("more", [["depth=1"], ["depth=2", "tied=true"]], ids=["one layer", "two, tied"])
+def test_reading_is_the_loop_of_steps_and_so_are_its_gradients(
+    name: str, setting: str, cell: str, more: list[str]
+) -> None:
+    decoder, features = make(name, setting, *more, cell=cell), made_up(B)
     packing = Packing.of(captions(RAGGED))
     words = packing.pack(captions(RAGGED))
     fast, slow = decoder.read(features, words, packing), decoder.read_by_steps(features, words, packing)
@@ -136,6 +138,24 @@ def test_the_state_survives_reordering(name: str, setting: str, cell: str) -> No
     logits, _ = advance_all(decoder, gather(tokens, parents)[:, :, 3:], state.reorder(parents))
     expected, _ = advance_all(decoder, gather(tokens, parents), start.reorder(torch.zeros_like(parents)))
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", ["embedding_dropout", "layer_dropout", "output_dropout"])
+@pytest.mark.parametrize(("name", "setting"), [decoder for decoder in DECODERS if "attention=hard" not in decoder])
+def test_dropout_is_felt_in_training_alone(name: str, setting: str, dropout: str) -> None:
+    features, packing = made_up(B), Packing.of(captions(RAGGED))
+    words = packing.pack(captions(RAGGED))
+
+    def same(decoder: Decoder, read: str) -> bool:
+        once, again = (decoder.logits(getattr(decoder, read)(features, words, packing).hidden) for _ in range(2))
+        return torch.equal(once, again)
+
+    without = make(name, setting, "depth=2").train()
+    decoder = make(name, setting, "depth=2", f"{dropout}=0.5")
+    for read in ("read", "read_by_steps"):
+        assert same(without, read)
+        assert same(decoder.eval(), read)
+        assert not same(decoder.train(), read)
 
 
 @every
