@@ -1,6 +1,6 @@
 """Donahue et al., "Long-term Recurrent Convolutional Networks for Visual Recognition and Description", CVPR 2015.
 
-arXiv 1411.4389, section 3 and figure 3. The photograph is given at every step beside the word, as ``Wih v`` in the
+arXiv 1411.4389, on image description. The photograph is given at every step beside the word, as ``Wih v`` in the
 gates: a product with the concatenation ``[x; v]`` is the sum of two products. LRCN-1u is ``depth=1``; LRCN-2u is
 ``depth=2 factored=false``, where word and photograph enter the first layer; LRCN-2f is ``depth=2 factored=true``, where
 the first layer reads the words alone and the photograph enters the second.
