@@ -2,7 +2,9 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +13,29 @@ from captioning.jobs.config import change
 from captioning.jobs.options import add_search_options, search_of
 
 if TYPE_CHECKING:
+    from captioning.analysis.pointing import Score
+    from captioning.captioner import Caption, Captioner
+    from captioning.core.images import ImageTransform
     from captioning.data import CaptionedPhotos
+    from captioning.data.photos import Photo
     from captioning.search import Search
+    from captioning.training.assembly import Config
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation finds.
+
+    Attributes:
+        scores: by name, ×1.
+        pointing: of the pointing game; None where the decoder has no attention, the boxes of the objects are unknown,
+            or no caption names one of them.
+    """
+
+    scores: dict[str, float]
+    pointing: "Score | None"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,11 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    scores = evaluate(
+    found = evaluate(
         options.checkpoint, options.split, options.overrides, search_of(options), options.out, options.device
     )
-    print("  ".join(f"{name:>7}" for name in scores))
-    print("  ".join(f"{100 * value:7.2f}" for value in scores.values()))
+    print("  ".join(f"{name:>7}" for name in found.scores))
+    print("  ".join(f"{100 * value:7.2f}" for value in found.scores.values()))
+    if found.pointing:
+        print(found.pointing)
     return 0
 
 
@@ -53,7 +76,7 @@ def evaluate(
     out: Path | None = None,
     device: str = "auto",
     photos: "CaptionedPhotos | None" = None,
-) -> dict[str, float]:
+) -> Evaluation:
     """Score a trained captioner on a split.
 
     Writes ``captions_SPLIT.json`` (COCO's results format), ``references_SPLIT.json`` (COCO's annotations format, for
@@ -68,16 +91,10 @@ def evaluate(
         device: where to run.
         photos: the data, where they have been read already.
 
-    Returns:
-        The scores by name, ×1.
-
     Raises:
         CaptioningError: the checkpoint, the data or the split is missing or does not fit.
     """
-    from captioning.analysis.report import draw_contact_sheet
     from captioning.captioner import Captioner
-    from captioning.core.progress import progress
-    from captioning.metrics import annotations_of
     from captioning.training import assembly
     from captioning.training.checkpoint import find_checkpoint
     from captioning.training.scoring import Scorer
@@ -86,29 +103,68 @@ def evaluate(
     config = change(dict(captioner.config), overrides)
     photos = photos or assembly.read_photos(config)
     members = photos[split]
-    search = search or assembly.make_search(config)
-    data = assembly.make_data(config, photos, captioner.vocabulary, captioner.encoder, captioner.decoder.reads)
-    captions: list[str] = []
+    captions = list(caption_split(captioner, config, photos, split, search or assembly.make_search(config)))
+    scores = dict(Scorer([photo.captions for photo in members])([caption.text for caption in captions]))
+    found = Evaluation(scores, play_pointing(members, captions, captioner.encoder.transform))
+    if out is None:
+        file = find_checkpoint(checkpoint)
+        out = file.parents[1] if file.parent.name == "checkpoints" else file.parent
+    write(out, split, members, [caption.text for caption in captions], found)
+    return found
+
+
+def caption_split(
+    captioner: "Captioner", config: "Config", photos: "CaptionedPhotos", split: str, search: "Search"
+) -> "Iterator[Caption]":
+    """A caption of each photograph of a split, with its attention where there are boxes to compare it with."""
+    from captioning.core.progress import progress
+    from captioning.training.assembly import make_data
+
+    attention = any(photo.boxes for photo in photos[split])
+    data = make_data(config, photos, captioner.vocabulary, captioner.encoder, captioner.decoder.reads)
     for batch in progress(data.loader(split), f"captioning {split}", unit="batch"):
         features = batch.features
         if features is None:
             features = captioner.encoder(batch.images.to(captioner.device))
-        captions += [caption.text for caption in captioner.describe(features, search)]
-    scores = dict(Scorer([photo.captions for photo in members])(captions))
+        yield from captioner.describe(features, search, attention)
 
-    if out is None:
-        file = find_checkpoint(checkpoint)
-        out = file.parents[1] if file.parent.name == "checkpoints" else file.parent
-    ids = [photo.id for photo in members]
+
+def play_pointing(
+    photos: "Sequence[Photo]", captions: "Sequence[Caption]", transform: "ImageTransform"
+) -> "Score | None":
+    """The score of the pointing game, see ``captioning.analysis.pointing``."""
+    from captioning.analysis.pointing import Named, find_named, score
+    from captioning.core.images import read_image
+
+    named: list[Named] = []
+    for photo, caption in zip(photos, captions, strict=True):
+        if photo.boxes and caption.attention is not None:
+            objects = defaultdict(list)
+            for box in photo.boxes:
+                for word in box.words:
+                    objects[word].append((box.x, box.y, box.x + box.width, box.y + box.height))
+            seen = transform.seen(read_image(photo.path).size)
+            named += find_named(caption.text.split(), caption.attention, objects, seen)
+    return score(named)
+
+
+def write(folder: Path, split: str, photos: "Sequence[Photo]", captions: Sequence[str], found: Evaluation) -> None:
+    """Write what ``evaluate`` says that it writes."""
+    from captioning.analysis.report import draw_contact_sheet
+    from captioning.data.coco import annotations_of
+
+    ids = [photo.id for photo in photos]
     results = [{"image_id": id, "caption": caption} for id, caption in zip(ids, captions, strict=True)]
-    write_json(out / f"captions_{split}.json", results)
-    write_json(out / f"references_{split}.json", annotations_of(ids, [photo.captions for photo in members]))
-    write_json(out / f"scores_{split}.json", {"split": split, "images": len(ids), "scores": scores})
-    step = max(1, len(members) // 16)
-    chosen = list(zip((photo.path for photo in members), captions, strict=True))[::step][:16]
-    draw_contact_sheet(chosen, out / f"captions_{split}.png")
-    log.info("wrote %s", ", ".join(str(out / f"{name}_{split}.{suffix}") for name, suffix in WRITTEN))
-    return scores
+    table: dict[str, object] = {"split": split, "images": len(ids), "scores": found.scores}
+    if found.pointing:
+        table["pointing"] = {**asdict(found.pointing), "share": found.pointing.share}
+    write_json(folder / f"captions_{split}.json", results)
+    write_json(folder / f"references_{split}.json", annotations_of(photos))
+    write_json(folder / f"scores_{split}.json", table)
+    step = max(1, len(photos) // 16)
+    chosen = list(zip((photo.path for photo in photos), captions, strict=True))[::step][:16]
+    draw_contact_sheet(chosen, folder / f"captions_{split}.png")
+    log.info("wrote %s", ", ".join(str(folder / f"{name}_{split}.{suffix}") for name, suffix in WRITTEN))
 
 
 WRITTEN = (("captions", "json"), ("references", "json"), ("scores", "json"), ("captions", "png"))
