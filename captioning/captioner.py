@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.images import read_image, to_rgb
@@ -52,7 +53,7 @@ class Captioner:
         self.vocabulary, self.config = vocabulary, config
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str | torch.device = "auto") -> "Captioner":
+    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> "Captioner":
         """Read a checkpoint.
 
         Args:
@@ -68,9 +69,7 @@ class Captioner:
         decoder = make_decoder(config, checkpoint.vocabulary, encoder.spec)
         parts = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         load_weights(parts, checkpoint.weights, checkpoint.path)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        parts.to(device)
+        parts.to(find_device(device))
         return cls(encoder, decoder, checkpoint.vocabulary, config)
 
     @property

@@ -28,9 +28,9 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     losses, scores, gradients = figure.subplots(1, 3)
-    line(losses, "train/loss", "training")
-    line(losses, "val/loss", "validation", "o-")
-    losses.set(title="loss (nats per word)", xlabel="step")
+    line(losses, "train/nll", "training")
+    line(losses, "val/nll", "validation", "o-")
+    losses.set(title="negative log-likelihood (nats per word)", xlabel="step")
     for name in SCORES:
         line(scores, f"val/{name}", name, "o-")
     scores.set(title="scores of generated captions, validation", xlabel="step")

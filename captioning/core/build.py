@@ -68,9 +68,14 @@ def _call(function: Callable[..., T], config: Mapping[str, Any], arguments: Mapp
     settings = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
     assert isinstance(settings, dict)
     keywords = {str(key): value for key, value in settings.items() if key not in ("_target_", "_partial_")}
+    refusal = f"{config.get('_target_')} does not take these settings"
     try:
         inspect.signature(function).bind(**keywords, **arguments)
     except TypeError as error:
-        raise CaptioningError(f"{config.get('_target_')} does not take these settings: {error}.") from error
-    made: T = function(**keywords, **arguments)
-    return made
+        raise CaptioningError(f"{refusal}: {error}.") from error
+    try:
+        return function(**keywords, **arguments)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise CaptioningError(f"{refusal}: {error}.") from error  # from a base class that settings are handed on to

@@ -5,9 +5,12 @@ Dimensions: B images, L regions (rows × columns), D grid features, P pooled fea
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+Part = Literal["pooled", "grid"]
 
 
 @dataclass(frozen=True)

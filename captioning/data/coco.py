@@ -3,7 +3,7 @@
 import io
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import MappingProxyType
@@ -113,3 +113,18 @@ def _check_entries(path: str | os.PathLike[str], entries: list[Any], keys: dict[
         raise CaptioningError(
             f"{path}: {len(twice)} ids occur twice in {what!r}: {first_ten(twice)}. Give each entry its own id."
         )
+
+
+def annotations_of(photos: Sequence[Photo]) -> dict[str, Any]:
+    """Photographs and their captions as COCO's annotations, the inverse of reading them.
+
+    Args:
+        photos: with ids of any kind: file names are kept as they are.
+    """
+    captions = ((photo.id, caption) for photo in photos for caption in photo.captions)
+    return {
+        "images": [{"id": photo.id, "file_name": photo.path.name} for photo in photos],
+        "annotations": [
+            {"id": number, "image_id": image, "caption": caption} for number, (image, caption) in enumerate(captions)
+        ],
+    }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from captioning.cells import Cell
-from captioning.core.features import Features, FeatureSpec
+from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.core.vocabulary import PAD
@@ -47,7 +47,7 @@ class Decoder(nn.Module, ABC):
         word_layer: from what ``advance`` returns to the logits of all words, O to V.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("pooled",)
+    reads: ClassVar[tuple[Part, ...]] = ("pooled",)
     traced: tuple[str, ...] = ()
 
     def __init__(

@@ -13,12 +13,15 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Timer
 
 from captioning.analysis.report import draw_curves
 from captioning.core.build import build
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
+from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
+from captioning.data.module import CaptionData
 from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import evaluate
 from captioning.training import assembly
@@ -87,10 +90,34 @@ def train(config: dict[str, Any], folder: Path) -> float:
         return run.best(config["monitor"])
     pl.seed_everything(config["seed"], workers=True)
     photos = assembly.read_photos(config)
+    module, data = make_module(config, photos)
+    parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    log.info(
+        "%s: %d photographs, %d words, %.1f M trained parameters.",
+        folder,
+        len(photos["train"]),
+        len(module.vocabulary),
+        parameters / 1e6,
+    )
+    trainer = make_trainer(config, folder)
+    trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if trainer.is_global_zero:
+        draw_curves(read_metrics(run.metrics), run.curves)
+        if config["test"] and photos.splits.get("test"):
+            evaluate(run.folder, "test", photos=photos, out=run.folder)
+        timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
+        run.finish(config, timer.time_elapsed("train"), parameters)
+        log.info("%s: %s", folder, run.summary())
+    return run.best(config["monitor"])
+
+
+def make_module(config: dict[str, Any], photos: CaptionedPhotos) -> tuple[CaptioningModule, CaptionData]:
+    """The captioner to train, untrained, and its data; a frozen encoder's features are stored here."""
     vocabulary = build_vocabulary(photos["train"], config["data"]["minimum_count"])
     encoder = assembly.make_encoder(config)
     decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
-    data = assembly.make_data(config, photos, vocabulary, encoder, decoder.reads)
     module = CaptioningModule(
         encoder,
         decoder,
@@ -104,8 +131,11 @@ def train(config: dict[str, Any], folder: Path) -> float:
         checkpoint=describe(config, vocabulary),
         seed=config["seed"],
     )
-    log.info("%s: %d photographs, %d words, %.1f M trained parameters.", folder, len(photos["train"]), len(vocabulary),
-             sum(p.numel() for p in module.parameters() if p.requires_grad) / 1e6)  # fmt: skip
+    return module, assembly.make_data(config, photos, vocabulary, encoder, decoder.reads)
+
+
+def make_trainer(config: dict[str, Any], folder: Path) -> pl.Trainer:
+    """Lightning's trainer, with this run's callbacks and logs."""
     trainer: pl.Trainer = hydra.utils.instantiate(
         config["trainer"],
         default_root_dir=folder,
@@ -113,13 +143,4 @@ def train(config: dict[str, Any], folder: Path) -> float:
         logger=[hydra.utils.instantiate(logger, save_dir=folder) for logger in config["logger"].values()],
         plugins=[AtomicCheckpointIO()],
     )
-    trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if trainer.is_global_zero:
-        draw_curves(read_metrics(run.metrics), run.curves)
-        if config["test"] and photos.splits.get("test"):
-            evaluate(run.folder, "test", photos=photos, out=run.folder)
-        run.finish(config)
-        log.info("%s: %s", folder, run.summary())
-    return run.best(config["monitor"])
+    return trainer

@@ -7,7 +7,8 @@ from typing import Any
 
 from captioning.cells import Cell
 from captioning.core.build import build, call, maker
-from captioning.core.features import Features, FeatureSpec
+from captioning.core.device import find_device
+from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos
 from captioning.data.feature_store import FeatureStore
@@ -41,7 +42,7 @@ def make_search(config: Config) -> Search:
 
 
 def make_data(
-    config: Config, photos: CaptionedPhotos, vocabulary: Vocabulary, encoder: Encoder, reads: Sequence[str]
+    config: Config, photos: CaptionedPhotos, vocabulary: Vocabulary, encoder: Encoder, reads: Sequence[Part]
 ) -> CaptionData:
     """Batches; a frozen encoder's features are stored first, each photograph's once.
 
@@ -49,7 +50,7 @@ def make_data(
         config: of the run.
         photos: by split.
         vocabulary: of the training split.
-        encoder: on the device that it is to run on.
+        encoder: frozen, or to be fine-tuned.
         reads: the parts of the features that the decoder reads.
     """
     data = config["data"]
@@ -67,14 +68,15 @@ def make_data(
 
 
 def store_features(
-    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str]
+    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[Part]
 ) -> Callable[[str], Callable[[Sequence[int]], Features]]:
     """Store the features of all photographs, unless they are stored already.
 
     Returns:
         A split's name to what reads the features of photographs by their places in that split.
     """
-    device = next(encoder.parameters()).device
+    device = find_device(config["trainer"]["accelerator"].replace("gpu", "cuda"))
+    encoder.to(device)
     store = FeatureStore.build(
         Path(config["data"]["features_root"]),
         key={"encoder": encoder.fingerprint()},

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, Timer
 
 from captioning.training.checkpoint import BEST, LAST
 from captioning.training.loggers import CSVLogger
@@ -31,7 +31,7 @@ def callbacks(folder: Path, monitor: str, patience: int | None, checkpoint_minut
         save_on_train_epoch_end=False,
     )
     stop = [EarlyStopping(name, mode="max", patience=patience)] if patience is not None else []
-    return [*stop, best, LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes), ResumeLogs()]
+    return [Timer(), *stop, best, LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes), ResumeLogs()]
 
 
 class LastCheckpoint(Checkpoint):

@@ -82,6 +82,7 @@ class CaptioningModule(pl.LightningModule):
         loss = words.loss + sum(extra.values())
         size = len(batch.targets)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
+        self.log("train/nll", -words.log_likelihood.detach().mean(), batch_size=size)
         self.log_dict({f"train/{name}": value.detach() for name, value in extra.items()}, batch_size=size)
         assert isinstance(loss, Tensor)
         return loss
@@ -104,7 +105,7 @@ class CaptioningModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Generate captions, and take the words' loss for comparison."""
         words, _ = self.losses(batch)
-        self.log("val/loss", words.loss, batch_size=len(batch.targets), sync_dist=True)
+        self.log("val/nll", -words.log_likelihood.mean(), batch_size=len(batch.targets), sync_dist=True)
         found = self.search(self.decoder, self.features(batch))
         for photo, caption in zip(batch.photos.tolist(), found.tokens[:, 0].tolist(), strict=True):
             self.captions[photo] = self.vocabulary.decode(caption)

@@ -50,8 +50,7 @@ class RunFolder:
             CaptioningError: the folder holds a run of other settings.
         """
         if config["resume"] and self.config.exists():
-            before = OmegaConf.to_container(OmegaConf.load(self.config))
-            assert isinstance(before, dict)
+            before: Any = OmegaConf.to_container(OmegaConf.load(self.config))
             odd = _differences(_essence(before), _essence(config))
             if odd:
                 raise CaptioningError(
@@ -61,8 +60,8 @@ class RunFolder:
             if self.finished and before.get("trainer") != config["trainer"]:
                 self.summary_file.unlink()  # more epochs: the run goes on
         elif not config["resume"]:
-            for file in (self.last, self.summary_file, self.metrics):
-                file.unlink(missing_ok=True)
+            for stale in (self.last, self.summary_file, self.metrics):
+                stale.unlink(missing_ok=True)
         with atomic_write(self.config) as file:
             file.write(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         return self.last if self.last.exists() else None
@@ -72,24 +71,40 @@ class RunFolder:
         """Whether the run came to its end."""
         return self.summary_file.exists()
 
-    def finish(self, config: Mapping[str, Any]) -> None:
-        """Mark the run as finished, with what a table of runs wants to know."""
+    def finish(self, config: Mapping[str, Any], seconds: float, parameters: int) -> None:
+        """Mark the run as finished, with what a table of runs wants to know.
+
+        Args:
+            config: of the run.
+            seconds: of training and validation, over all resumptions.
+            parameters: how many numbers were trained.
+        """
         rows = [row for row in read_metrics(self.metrics) if f"val/{config['monitor']}" in row]
         best = max(rows, key=lambda row: row[f"val/{config['monitor']}"], default={})
         scores = read_json(self.scores)["scores"] if self.scores.exists() else {}
-        validation = {name: value for name, value in best.items() if name.startswith("val/")}
         write_json(
             self.summary_file,
-            {"epoch": best.get("epoch"), **validation, **{f"test/{name}": value for name, value in scores.items()}},
+            {
+                **{
+                    part: config[part]["_target_"].rpartition(".")[2]
+                    for part in ("decoder", "cell", "encoder", "search")
+                },
+                "seed": config["seed"],
+                "epochs": len(rows),
+                "best_epoch": int(best.get("epoch", 0)) + 1,
+                "seconds": round(seconds),
+                "parameters": parameters,
+                **{name: value for name, value in best.items() if name.startswith("val/")},
+                **{f"test/{name}": value for name, value in scores.items()},
+            },
         )
 
     def summary(self) -> str:
         """The scores of a finished run in a line, ×100."""
         values = read_json(self.summary_file)
-        wanted = {name: value for name, value in values.items() if name.startswith("test/")} or values
-        return ", ".join(
-            f"{name} {100 * value:.1f}" for name, value in wanted.items() if name != "epoch" and value is not None
-        )
+        split = "test/" if any(name.startswith("test/") for name in values) else "val/"
+        scores = {name: value for name, value in values.items() if name.startswith(split) and name != "val/nll"}
+        return ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.items())
 
     def best(self, monitor: str) -> float:
         """The best value of a validation score so far."""

@@ -14,4 +14,4 @@ class Scorer:
 
     def __call__(self, captions: Sequence[str]) -> Mapping[str, float]:
         """One caption a photograph to BLEU-1..4, ROUGE-L and CIDEr, ×1 (not ×100)."""
-        return self.references.score(captions)
+        return self.references.score(captions).corpus()

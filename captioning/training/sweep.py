@@ -49,7 +49,7 @@ class SweepTable(Callback):
 
 def job_rows(folder: Path) -> list[dict[str, Any]]:
     """A row for each job below a sweep's folder: its name, its status, its scores."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for config in sorted(folder.glob("*/config.yaml")) + sorted(folder.glob("*/failed.txt")):
         run = RunFolder(config.parent)
         name = run.folder.name

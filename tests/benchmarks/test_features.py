@@ -18,7 +18,7 @@ from captioning.data.feature_files import FORMAT, GrowingRows
 from captioning.data.feature_store import FeatureStore
 from captioning.encoders.efficientnet import EfficientNetLite0
 
-PHOTOGRAPHS, BATCH, ROUNDS = 640, 16, 5
+PHOTOGRAPHS, BATCH, ROUNDS = 640, 16, 3
 COCO_IMAGES, COCO_CAPTIONS = 123_287, 616_435
 
 

@@ -1,0 +1,103 @@
+"""A captioner in a user's own module, outside of the package: README's, trained, scored, tried and loaded again."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Overrides = Callable[..., list[str]]
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = REPOSITORY / "README.md"
+MINE = ("decoder=base", "decoder._target_=my_module.MyDecoder")
+CODE = '''
+from torch import Tensor, nn
+
+from captioning.cells import Recurrent
+from captioning.core.features import Features
+from captioning.core.state import State
+from captioning.decoders import Decoder
+
+
+class MyDecoder(Decoder):
+    """Adds the photograph to every word that it reads."""
+
+    reads = ("pooled",)  # what it needs of the features: "pooled" (B, P), "grid" (B, L, D) or both
+
+    def __init__(self, vocabulary_size, features, cell, **common):
+        super().__init__(vocabulary_size, features, cell, **common)
+        self.image = nn.Linear(features.pooled, self.embedding_size)
+        self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth)
+
+    def start(self, features: Features) -> State:
+        """The state before the first word: what is the photograph's, and what is the caption's."""
+        image = self.image(features.pooled).unsqueeze(1)  # (B, 1, E)
+        return State({"image": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
+
+    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """One word further: (B, S) words of S captions a photograph to (B, S, H), and the state after them."""
+        words = self.embed(tokens) + state.image["image"]  # (B, S, E)
+        output, hidden = self.recurrent.step(words, state.sequence["hidden"])
+        return output, State(state.image, {"hidden": hidden})
+'''
+
+
+def own_module() -> str:
+    """README's own captioner; until README has one, the one above."""
+    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return next((block for block in blocks if "class MyDecoder" in block), CODE)
+
+
+def run(folder: Path, *command: str) -> str:
+    """What a command prints, run by a user who is in ``folder``."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_is_short() -> None:
+    assert len(own_module().strip().splitlines()) < 40
+
+
+def test_trains_evaluates_captions_and_loads(tiny: Overrides, tiny_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "my_module.py").write_text(own_module())
+    photo = str(tiny_data / "0.png")
+
+    run(folder, "-m", "captioning", "train", *tiny(*MINE, "trainer.max_epochs=1", "test=false", "name=mine"))
+    mine = str(tmp_path / "runs" / "mine")
+    printed = run(folder, "-m", "captioning", "evaluate", mine, "--beam", "3", "--device", "cpu")
+    assert printed.split()[:4] == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
+    scores = json.loads(Path(mine, "scores_test.json").read_text())
+    assert scores["images"] == 3
+
+    file, caption = run(folder, "-m", "captioning", "caption", photo, "--checkpoint", mine).strip("\n").split("\t")
+    assert file == photo
+    script = (
+        "from captioning.captioner import Captioner; from captioning.search import Greedy; "
+        f"captioner = Captioner.load({mine!r}, 'cpu'); print(type(captioner.decoder)); print(*captioner({photo!r}))"
+    )
+    assert run(folder, "-c", script).splitlines() == ["<class 'my_module.MyDecoder'>", caption]
+
+
+def test_settings_of_another_captioner_are_refused_in_a_sentence(
+    tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from captioning.core.errors import CaptioningError
+    from captioning.core.features import FeatureSpec
+    from captioning.core.vocabulary import SPECIAL, Vocabulary
+    from captioning.jobs.config import compose
+    from captioning.training.assembly import make_decoder
+
+    (tmp_path / "my_module.py").write_text(own_module())
+    monkeypatch.syspath_prepend(tmp_path)
+    config = compose(tiny("decoder=neuraltalk", "decoder._target_=my_module.MyDecoder"))
+    with pytest.raises(CaptioningError, match="MyDecoder does not take these settings.*'inject'"):
+        make_decoder(config, Vocabulary(SPECIAL), FeatureSpec(pooled=4, grid=4, shape=(1, 1)))
