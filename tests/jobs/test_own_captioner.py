@@ -53,38 +53,44 @@ def own_module() -> str:
     return next((block for block in blocks if "class MyDecoder" in block), CODE)
 
 
-def run(folder: Path, *command: str) -> str:
-    """What a command prints, run by a user who is in ``folder``."""
+def run(folder: Path, *command: str) -> list[str]:
+    """The lines that a command prints, run by a user who is in ``folder``."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout.splitlines()
 
 
 def test_it_is_short() -> None:
     assert len(own_module().strip().splitlines()) < 40
 
 
+AFTERWARDS = """
+import sys
+from captioning.__main__ import main
+from captioning.captioner import Captioner
+
+run, photo = sys.argv[1:]
+assert main(["evaluate", run, "--beam", "3", "--device", "cpu"]) == 0
+assert main(["caption", photo, "--checkpoint", run, "--device", "cpu"]) == 0
+captioner = Captioner.load(run, "cpu")
+print(type(captioner.decoder))
+print(*captioner(photo))
+"""
+
+
 def test_trains_evaluates_captions_and_loads(tiny: Overrides, tiny_data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "elsewhere"
+    folder, photo, mine = tmp_path / "elsewhere", str(tiny_data / "0.png"), tmp_path / "runs" / "mine"
     folder.mkdir()
     (folder / "my_module.py").write_text(own_module())
-    photo = str(tiny_data / "0.png")
 
     run(folder, "-m", "captioning", "train", *tiny(*MINE, "trainer.max_epochs=1", "test=false", "name=mine"))
-    mine = str(tmp_path / "runs" / "mine")
-    printed = run(folder, "-m", "captioning", "evaluate", mine, "--beam", "3", "--device", "cpu")
-    assert printed.split()[:4] == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
-    scores = json.loads(Path(mine, "scores_test.json").read_text())
-    assert scores["images"] == 3
-
-    file, caption = run(folder, "-m", "captioning", "caption", photo, "--checkpoint", mine).strip("\n").split("\t")
-    assert file == photo
-    script = (
-        "from captioning.captioner import Captioner; from captioning.search import Greedy; "
-        f"captioner = Captioner.load({mine!r}, 'cpu'); print(type(captioner.decoder)); print(*captioner({photo!r}))"
-    )
-    assert run(folder, "-c", script).splitlines() == ["<class 'my_module.MyDecoder'>", caption]
+    assert not (mine / "scores_test.json").exists()
+    names, _, captioned, decoder, caption = run(folder, "-c", AFTERWARDS, str(mine), photo)
+    assert names.split()[:4] == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
+    assert json.loads((mine / "scores_test.json").read_text())["images"] == 3
+    assert decoder == "<class 'my_module.MyDecoder'>"
+    assert captioned == f"{photo}\t{caption}"
 
 
 def test_settings_of_another_captioner_are_refused_in_a_sentence(
@@ -99,5 +105,5 @@ def test_settings_of_another_captioner_are_refused_in_a_sentence(
     (tmp_path / "my_module.py").write_text(own_module())
     monkeypatch.syspath_prepend(tmp_path)
     config = compose(tiny("decoder=neuraltalk", "decoder._target_=my_module.MyDecoder"))
-    with pytest.raises(CaptioningError, match="MyDecoder does not take these settings.*'inject'"):
+    with pytest.raises(CaptioningError, match=r"MyDecoder does not take these settings.*'inject'"):
         make_decoder(config, Vocabulary(SPECIAL), FeatureSpec(pooled=4, grid=4, shape=(1, 1)))
