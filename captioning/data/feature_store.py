@@ -80,7 +80,7 @@ class FeatureStore:
         paths: Sequence[str | os.PathLike[str]],
         extract: Extract,
         parts: Sequence[Part] = PARTS,
-        batch_size: int = 16,
+        batch_size: int = 32,
         workers: int | None = None,
     ) -> "FeatureStore":
         """Open the store of these photographs; compute first what is missing of it.
