@@ -60,6 +60,6 @@ def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns
         image = read_image(file)
         image.thumbnail((480, 480))
         axes.imshow(image)
-        axes.set_title(fill(caption, 32), fontsize="medium")
+        axes.set_title(fill(caption, 32), fontsize="medium", parse_math=False)  # "$" is a word
     with atomic_write(path, "wb") as sheet:
         figure.savefig(sheet, format="png", dpi=80)
