@@ -230,10 +230,10 @@ _RULES: list[tuple[str, Callable[[str], str]]] = [
     (rf"{_SPACE}+|[\x00\u200b\u200e\u200f\ufeff]|(?i:&nbsp;)", _constant("")),
     (r"\r\n|[\n\x0b\x0c\r\u2028\u2029]", _constant(NEWLINE)),
 ]
-# Most of a caption: a word, perhaps a comma or full stop, and a blank, of which no rule makes anything else.
+# Most of a caption: a word or hyphenated words, perhaps a comma or full stop, and a blank, of which no rule makes anything else.
 PLAIN_WORD = re.compile(
     rf"(?!(?i:cannot|gonna|gotta|lemme|gimme|wanna)\b)(?!(?i:[a-z]|{_TITLES}|{_OTHERS}|{_STATES}|{_BEFORE_NUMBER})\.)"
-    r"([A-Za-z]+)[.,]?(?=[ \n]|\Z)"
+    r"([A-Za-z]+(?:-[A-Za-z]+)*)[.,]?(?=[ \n]|\Z)"
 )
 _BLANKS = re.compile(rf" {_SPACE}*")
 _MATCHERS = [(re.compile(pattern).match, normalise) for pattern, normalise in _RULES]

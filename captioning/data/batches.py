@@ -65,7 +65,15 @@ class BatchSampler(Sampler[Draw]):
     """
 
     def __init__(
-        self, photos: int, batch_size: int, *, seed: int = 0, shuffle: bool = False, rank: int = 0, ranks: int = 1
+        self,
+        photos: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
+        position: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         """Take the sizes.
 
@@ -76,20 +84,13 @@ class BatchSampler(Sampler[Draw]):
             shuffle: a new order every epoch; the last global batch is dropped where it would leave a rank without work.
             rank: of this process.
             ranks: the number of processes.
+            position: asked at the beginning of an epoch: its number, and how many of its batches were done before the
+                run was interrupted.
         """
         self.photos, self.batch_size = photos, batch_size
         self.seed, self.shuffle = seed, shuffle
         self.rank, self.ranks = rank, ranks
-        self.epoch = 0
-        self.first = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-
-    def skip(self, batches: int) -> None:
-        """Begin the next epoch after its first ``batches``: it was interrupted there."""
-        self.first = batches
+        self.position = position
 
     def __len__(self) -> int:
         """The batches of a whole epoch."""
@@ -99,14 +100,14 @@ class BatchSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         """The batches of this rank, from the first one that is still to do."""
+        epoch, done = self.position()
         order = np.arange(self.photos)
         if self.shuffle:
-            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
-        first, self.first = self.first, 0
+            np.random.default_rng([self.seed, epoch]).shuffle(order)
         step = self.batch_size * self.ranks
-        for number in range(first, len(self)):
+        for number in range(done, len(self)):
             photos = order[number * step : (number + 1) * step][self.rank :: self.ranks]
-            yield Draw(photos.tolist(), (self.seed, self.epoch, number, self.rank))
+            yield Draw(photos.tolist(), (self.seed, epoch, number, self.rank))
 
 
 class BatchDataset(Dataset[Batch]):

@@ -51,11 +51,7 @@ class CaptionData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; after an interruption from the first batch that is still to do."""
-        loader = self.loader("train", shuffle=True)
-        if self.trainer is not None:
-            assert isinstance(loader.sampler, BatchSampler)
-            loader.sampler.skip(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
-        return loader
+        return self.loader("train", shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation split in order, all captions of each photograph."""
@@ -85,6 +81,7 @@ class CaptionData(pl.LightningDataModule):
             shuffle=shuffle,
             rank=self.trainer.global_rank if self.trainer else 0,
             ranks=self.trainer.world_size if self.trainer else 1,
+            position=self._position,
         )
         return DataLoader(
             dataset,
@@ -93,6 +90,13 @@ class CaptionData(pl.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
         )
+
+    def _position(self) -> tuple[int, int]:
+        """The epoch that begins, and how many of its batches the trainer has done already."""
+        if self.trainer is None:
+            return 0, 0
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        return self.trainer.current_epoch, 0 if batches.is_last_batch else batches.current.ready
 
 
 def _read(photos: Sequence[Photo], image: Callable[[Photo], Tensor], place: int) -> Tensor:

@@ -118,6 +118,9 @@ def make_module(config: dict[str, Any], photos: CaptionedPhotos) -> tuple[Captio
     vocabulary = build_vocabulary(photos["train"], config["data"]["minimum_count"])
     encoder = assembly.make_encoder(config)
     decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
+    if config["word_vectors"]:
+        found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
+        log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))
     module = CaptioningModule(
         encoder,
         decoder,
@@ -126,6 +129,7 @@ def make_module(config: dict[str, Any], photos: CaptionedPhotos) -> tuple[Captio
         build(config["objective"], CrossEntropy),
         optimizer=hydra.utils.instantiate(config["optimizer"]),
         schedule=hydra.utils.instantiate(config["scheduler"]),
+        sampling=hydra.utils.instantiate(config["sampling"]),
         encoder_lr=config["encoder_lr"],
         score=Scorer([photo.captions for photo in photos["val"]]),
         checkpoint=describe(config, vocabulary),

@@ -5,12 +5,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from captioning.cells import Cell
 from captioning.core.build import build, call, maker
 from captioning.core.device import find_device
 from captioning.core.features import Features, FeatureSpec, Part
+from captioning.core.images import ImageTransform
 from captioning.core.vocabulary import Vocabulary
-from captioning.data import CaptionedPhotos
+from captioning.data import CaptionedPhotos, Photo
 from captioning.data.feature_store import FeatureStore
 from captioning.data.module import CaptionData
 from captioning.decoders import Decoder
@@ -58,7 +61,7 @@ def make_data(
         photos,
         vocabulary,
         features=None if encoder.trainable else store_features(config, photos, encoder, reads),
-        image=lambda photo: encoder.transform.read(photo.path),
+        image=partial(_read_photo, encoder.transform),
         batch_size=data["batch_size"],
         captions_per_photo=data["captions_per_photo"],
         max_words=data["max_words"],
@@ -92,6 +95,10 @@ def store_features(
         firsts[split] = first
         first += len(members)
     return lambda split: partial(_read_rows, store, firsts[split])
+
+
+def _read_photo(transform: ImageTransform, photo: Photo) -> Tensor:
+    return transform.read(photo.path)
 
 
 def _read_rows(store: FeatureStore, first: int, places: Sequence[int]) -> Features:

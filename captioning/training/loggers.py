@@ -55,7 +55,9 @@ class CSVLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file."""
+        """Write the file, once there is something to write: Lightning also asks before a resumed run has read it."""
+        if not self.rows:
+            return
         columns = sorted({name for row in self.rows.values() for name in row} - {"step", "epoch"})
         with atomic_write(self.path) as file:
             writer = csv.DictWriter(file, ["step", "epoch", *columns], lineterminator="\n")
@@ -65,8 +67,7 @@ class CSVLogger(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the file at the end."""
-        if self.rows:
-            self.save()
+        self.save()
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:

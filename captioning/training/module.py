@@ -15,6 +15,7 @@ from captioning.encoders import Encoder
 from captioning.search import Search
 from captioning.training.checkpoint import KEY
 from captioning.training.objectives import CrossEntropy, WordLoss
+from captioning.training.sampling import never
 
 
 class CaptioningModule(pl.LightningModule):
@@ -30,6 +31,7 @@ class CaptioningModule(pl.LightningModule):
         *,
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Callable[[int, int], float],
+        sampling: Callable[[int], float] = never,
         encoder_lr: float = 1e-5,
         score: Callable[[Sequence[str]], Mapping[str, float]],
         checkpoint: Mapping[str, Any],
@@ -45,6 +47,7 @@ class CaptioningModule(pl.LightningModule):
             objective: the loss of the words.
             optimizer: makes the optimizer from groups of parameters.
             schedule: (step, steps of the run) to the share of the learning rate.
+            sampling: step to the probability of feeding the model's own word in training (scheduled sampling).
             encoder_lr: the learning rate of a fine-tuned encoder.
             score: the captions of the validation split, in its order, to scores by name.
             checkpoint: what a checkpoint carries besides weights (``checkpoint.describe``).
@@ -54,6 +57,7 @@ class CaptioningModule(pl.LightningModule):
         self.encoder, self.decoder = encoder, decoder
         self.vocabulary, self.search, self.objective = vocabulary, search, objective
         self.make_optimizer, self.schedule, self.encoder_lr = optimizer, schedule, encoder_lr
+        self.sampling = sampling
         self.score, self.checkpoint, self.seed = score, checkpoint, seed
         self.captions: dict[int, str] = {}
 
@@ -65,10 +69,18 @@ class CaptioningModule(pl.LightningModule):
         features: Features = self.encoder(batch.images)
         return features
 
-    def losses(self, batch: Batch) -> tuple[WordLoss, dict[str, Tensor]]:
-        """The words' loss under teacher forcing, and what the decoder adds to it, by name."""
+    def losses(self, batch: Batch, sampling: float = 0.0) -> tuple[WordLoss, dict[str, Tensor]]:
+        """The words' loss, and what the decoder adds to it, by name.
+
+        Args:
+            batch: of photographs and captions.
+            sampling: the probability of feeding the model's own word; 0 is teacher forcing.
+        """
         features = self.features(batch)
-        reading = self.decoder.read(features, batch.words, batch.packing)
+        if sampling > 0:
+            reading = self.decoder.read_by_steps(features, batch.words, batch.packing, sampling)
+        else:
+            reading = self.decoder.read(features, batch.words, batch.packing)
         words = self.objective(self.decoder.logits(reading.hidden), batch.targets)
         return words, self.decoder.losses(reading, features, batch.packing, words.log_likelihood)
 
@@ -78,7 +90,7 @@ class CaptioningModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch: that of its words plus the decoder's own."""
-        words, extra = self.losses(batch)
+        words, extra = self.losses(batch, self.sampling(self.trainer.global_step))
         loss = words.loss + sum(extra.values())
         size = len(batch.targets)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)

@@ -3,7 +3,7 @@
 import logging
 import warnings
 
-ADVERTISING = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed", "lightning.pytorch")
+ADVERTISING = ("pytorch_lightning", "lightning_fabric")
 
 
 def quiet() -> None:
@@ -16,7 +16,7 @@ def quiet() -> None:
         "You're resuming from a checkpoint that ended before the epoch ended",
         "Checkpoint directory .* exists and is not empty",
         "The number of training batches .* is smaller than the logging interval",
-        "Experiment logs directory",
+        "Found .* module\\(s\\) in eval mode at the start of training",  # a frozen encoder
         "Trying to infer the `batch_size`",
         ".*treespec.*LeafSpec.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",

@@ -1,0 +1,170 @@
+"""``captioning score`` as a command, and the check of results files."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioning.core.errors import CaptioningError
+from captioning.jobs.results import check_results, read_references, read_results
+from captioning.jobs.score import main
+
+REFERENCES = {
+    1: ["A dog runs in the park.", "the dog is running"],
+    2: ["A cat sleeps on a bed", "a sleeping cat"],
+    "photo.jpg": ["A man in a hat", "a man with a hat"],
+}
+GOOD = {1: "a dog runs in the park", 2: "a cat sleeps on a bed", "photo.jpg": "a man in a hat"}
+BAD = {1: "a cat", 2: "a cat (red)", "photo.jpg": "a cat"}
+
+
+def write(path: Path, content: Any) -> str:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return str(path)
+
+
+def results(path: Path, captions: dict[Any, str]) -> str:
+    return write(path, [{"image_id": image, "caption": caption} for image, caption in captions.items()])
+
+
+@pytest.fixture
+def references(tmp_path: Path) -> str:
+    annotations = [
+        {"image_id": image, "caption": c, "id": 0} for image, captions in REFERENCES.items() for c in captions
+    ]
+    images = [{"id": image, "file_name": f"{image}.jpg"} for image in REFERENCES]
+    return write(tmp_path / "references.json", {"images": images, "annotations": annotations})
+
+
+def test_two_files_in_one_table(tmp_path: Path, references: str) -> None:
+    bad, good = results(tmp_path / "bad.json", BAD), results(tmp_path / "good.json", GOOD)
+    command = [
+        sys.executable,
+        "-m",
+        "captioning",
+        "score",
+        bad,
+        good,
+        "--references",
+        references,
+        "--train",
+        references,
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = ended.stdout.splitlines()
+    assert lines[0].startswith("3 of 3 images")
+    rows = {line.split("  ")[0]: line for line in lines}
+    assert "100.0 [100.0, 100.0]" in rows["BLEU-4"]
+    assert rows["not in training, %"].split() == ["not", "in", "training,", "%", "100.0", "0.0"]
+    assert f"{good} is better than {bad} by" in ended.stdout
+    assert f"{bad} never says: dog (2), hat (2), in (2), man (2)" in ended.stdout
+    assert ended.stderr == ""
+
+
+def test_json_latex_and_per_image(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = results(tmp_path / "good.json", GOOD), results(tmp_path / "bad.json", BAD)
+    images = tmp_path / "out" / "images.csv"
+    assert main([good, bad, "--references", references, "--json", "--seed", "3", "--per-image", str(images)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["images"] == shown["of"] == 3
+    first, second = shown["results"]
+    assert first["name"] == good
+    assert first["scores"]["BLEU-4"] == pytest.approx(1)
+    assert set(second["p_values"]) == set(first["intervals"]) == set(first["scores"])
+
+    with images.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["results"], row["image_id"], row["caption"]) for row in rows[3:]] == [
+        (bad, str(image), caption) for image, caption in BAD.items()
+    ]
+    mean = sum(float(row["CIDEr"]) for row in rows[:3]) / 3
+    assert mean == pytest.approx(first["scores"]["CIDEr"])
+
+    main([good, "--references", references, "--latex", "--resamples", "0"])
+    assert r"BLEU-1 & 100.0 \\" in capsys.readouterr().out
+
+
+def test_faults_and_frequencies_on_request(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = results(tmp_path / "bad.json", BAD)
+    annotations = [{"image_id": n, "caption": c} for n, c in enumerate(["a cat", "a red cat", "a dog", "a bird"])]
+    other = write(tmp_path / "other.json", {"annotations": annotations})
+
+    def scores(*options: str) -> dict[str, float]:
+        main([bad, "--references", references, "--json", "--resamples", "0", *options])
+        values: dict[str, float] = json.loads(capsys.readouterr().out)["results"][0]["scores"]
+        return values
+
+    plain, faulty, fixed = scores(), scores("--bug-compatible"), scores("--frequencies", other)
+    assert faulty["BLEU-1"] < plain["BLEU-1"]  # -lrb- and -rrb- count as words
+    assert fixed["BLEU-1"] == plain["BLEU-1"]
+    assert fixed["CIDEr"] != plain["CIDEr"]
+
+
+def test_a_subset_must_be_asked_for(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
+    some = results(tmp_path / "some.json", {1: GOOD[1], "photo.jpg": GOOD["photo.jpg"]})
+    others = results(tmp_path / "others.json", {2: GOOD[2]})
+    with pytest.raises(CaptioningError, match=r"1 of 3 images have no caption: 2\. .*--subset"):
+        main([some, "--references", references])
+    assert main([some, "--references", references, "--subset", "--resamples", "0"]) == 0
+    assert capsys.readouterr().out.startswith("2 of 3 images")
+    with pytest.raises(CaptioningError, match="no image has a caption in every one"):
+        main([some, others, "--references", references, "--subset"])
+
+
+def test_java_that_is_not_there_spoils_nothing_else(tmp_path: Path, references: str) -> None:
+    good = results(tmp_path / "good.json", GOOD)
+    command = [sys.executable, "-m", "captioning", "score", good, "--references", references, "--meteor", "--spice"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": str(tmp_path)})
+    assert "CIDEr" in ended.stdout
+    assert "METEOR needs " in ended.stderr
+    assert "SPICE needs " in ended.stderr
+
+
+def test_help_is_quick_and_errors_are_sentences(tmp_path: Path, references: str) -> None:
+    code = "import sys; from captioning.jobs import score; score.parser(); print({'torch', 'numpy'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+    command = [sys.executable, "-m", "captioning", "score", str(tmp_path / "none.json"), "--references", references]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "none.json: there is no such results file" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_results_of_many_wrong_images_name_ten_and_count_all(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with pytest.raises(CaptioningError, match=r"results\.json: 12 images .*: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …"):
+        read_results(write(path, [{"image_id": n, "caption": ""} for n in range(12)] * 2))
+    with pytest.raises(CaptioningError, match=r"12 of 13 images are not in the references: 1, .*, 10, …"):
+        check_results(path, range(13), [0])
+    with pytest.raises(CaptioningError, match=r"12 of 13 images have no caption: 1, .*, 10, …"):
+        check_results(path, [0], range(13))
+    check_results(path, [0], range(13), subset=True)
+    with pytest.raises(CaptioningError, match="not in the references: '1'"):  # a string is not the number
+        check_results(path, ["1"], [1])
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"image_id": 1, "caption": None}, {"image_id": True, "caption": "a"}, {"caption": "a"}, ["a"], {"image_id": 1}],
+)
+def test_results_that_are_no_captions(tmp_path: Path, entry: Any) -> None:
+    with pytest.raises(CaptioningError, match="1 entries have no image_id"):
+        read_results(write(tmp_path / "results.json", [{"image_id": 5, "caption": "fine"}, entry]))
+    with pytest.raises(CaptioningError, match="is a list of"):
+        read_results(write(tmp_path / "results.json", entry if isinstance(entry, dict) else "a"))
+
+
+def test_references_must_be_annotations_of_all_images(tmp_path: Path, references: str) -> None:
+    assert read_references(references) == REFERENCES
+    path = tmp_path / "wrong.json"
+    for content in ([], {"annotations": []}, {"annotations": [{"image_id": 1}]}):
+        with pytest.raises(CaptioningError, match="no caption annotations in COCO's format"):
+            read_references(write(path, content))
+    with pytest.raises(CaptioningError, match="1 images have no reference: 2"):
+        read_references(
+            write(path, {"images": [{"id": 1}, {"id": 2}], "annotations": [{"image_id": 1, "caption": "a"}]})
+        )
