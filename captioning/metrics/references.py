@@ -94,9 +94,11 @@ class References:
         image = np.repeat(np.arange(len(references)), self._per_image)[counts.caption]
         key = image * len(self._index) + counts.ngram
         by_key = np.argsort(key, kind="stable")
+        key = key[by_key]
         # For each image and n-gram: which references have it, and how often.
         self._reference, self._count = counts.caption[by_key], counts.count[by_key]
-        self._keys, self._start = np.unique(key[by_key], return_index=True)  # (K,)
+        self._start = np.flatnonzero(np.diff(key, prepend=-1))  # (K,)
+        self._keys = key[self._start]  # (K,), rising
         self._stop = np.append(self._start[1:], len(key))
 
         self._most = (
