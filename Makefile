@@ -1,24 +1,27 @@
-# make demo: from nothing to captions.   make test: lint, types, every test.   make bench: how fast, against the limit.
+# make demo   from nothing to captions and their scores
+# make test   lint, types, every test
+# make bench  how fast, against the limit
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+BIN := .venv/bin
+INSTALLED := .venv/.installed
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo lint test bench clean
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 install: $(INSTALLED)
 
-# torch and torchvision come as the index gives them; --no-deps keeps the last line from asking again
 $(INSTALLED): pyproject.toml
-	@echo "Installing into $(VENV); torch alone is a few GB, so the first time takes some minutes."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,timm,java,cluster]'
+	@echo "Installing into .venv. torch alone is a few GB: the first time takes some minutes."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,timm,java,cluster]'
 	@touch $@
 
 demo: $(INSTALLED)
-	@$(BIN)/captioning demo
+	@$(BIN)/captioning train experiment=demo
+	@$(BIN)/captioning caption data/scenes/test/0000[0-7]*.png --checkpoint runs/demo --json runs/demo/captions.json
+	@$(BIN)/captioning evaluate runs/demo --split test
+	@echo "curves: runs/demo/curves.png   captions of the pictures above: runs/demo/captions.json"
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
@@ -26,10 +29,10 @@ lint: $(INSTALLED)
 	@$(BIN)/mypy
 
 test: lint
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(INSTALLED)
-	@$(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib' tests/benchmarks
+	@$(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' tests/benchmarks
 
 clean:
-	rm -rf $(VENV) runs data/scenes data/features
+	rm -rf .venv runs data/scenes data/features

@@ -4,6 +4,7 @@ A configuration may come out of somebody's checkpoint, so what ``_target_`` name
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar, get_type_hints
@@ -14,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from captioning.core.errors import CaptioningError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 def build(config: Mapping[str, Any], kind: type[T], **arguments: Any) -> T:
@@ -53,6 +56,24 @@ def call(config: Mapping[str, Any], returns: type[T]) -> T:
         raise CaptioningError(f"_target_: {config.get('_target_')} is not a function that returns {returns.__name__}.")
     made: T = _call(function, config, {})
     return made
+
+
+def without_foreign(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without the settings that its ``_target_`` does not take, which are said once.
+
+    So ``decoder._target_=my_module.MyDecoder`` works on top of any ``decoder=…`` and its settings.
+    """
+    cls, known = _import(config), {"_target_", "_partial_"}
+    for ancestor in inspect.getmro(cls) if isinstance(cls, type) else ():
+        if "__init__" in vars(ancestor):
+            parameters = inspect.signature(vars(ancestor)["__init__"]).parameters.values()
+            known |= {parameter.name for parameter in parameters}
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+                break
+    foreign = [key for key in config if key not in known]
+    if foreign:
+        log.warning("%s has no setting %s: left out.", config["_target_"], " and no ".join(foreign))
+    return {key: value for key, value in config.items() if key in known}
 
 
 def _import(config: Mapping[str, Any]) -> Any:

@@ -106,7 +106,9 @@ def train(config: dict[str, Any], folder: Path) -> float:
     if trainer.is_global_zero:
         draw_curves(read_metrics(run.metrics), run.curves)
         if config["test"] and photos.splits.get("test"):
-            evaluate(run.folder, "test", photos=photos, out=run.folder)
+            found = evaluate(run.folder, "test", photos=photos, out=run.folder)
+            if found.pointing:
+                log.info("%s", found.pointing)
         timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
         run.finish(config, timer.time_elapsed("train"), parameters)
         log.info("%s: %s", folder, run.summary())

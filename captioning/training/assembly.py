@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from captioning.cells import Cell
-from captioning.core.build import build, call, maker
+from captioning.core.build import build, call, maker, without_foreign
 from captioning.core.device import find_device
 from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.images import ImageTransform
@@ -36,7 +36,9 @@ def make_encoder(config: Config) -> Encoder:
 def make_decoder(config: Config, vocabulary: Vocabulary, features: FeatureSpec) -> Decoder:
     """The captioner, untrained."""
     cell = maker(config["cell"], Cell)
-    return build(config["decoder"], Decoder, vocabulary_size=len(vocabulary), features=features, cell=cell)
+    return build(
+        without_foreign(config["decoder"]), Decoder, vocabulary_size=len(vocabulary), features=features, cell=cell
+    )
 
 
 def make_search(config: Config) -> Search:
