@@ -16,6 +16,7 @@ the same for one caption, and is right where the original is not:
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from captioning.core.treebank import NEWLINE, PLAIN_WORD, split
 
@@ -40,13 +41,10 @@ def tokenize(caption: str) -> list[str]:
         Tokens without whitespace in them: "1 1/2", one token of the original with a no-break space inside, is two,
         as coco-caption's BLEU and CIDEr count it.
     """
-    tokens: list[str] = []
-    for word in caption.rstrip("\n").split(" "):
-        known = _words[word]
-        if known is None:
-            return _tokenize(caption)
-        tokens += known
-    return tokens
+    try:
+        return list(chain.from_iterable(map(_words.__getitem__, caption.rstrip("\n").split(" "))))
+    except KeyError:
+        return _tokenize(caption)
 
 
 def tokenize_each(captions: Sequence[str]) -> list[list[str]]:
@@ -101,23 +99,24 @@ def _surrogates(character: str) -> str:
     return chr(0xD800 + (code >> 10)) + chr(0xDC00 + (code & 0x3FF))
 
 
-class _Words(dict[str, tuple[str, ...] | None]):
-    """The tokens of words met before, None for a word that must be seen in its caption.
+class _Words(dict[str, tuple[str, ...]]):
+    """The tokens of words met before; no word that must be seen in its caption.
 
     Captions repeat their words: looking them up is what makes the tokenizer fast.
     """
 
-    def __missing__(self, word: str) -> tuple[str, ...] | None:
+    def __missing__(self, word: str) -> tuple[str, ...]:
         plain = PLAIN_WORD.fullmatch(word)
-        known: tuple[str, ...] | None = None
         if plain is not None:
-            known = (plain[1].lower(),)
+            tokens: tuple[str, ...] = (plain[1].lower(),)
         elif word in ("", ".", ",") or _INDEPENDENT.fullmatch(word):
-            known = tuple(_tokenize(word))
+            tokens = tuple(_tokenize(word))
+        else:
+            raise KeyError(word)
         if len(self) >= _KNOWN_WORDS:
             self.clear()
-        self[word] = known
-        return known
+        self[word] = tokens
+        return tokens
 
 
 _words = _Words()

@@ -230,7 +230,7 @@ _RULES: list[tuple[str, Callable[[str], str]]] = [
     (rf"{_SPACE}+|[\x00\u200b\u200e\u200f\ufeff]|(?i:&nbsp;)", _constant("")),
     (r"\r\n|[\n\x0b\x0c\r\u2028\u2029]", _constant(NEWLINE)),
 ]
-# Most of a caption: a word or hyphenated ones, perhaps a comma or full stop, and a blank, which no rule reads otherwise.
+# Most of a caption: a word, perhaps a comma or full stop, and a blank, of which no rule makes anything else.
 PLAIN_WORD = re.compile(
     rf"(?!(?i:cannot|gonna|gotta|lemme|gimme|wanna)\b)(?!(?i:[a-z]|{_TITLES}|{_OTHERS}|{_STATES}|{_BEFORE_NUMBER})\.)"
     r"([A-Za-z]+(?:-[A-Za-z]+)*)[.,]?(?=[ \n]|\Z)"

@@ -35,8 +35,7 @@ def _common_length(places: dict[str, int], length: int, other: Sequence[str]) ->
     """
     everywhere = (1 << length) - 1
     row = everywhere
-    for word in other:
-        here = places.get(word)
+    for here in map(places.get, other):
         if here is not None:
             matches = row & here
             row = (row + matches) | (row - matches)
