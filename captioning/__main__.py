@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from captioning import __version__
 from captioning.core.errors import CaptioningError
 
+# Threads that wait for one another by spinning take the time of those they wait for as soon as anything else runs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 COMMANDS = {
     "prepare": "fetch or draw a data set, and store its features",
     "train": "train a captioner, or sweep over many (-m)",

@@ -21,7 +21,7 @@ ALLOWED = {
 ALLOWED["captioner"] = ALLOWED["training"] | {"training"}
 ALLOWED["jobs"] = ALLOWED["captioner"] | {"captioner"}
 ALLOWED["__main__"] = {"core", "jobs", ""}
-ALLOWED["__init__"] = {"captioner"}
+ALLOWED["__init__"] = {"captioner", ""}
 
 
 def room(module: str) -> str:

@@ -14,13 +14,21 @@ def parser() -> argparse.ArgumentParser:
         description="Fetch a data set (coco, coco2014, coco_karpathy) or draw one (scenes), and check that it is "
         "whole. Of a set that can't be fetched it says where it is to be had.",
     )
+    parser.add_argument(
+        "--features",
+        nargs="+",
+        choices=("pooled", "grid"),
+        help="also store these features of the encoder (encoder=resnet101, …) for training to read",
+    )
     parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="e.g. data=coco data.root=/data/coco")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    config = compose(parser().parse_args(argv).overrides)["data"]
+    options = parser().parse_args(argv)
+    settings = compose(options.overrides)
+    config = settings["data"]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     from captioning.core.build import call
@@ -32,4 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for split, found in photos.splits.items():
         captions = sum(len(photo.captions) for photo in found)
         print(f"{config['name']} {split}: {len(found)} photographs, {captions} captions")
+    if options.features:
+        from captioning.training.assembly import make_encoder, store_features
+
+        store_features(settings, photos, make_encoder(settings), options.features)
     return 0

@@ -81,16 +81,15 @@ def store_features(
         A split's name to what reads the features of photographs by their places in that split.
     """
     device = find_device(config["trainer"]["accelerator"].replace("gpu", "cuda"))
-    encoder.to(device)
+    fused = encoder.fused().to(device)
     store = FeatureStore.build(
         Path(config["data"]["features_root"]),
         key={"encoder": encoder.fingerprint()},
         spec=encoder.spec,
         transform=encoder.transform,
         paths=[photo.path for photo in photos],
-        extract=lambda images: encoder(images.to(device)),
+        extract=lambda images: fused(images.to(device)),
         parts=tuple(reads),
-        workers=config["data"]["workers"],
     )
     first, firsts = 0, {}
     for split, members in photos.splits.items():
