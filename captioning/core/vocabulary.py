@@ -56,8 +56,8 @@ class Vocabulary:
         return len(self.words)
 
     def encode(self, tokens: Sequence[str]) -> list[int]:
-        """``<start> w1 … wT <end>`` as numbers; unknown words become ``<unk>``."""
-        return [START, *(self.numbers.get(token, UNK) for token in tokens), END]
+        """``<start> w1 … wT <end>`` as numbers; unknown words become ``<unk>``, and so does a written "<end>"."""
+        return [START, *(max(self.numbers.get(token, UNK), UNK) for token in tokens), END]
 
     def decode(self, numbers: Iterable[int]) -> str:
         """The caption up to ``<end>``, words separated by blanks; ``<pad>`` and ``<start>`` are left out."""
