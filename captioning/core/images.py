@@ -47,10 +47,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode to RGB: 16-bit grey is scaled to 8 bits, transparency is laid over white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image, dtype=np.float64)
-        if values.max(initial=0.0) > 255:  # 16 bits stored in an integer or float picture
+        if image.mode.startswith("I;16") or values.max(initial=0.0) > 255:  # wider modes hold 8 or 16 bits
             values = values / 257.0
         image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode == "La":
+        image = image.convert("LA")  # Pillow knows no other way out of it
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
