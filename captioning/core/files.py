@@ -60,7 +60,7 @@ def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
         what: what the file is to the user, for the error's sentence ("annotations", "results file").
 
     Raises:
-        CaptioningError: the file is missing, or is not JSON (with the line where it breaks).
+        CaptioningError: the file is missing, can't be read, or is not JSON (with the line where it breaks).
     """
     path = Path(path)
     try:
@@ -71,6 +71,10 @@ def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
         where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise CaptioningError(
             f"{path}: this {what} is not valid JSON ({where}). It may be cut short: fetch or write it again."
+        ) from error
+    except OSError as error:
+        raise CaptioningError(
+            f"{path}: this {what} can't be read ({error.strerror}). Check the path and its permissions."
         ) from error
 
 
