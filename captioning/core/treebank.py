@@ -90,9 +90,10 @@ _EMAIL = (
     r'(?:<|(?i:&lt;))?[a-zA-Z0-9][^ \t\n\f\r"<>|()\xa0{}]*@(?:[^ \t\n\f\r"<>|(){}.\xa0]+\.)*[^ \t\n\f\r"<>|(){}.\xa0]+'
     r"(?:>|(?i:&gt;))?"
 )
+_GAP = r"[\- \xa0]"
 _PHONE = (
-    r"(?:(?:\([0-9]{2,3}\)[ \xa0]?|(?:\+\+?)?(?:[0-9]{2,4}[\- \xa0])?[0-9]{2,4}[\- \xa0])"
-    r"[0-9]{3,4}[\- \xa0]?[0-9]{3,5}|(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5})"
+    rf"(?:\([0-9]{{2,3}}\)[ \xa0]?|\+{{0,2}}(?:[0-9]{{2,4}}{_GAP}){{1,2}})[0-9]{{3,4}}{_GAP}?[0-9]{{3,5}}"
+    r"|(?:\+{0,2}[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}"
 )
 _KEPT_APOSTROPHE = [  # words with an apostrophe that are one token: 'n', o'clock, O'Neil, ma'am
     rf"{_APOSTROPHE}(?:[nN]{_APOSTROPHE}?|(?i:em|till?|cause)|[2-9]0[sS\u017f])",
@@ -106,11 +107,11 @@ _SMILEY = r"[<>]?[:;=][\-o*']?[()DPdpO\\{@|\[\]]"
 _SMILEY_ASIAN = (
     r"[\^x=~<>]\.\[\^x=~<>]|[\-^x=~<>']_[\-^x=~<>']|\([\-^x=~<>'][_.]?[\-^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\)"
 )
-_SYMBOL = (
-    r"[+%&~^|\\\xa6-\xa9\xac\xae-\xb4\xb6-\xb9\xd7\xf7\u0387\u05be\u05c0\u05c3\u05c6\u05f3\u05f4\u0600-\u0603\u0606-\u060a"
-    r"\u060c\u0614\u061b\u061e\u066a\u066d\u0703-\u070d\u07f6-\u07f8\u0964\u0965\u0e4f\u1fbd\u2016\u2017\u2020-\u2023"
-    r"\u2030-\u2038\u203b\u203e-\u2042\u2044\u207a-\u207e\u208a-\u208e\u2100-\u214f\u2190-\u2bff\u3012\u30fb"
-    r"\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
+_SYMBOL = (  # what is a token by itself: punctuation, signs of mathematics and of money, arrows, dingbats
+    r"[%&+,.:;=~^|/\\\xa1\xa6-\xa9\xac\xae-\xb4\xb6-\xb9\xbf\xd7\xf7\u037e\u0387\u0589\u05be\u05c0\u05c3\u05c6\u05f3\u05f4"
+    r"\u0600-\u0603\u0606-\u060a\u060c\u0614\u061b\u061e\u061f\u066a\u066d\u06d4\u0700-\u070d\u07f6-\u07f8\u0964\u0965"
+    r"\u0e4f\u1fbd\u2016\u2017\u2020-\u2023\u2030-\u2038\u203b\u203e-\u2042\u2044\u207a-\u207e\u208a-\u208e\u2100-\u214f"
+    r"\u2190-\u2bff\u3001\u3002\u3012\u30fb\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
 )
 
 
@@ -213,8 +214,8 @@ _RULES: list[tuple[str, Callable[[str], str]]] = [
     (r"[\[\](){}]", lambda token: _BRACKETS[token]),
     (r"-+", _dashes),
     (r"\.{3,5}|(?:\.[ \xa0]){2,4}\.|[\x85\u2026]", _constant("...")),
-    (r"@+|#+|_+|\*+|(?:\\\*){1,3}|[,;:\u3001]|[?!]+|[=/]|<<|>>", _keep),
-    (r"[.\xa1\xbf\u037e\u0589\u061f\u06d4\u0700-\u0702\u3002]", _keep),
+    (r"@+|#+|_+|\*+|(?:\\\*){1,3}|[?!]+|<<|>>", _keep),
+    (_SYMBOL, _keep),
     (rf"({_HYPHENATED}\.)[,;:\u3001]", _without_soft_hyphens),
     (_HYPHENATED, _without_soft_hyphens),
     (rf"({_THING}\.)[,;:\u3001]", _keep),
@@ -225,7 +226,6 @@ _RULES: list[tuple[str, Callable[[str], str]]] = [
     (_CLITIC, _quote),
     (r"[`\x91-\x94\xab\xbb\u2018-\u201f\u2039\u203a]{1,2}", _quote),
     (rf"''|{_APOSTROPHE}", _quote),
-    (_SYMBOL, _keep),
     (rf"((?:{_ALNUM}|{_MARK})+(?:\.(?:{_ALNUM}|{_MARK})+)*\.(?i:{_EXTENSION}))(?:{_ANY_SPACE}|[.?!,])", _keep),
     (rf"{_SPACE}+|[\x00\u200b\u200e\u200f\ufeff]|(?i:&nbsp;)", _constant("")),
     (r"\r\n|[\n\x0b\x0c\r\u2028\u2029]", _constant(NEWLINE)),
