@@ -33,7 +33,7 @@ _MARK = (
     r"\u0951-\u0955\u0962\u0963\u0981-\u0983\u09bc\u09be-\u09c4\u09c7\u09c8\u09cb-\u09cd\u09d7\u09e2\u09e3"
     r"\u0a01-\u0a03\u0a3c\u0a3e-\u0a4f\u0a81-\u0a83\u0abc\u0abe-\u0acf\u0b82\u0bbe-\u0bc2\u0bc6-\u0bc8\u0bca-\u0bcd"
     r"\u0c01-\u0c03\u0c3e-\u0c56\u0d3e-\u0d44\u0d46-\u0d48\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc"
-    r"\u0ec8-\u0ecd]|&[aeiouAEIOU](?i:acute|grave|uml);"
+    r"\u0ec8-\u0ecd\u1885\u1886]|&[aeiouAEIOU](?i:acute|grave|uml);"
 )
 _PART = rf"(?:{_LETTER}|{_MARK})(?:{_ALNUM}|{_MARK})*"
 _WORD = rf"{_PART}(?:[.!?]{_PART})*"  # file.jpg and stop!go are one word
