@@ -93,10 +93,9 @@ class BatchSampler(Sampler[Draw]):
         self.position = position
 
     def __len__(self) -> int:
-        """The batches of a whole epoch."""
-        step = self.batch_size * self.ranks
-        full, rest = divmod(self.photos, step)
-        return full + (rest >= self.ranks or (rest > 0 and not self.shuffle))
+        """The batches of a whole epoch, of this rank: as many on every rank in training, none of them empty."""
+        full, rest = divmod(self.photos, self.batch_size * self.ranks)
+        return full + (rest >= (self.ranks if self.shuffle else self.rank + 1))
 
     def __iter__(self) -> Iterator[Draw]:
         """The batches of this rank, from the first one that is still to do."""
