@@ -1,0 +1,78 @@
+"""The data module: the same batches from workers as without, and stored features as good as live ones."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from captioning.core.errors import CaptioningError
+from captioning.data import CaptionedPhotos
+from captioning.data.batches import Batch
+from captioning.data.captions import build_vocabulary
+from captioning.data.module import CaptionData
+from captioning.jobs.config import compose
+from captioning.training import assembly
+
+Overrides = Callable[..., list[str]]
+
+
+@pytest.fixture
+def made(tiny: Overrides) -> Iterator[Callable[..., tuple[CaptionData, torch.nn.Module]]]:
+    def make(*overrides: str) -> tuple[CaptionData, torch.nn.Module]:
+        torch.manual_seed(0)  # the encoder has random weights
+        config = compose(tiny("data.batch_size=3", *overrides))
+        photos = assembly.read_photos(config)
+        encoder = assembly.make_encoder(config)
+        vocabulary = build_vocabulary(photos["train"], 1)
+        return assembly.make_data(config, photos, vocabulary, encoder, ("pooled", "grid")), encoder
+
+    yield make
+
+
+def test_stored_features_are_those_of_the_live_encoder(made) -> None:
+    stored, encoder = made()
+    live, _ = made("encoder.finetune_from=layer4")
+    for split in ("train", "val", "test"):
+        for ours, theirs in zip(stored.loader(split), live.loader(split), strict=True):
+            assert ours.images is None and theirs.features is None
+            assert ours.photos.tolist() == theirs.photos.tolist()
+            assert torch.equal(ours.targets, theirs.targets)
+            with torch.no_grad():
+                features = encoder(theirs.images)
+            for part in ("pooled", "grid"):
+                left, right = getattr(ours.features, part), getattr(features, part)
+                assert left.shape == right.shape
+                assert torch.allclose(left.float(), right, rtol=1e-3, atol=1e-3)
+            assert not torch.allclose(features.pooled[0], features.pooled[-1], atol=1e-2) or len(features) == 1
+
+
+def test_workers_change_nothing(made) -> None:
+    def held(batch: Batch) -> list[list[float]]:
+        return [
+            batch.photos.tolist(),
+            batch.words.tolist(),
+            batch.targets.tolist(),
+            batch.features.pooled[:, 0].tolist(),
+        ]
+
+    alone, several = ([held(batch) for batch in made(f"data.workers={n}")[0].train_dataloader()] for n in (0, 2))
+    assert alone == several
+    assert sorted(place for batch in alone for place in batch[0]) == list(range(10))
+
+
+def test_training_is_shuffled_and_draws_captions_while_validation_has_all_in_order(made) -> None:
+    data, _ = made("data.captions_per_photo=1")
+    training, validation = list(data.train_dataloader()), list(data.val_dataloader())
+    assert [batch.photos.tolist() for batch in training] != [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    assert {batch.packing.shape[1] for batch in training} == {1}
+    assert [batch.photos.tolist() for batch in validation] == [[0, 1, 2]]
+    assert validation[0].packing.shape[1] == 2
+    assert len(data.test_dataloader()) == 1
+
+
+def test_an_empty_split_is_a_sentence(tmp_path: Path, made) -> None:
+    data, _ = made()
+    data.photos = CaptionedPhotos("mine", {"train": data.photos["train"], "val": []})
+    with pytest.raises(CaptioningError, match=r"mine: the split 'val' is empty.*train \(10\)"):
+        data.val_dataloader()
