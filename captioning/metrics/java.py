@@ -7,8 +7,10 @@ wait for ever on a program that died or hangs, and which writes into its own ins
 
 import importlib.util
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -113,13 +115,25 @@ def _java(score: str) -> str:
 
 def _run(score: str, arguments: Sequence[str], folder: Path, timeout: float) -> None:
     """Run a program to its end."""
-    command = [_java(score), *arguments]
-    try:
-        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise _late(score, timeout) from error
-    if ended.returncode != 0:
-        raise _dead(score, ended.returncode, ended.stderr)
+    command, nothing = [_java(score), *arguments], subprocess.DEVNULL
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=nothing,
+        stdout=nothing,
+        stderr=subprocess.PIPE,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            _, errors = process.communicate(timeout=timeout)
+        except BaseException as error:
+            _end(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise _late(score, timeout) from error
+            raise
+    if process.returncode != 0:
+        raise _dead(score, process.returncode, errors)
 
 
 @contextmanager
@@ -137,13 +151,14 @@ def _conversation(
             stderr=errors,
             encoding="utf-8",
             bufsize=1,
+            start_new_session=True,
         )
         assert process.stdin is not None and process.stdout is not None
         given, answers = process.stdin, process.stdout
 
         def end() -> None:
             late.set()
-            process.kill()
+            _end(process)
 
         def ask(line: str) -> None:
             given.write(line + "\n")
@@ -159,16 +174,23 @@ def _conversation(
         try:
             yield ask, read
         except (OSError, ValueError) as error:  # a pipe without its other end, or an answer that is no number
-            process.kill()
+            _end(process)
             errors.seek(0)
             raise _late(score, timeout) if late.is_set() else _dead(score, process.wait(), errors.read()) from error
         finally:
             watch.cancel()
-            process.kill()
-            process.wait()
+            if process.returncode is None:
+                _end(process)
+                process.wait()
             answers.close()
             with suppress(OSError):
                 given.close()
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End a program and all that it started: `java` may be a script, whose child would hold the pipes open."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _late(score: str, timeout: float) -> CaptioningError:

@@ -64,6 +64,7 @@ def test_a_conversation_with_meteor(program: Callable[[str], None]) -> None:
     ("script", "sentence"),
     [
         ("exec sleep 60", "did not answer within 0.5 s and was ended"),
+        ("sleep 60; true", "did not answer within 0.5 s and was ended"),
         ("echo out of memory >&2; exit 3", r"ended with status 3 \(out of memory\)"),
         ("echo java.lang.UnsupportedClassVersionError >&2; exit 1", "too new or too old.*Java 8 or 11"),
         ("echo x; read -r line; exit 1", "ended with status"),
