@@ -189,7 +189,7 @@ def _conversation(
 
 def _end(process: "subprocess.Popen[str]") -> None:
     """End a program and all that it started: `java` may be a script, whose child would hold the pipes open."""
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
