@@ -10,6 +10,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from captioning.core.files import atomic_write
 
+WHOLE = ("step", "epoch")  # counts stay counts in the file of a resumed run
+
 
 class CSVLogger(Logger):
     """``metrics.csv``: one row a step that logged, one column a measurement.
@@ -76,4 +78,6 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+        return [
+            {name: KIND.get(name, float)(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)
+        ]
