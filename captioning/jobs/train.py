@@ -26,7 +26,7 @@ from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import evaluate
 from captioning.training import assembly
 from captioning.training.callbacks import callbacks
-from captioning.training.checkpoint import AtomicCheckpointIO, describe
+from captioning.training.checkpoint import AtomicCheckpointIO, check_resumable, describe
 from captioning.training.loggers import read_metrics
 from captioning.training.module import CaptioningModule
 from captioning.training.objectives import CrossEntropy
@@ -91,6 +91,8 @@ def train(config: dict[str, Any], folder: Path) -> float:
     pl.seed_everything(config["seed"], workers=True)
     photos = assembly.read_photos(config)
     module, data = make_module(config, photos)
+    if resume_from:
+        check_resumable(resume_from, module, module.vocabulary)
     parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     log.info(
         "%s: %d photographs, %d words, %.1f M trained parameters.",

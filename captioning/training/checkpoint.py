@@ -108,6 +108,26 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: P
     module.load_state_dict(weights)
 
 
+def check_resumable(path: Path, module: torch.nn.Module, vocabulary: Vocabulary) -> None:
+    """Check that a run can go on from a checkpoint.
+
+    Args:
+        path: the checkpoint.
+        module: what is trained.
+        vocabulary: of the training captions as they are now.
+
+    Raises:
+        CaptioningError: it can't be read, or the captions or the captioner are not those that it was trained with.
+    """
+    checkpoint = read_checkpoint(path)
+    if checkpoint.vocabulary.words != vocabulary.words:
+        raise CaptioningError(
+            f"{path}: the words of the training captions have changed since ({len(checkpoint.vocabulary)} then, "
+            f"{len(vocabulary)} now). Bring the captions back, or begin anew with resume=false or another name."
+        )
+    load_weights(module, checkpoint.weights, path)
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's way of writing checkpoints, whole or not at all, also on a full disk."""
 

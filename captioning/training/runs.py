@@ -4,6 +4,7 @@
 evaluation ``captions_test.json`` (COCO's results format), ``scores_test.json`` and ``captions_test.png``.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +23,9 @@ FREE_DATA = ("root", "source", "workers", "features_root", "prepare")
 
 
 def folder_name(text: str) -> str:
-    """A text such as ``decoder=lrcn,data.root=a/b`` as the name of one folder."""
-    return re.sub(r"[^\w.,=+-]+", "_", text) or "default"
+    """A text such as ``decoder=lrcn,data.root=a/b`` as the name of one folder, which file systems hold to 255 bytes."""
+    name = re.sub(r"[^\w.,=+-]+", "_", text, flags=re.ASCII) or "default"
+    return name if len(name) <= 200 else f"{name[:180]}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 class RunFolder:
@@ -49,7 +51,7 @@ class RunFolder:
         Raises:
             CaptioningError: the folder holds a run of other settings.
         """
-        if config["resume"] and self.config.exists():
+        if config["resume"] and self.config.exists() and (self.last.exists() or self.finished):
             before: Any = OmegaConf.to_container(OmegaConf.load(self.config))
             odd = _differences(_essence(before), _essence(config))
             if odd:
