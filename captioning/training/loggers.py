@@ -78,6 +78,5 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {name: KIND.get(name, float)(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)
-        ]
+        rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+    return [{name: int(value) if name in WHOLE else value for name, value in row.items()} for row in rows]
