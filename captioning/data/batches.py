@@ -66,7 +66,7 @@ class BatchSampler(Sampler[Draw]):
 
     def __init__(
         self,
-        photos: int,
+        photos: Sequence[int],
         batch_size: int,
         *,
         seed: int = 0,
@@ -78,7 +78,7 @@ class BatchSampler(Sampler[Draw]):
         """Take the sizes.
 
         Args:
-            photos: how many photographs the split has.
+            photos: the places of the photographs in their split.
             batch_size: photographs in a batch of one rank.
             seed: of the shuffling.
             shuffle: a new order every epoch; the last global batch is dropped where it would leave a rank without work.
@@ -94,13 +94,13 @@ class BatchSampler(Sampler[Draw]):
 
     def __len__(self) -> int:
         """The batches of a whole epoch, of this rank: as many on every rank in training, none of them empty."""
-        full, rest = divmod(self.photos, self.batch_size * self.ranks)
+        full, rest = divmod(len(self.photos), self.batch_size * self.ranks)
         return full + (rest >= (self.ranks if self.shuffle else self.rank + 1))
 
     def __iter__(self) -> Iterator[Draw]:
         """The batches of this rank, from the first one that is still to do."""
         epoch, done = self.position()
-        order = np.arange(self.photos)
+        order = np.array(self.photos)
         if self.shuffle:
             np.random.default_rng([self.seed, epoch]).shuffle(order)
         step = self.batch_size * self.ranks

@@ -68,14 +68,16 @@ class CaptionData(pl.LightningDataModule):
             CaptioningError: the split is empty.
         """
         photos = self.photos[split]
+        captions = TokenizedCaptions.of(photos, self.vocabulary, self.max_words)
+        places = range(len(photos))
         dataset = BatchDataset(
-            TokenizedCaptions.of(photos, self.vocabulary, self.max_words),
+            captions,
             self.captions_per_photo if shuffle else None,
             features=None if self.features is None else self.features(split),
             image=partial(_read, photos, self.image) if self.features is None else None,
         )
         sampler = BatchSampler(
-            len(photos),
+            [place for place in places if captions.of_photo(place)] if shuffle else places,  # without: nothing to learn
             self.batch_size,
             seed=self.seed,
             shuffle=shuffle,

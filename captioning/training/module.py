@@ -116,8 +116,9 @@ class CaptioningModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Generate captions, and take the words' loss for comparison."""
-        words, _ = self.losses(batch)
-        self.log("val/nll", -words.log_likelihood.mean(), batch_size=len(batch.targets), sync_dist=True)
+        if len(batch.targets):  # photographs whose captions have no known word are captioned all the same
+            words, _ = self.losses(batch)
+            self.log("val/nll", -words.log_likelihood.mean(), batch_size=len(batch.targets), sync_dist=True)
         found = self.search(self.decoder, self.features(batch))
         for photo, caption in zip(batch.photos.tolist(), found.tokens[:, 0].tolist(), strict=True):
             self.captions[photo] = self.vocabulary.decode(caption)

@@ -17,14 +17,14 @@ numbers = st.integers(1, 23)
 
 
 def batches(photos: int, size: int, **options) -> list[list[int]]:
-    return [list(draw.photos) for draw in BatchSampler(photos, size, **options)]
+    return [list(draw.photos) for draw in BatchSampler(range(photos), size, **options)]
 
 
 @given(numbers, st.integers(1, 5), st.integers(0, 3), st.integers(0, 3))
 def test_every_photograph_once_an_epoch_in_a_new_order(photos: int, size: int, seed: int, epoch: int) -> None:
     options = {"seed": seed, "shuffle": True, "position": lambda: (epoch, 0)}
     found = batches(photos, size, **options)
-    assert len(found) == len(BatchSampler(photos, size, **options))
+    assert len(found) == len(BatchSampler(range(photos), size, **options))
     assert all(len(batch) == size for batch in found[:-1]) and 0 < len(found[-1]) <= size
     assert sorted(place for batch in found for place in batch) == list(range(photos))
     assert found == batches(photos, size, **options)
@@ -43,7 +43,7 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
 @given(numbers, st.integers(1, 4), st.integers(1, 4), st.booleans())
 def test_ranks_share_out_what_one_process_would_see(photos: int, size: int, ranks: int, shuffle: bool) -> None:
     options = {"seed": 1, "shuffle": shuffle, "position": lambda: (2, 0)}
-    samplers = [BatchSampler(photos, size, rank=rank, ranks=ranks, **options) for rank in range(ranks)]
+    samplers = [BatchSampler(range(photos), size, rank=rank, ranks=ranks, **options) for rank in range(ranks)]
     shares = [[list(draw.photos) for draw in sampler] for sampler in samplers]
     assert [len(share) for share in shares] == [len(sampler) for sampler in samplers]
     assert all(batch for share in shares for batch in share), "a rank with an empty batch"
@@ -61,7 +61,7 @@ def test_ranks_share_out_what_one_process_would_see(photos: int, size: int, rank
 @given(numbers, st.integers(1, 5), st.integers(0, 9))
 def test_goes_on_where_it_was_interrupted(photos: int, size: int, done: int) -> None:
     def draws(position: tuple[int, int]) -> list[Draw]:
-        return list(BatchSampler(photos, size, seed=3, shuffle=True, position=lambda: position))
+        return list(BatchSampler(range(photos), size, seed=3, shuffle=True, position=lambda: position))
 
     assert draws((1, done)) == draws((1, 0))[done:]
 
