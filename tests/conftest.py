@@ -65,6 +65,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_data: Path) -> list[str]:
+    """Overrides of a run that takes a second, for fixtures that choose its places themselves."""
+    return [*TINY, f"data.root={tiny_data}"]
+
+
 @pytest.fixture
 def tiny(tiny_data: Path, tmp_path: Path) -> Callable[..., list[str]]:
     """Overrides of a run that takes a second: ``tiny("seed=2")``."""

@@ -49,17 +49,43 @@ def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
-    base = OmegaConf.create(config)
-    OmegaConf.set_struct(base, True)
-    try:
-        for override in overrides:
-            key, equals, value = override.partition("=")
-            if not equals:
-                raise CaptioningError(f"{override}: expected a setting of the form data.root=folder.")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise CaptioningError(f"{override}: expected a setting of the form data.root=folder.")
+        base = OmegaConf.create(config)
+        OmegaConf.set_struct(base, True)
+        try:
             OmegaConf.update(base, key, OmegaConf.create(f"value: {value}").value)
-        plain = OmegaConf.to_container(base)
-    except OmegaConfBaseException as error:
-        raise CaptioningError(f"{str(error).splitlines()[0]}") from error
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+        except (OmegaConfBaseException, YAMLError) as error:
+            raise CaptioningError(f"{override}: {str(error).splitlines()[0]}. Check the setting.") from error
+        changed: Any = OmegaConf.to_container(base)
+        for name, before in config["data"].items():
+            if changed["data"][name] != before:
+                changed["data"] = _follow(changed["data"], name, before, changed["data"][name])
+        config = changed
+    return config
+
+
+def _follow(value: Any, name: str, before: Any, now: Any, key: str = "") -> Any:
+    """Let what was made of a setting when the configuration was resolved follow the setting.
+
+    ``data.source.root`` was ``${data.root}`` once and ``data.images`` was ``${data.root}/images``: what equals the
+    setting's former value and is a path or has its name, and what is a path below it, follow.
+
+    Args:
+        value: of the settings, or one of them.
+        name: of the setting that was changed, "root".
+        before: its former value.
+        now: its value.
+        key: the name of ``value``.
+    """
+    if value == before and (key == name or isinstance(value, str)):
+        return now
+    if isinstance(value, dict):
+        return {inner: _follow(part, name, before, now, inner) for inner, part in value.items()}
+    if isinstance(value, str) and isinstance(before, str) and value.startswith(f"{before}/"):
+        return f"{now}{value[len(before) :]}"
+    return value
