@@ -21,8 +21,8 @@ from captioning.core.images import read_image, to_rgb
 from captioning.core.vocabulary import END, Vocabulary
 from captioning.decoders import Decoder
 from captioning.encoders import Encoder
-from captioning.search import Beam, Captions, Search
-from captioning.training.assembly import make_decoder, make_encoder
+from captioning.search import Captions, Search
+from captioning.training.assembly import make_decoder, make_encoder, make_search
 from captioning.training.checkpoint import load_weights, read_checkpoint
 
 Picture = str | os.PathLike[str] | Image.Image
@@ -84,7 +84,7 @@ class Captioner:
 
         Args:
             pictures: paths or PIL pictures of any mode and size, or a single one.
-            search: beam search of width 5 where not given.
+            search: the one that it was trained with where not given.
             batch_size: pictures at a time.
 
         Raises:
@@ -123,7 +123,9 @@ class Captioner:
 
     def describe(self, features: Features, search: Search | None = None, attention: bool = False) -> Iterator[Caption]:
         """The best caption of each of B photographs, from their features."""
-        found: Captions = (search or Beam())(self.decoder, features.to(self.device, torch.float32), attention)
+        found: Captions = (search or make_search(self.config))(
+            self.decoder, features.to(self.device, torch.float32), attention
+        )
         for image in range(len(found.tokens)):
             tokens = found.tokens[image, 0].tolist()
             words = tokens.index(END) if END in tokens else len(tokens)

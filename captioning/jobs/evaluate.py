@@ -117,6 +117,8 @@ def caption_split(
     captioner: "Captioner", config: "Config", photos: "CaptionedPhotos", split: str, search: "Search"
 ) -> "Iterator[Caption]":
     """A caption of each photograph of a split, with its attention where there are boxes to compare it with."""
+    import torch
+
     from captioning.core.progress import progress
     from captioning.training.assembly import make_data
 
@@ -125,7 +127,8 @@ def caption_split(
     for batch in progress(data.loader(split), f"captioning {split}", unit="batch"):
         features = batch.features
         if features is None:
-            features = captioner.encoder(batch.images.to(captioner.device))
+            with torch.no_grad():
+                features = captioner.encoder(batch.images.to(captioner.device))
         yield from captioner.describe(features, search, attention)
 
 

@@ -3,36 +3,47 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from captioning.core.errors import CaptioningError
+
 if TYPE_CHECKING:
     from captioning.search import Search
 
+OF_BEAM = ("max_length", "length_penalty", "block_ngrams")
+OF_SAMPLE = ("max_length", "temperature", "top_k", "top_p", "seed")
+
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """How captions are searched for."""
+    """How captions are searched for; what is not given is left to the search."""
     group = parser.add_argument_group("search (default: the one that the captioner was trained with)")
     group.add_argument("--beam", type=int, metavar="K", help="beam search of width K; 1 is greedy")
-    group.add_argument("--length-penalty", type=float, default=0.0, metavar="A", help="beam score is log p / length^A")
-    group.add_argument("--block-ngrams", type=int, default=0, metavar="N", help="no N words in a row twice; 0: off")
+    group.add_argument("--length-penalty", type=float, metavar="A", help="beam score is log p / length^A (default: 0)")
+    group.add_argument("--block-ngrams", type=int, metavar="N", help="no N words in a row twice; 0: off (default: 0)")
     group.add_argument("--sample", action="store_true", help="draw words at random instead")
-    group.add_argument("--temperature", type=float, default=1.0, help="of sampling (default: 1)")
-    group.add_argument("--top-k", type=int, default=0, help="sample among the K most likely words; 0: all")
-    group.add_argument("--top-p", type=float, default=1.0, help="sample among the likeliest words of total P")
-    group.add_argument("--seed", type=int, default=0, help="of sampling")
-    group.add_argument("--max-length", type=int, default=20, help="the most words of a caption (default: 20)")
+    group.add_argument("--temperature", type=float, help="of sampling (default: 1)")
+    group.add_argument("--top-k", type=int, metavar="K", help="sample among the K most likely words (default: all)")
+    group.add_argument("--top-p", type=float, metavar="P", help="sample among the likeliest words of total P")
+    group.add_argument("--seed", type=int, help="of sampling (default: 0)")
+    group.add_argument("--max-length", type=int, help="the most words of a caption (default: 20)")
 
 
 def search_of(options: argparse.Namespace) -> "Search | None":
-    """The search that the options ask for, or None."""
+    """The search that the options ask for, or None.
+
+    Raises:
+        CaptioningError: an option has no effect on that search, or a value is out of range.
+    """
     from captioning.search import Beam, Sample
 
-    if options.sample:
-        return Sample(
-            options.max_length,
-            temperature=options.temperature,
-            top_k=options.top_k,
-            top_p=options.top_p,
-            seed=options.seed,
+    given = {name: value for name in {*OF_BEAM, *OF_SAMPLE} if (value := getattr(options, name)) is not None}
+    taken = OF_SAMPLE if options.sample else OF_BEAM if options.beam is not None else ()
+    odd = sorted(f"--{name.replace('_', '-')}" for name in given if name not in taken)
+    if options.sample and options.beam is not None:
+        odd.append("--beam")
+    if odd:
+        chosen = "with --sample" if options.sample else "without --beam K or --sample" if not taken else "with --beam"
+        raise CaptioningError(
+            f"{', '.join(odd)} has no effect {chosen}. Leave it out, or choose the search that it is of."
         )
-    if options.beam is not None:
-        return Beam(options.beam, options.max_length, options.length_penalty, options.block_ngrams)
-    return None
+    if options.sample:
+        return Sample(**{"seed": 0, **given})
+    return None if options.beam is None else Beam(options.beam, **given)
