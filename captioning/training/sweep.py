@@ -29,7 +29,7 @@ class SweepTable(Callback):
         if not rows:
             return
         key = f"val/{config.monitor}"
-        rows.sort(key=lambda row: -float(row.get(key) or "-inf"))
+        rows.sort(key=lambda row: -float(row.get(key, "-inf")))
         columns = list(dict.fromkeys(column for row in rows for column in row))
         with atomic_write(folder / "table.csv") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
