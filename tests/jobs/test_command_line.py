@@ -74,6 +74,12 @@ def run(tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> P
     return elsewhere / "runs" / "tiny"
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the run was made: its features are there, and this folder stays clean."""
+    monkeypatch.chdir(run.parents[1])
+
+
 @pytest.fixture
 def caption(run: Path) -> Callable[..., Said]:
     def command(*arguments: object) -> Said:
