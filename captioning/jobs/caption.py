@@ -2,6 +2,8 @@
 
 import argparse
 import glob
+import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -54,12 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             readable.append(path)
             yield image
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8, as they are
     captioner = Captioner.load(options.checkpoint, options.device)
     rows = []
     found = captioner.caption(pictures(), search_of(options), options.batch_size, options.attention is not None)
     for number, caption in enumerate(found):
         print(f"{readable[number]}\t{caption.text}", flush=True)
-        rows.append({"image": str(readable[number]), "caption": caption.text, "score": caption.score})
+        name = os.fsencode(readable[number]).decode(errors="replace")
+        rows.append({"image": name, "caption": caption.text, "score": caption.score})
         if caption.attention is not None:
             from captioning.analysis.attention import draw_attention
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +167,18 @@ def test_what_cannot_be_read_is_named_and_the_rest_captioned(
     assert len(errors) == 3
     for name, line in zip(("b.jpg", "c.png", "absent.jpg"), errors, strict=True):
         assert line.startswith(f"captioning: {tmp_path / name}: ")
+
+
+def test_a_file_name_that_is_not_utf8(run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """As old archives unpack them: the name comes out as it is, and JSON stays JSON."""
+    name = os.fsencode(tmp_path) + b"/f\xfcnf.png"
+    shutil.copy(tiny_data / "2.png", name)
+    out = TextIOWrapper(BytesIO(), encoding="utf-8")
+    with redirect_stdout(out):
+        assert main(["caption", str(tmp_path), "--checkpoint", str(run), "--json", str(tmp_path / "out.json")]) == 0
+    out.flush()
+    assert out.buffer.getvalue().startswith(name + b"\t")
+    assert json.loads((tmp_path / "out.json").read_text())[0]["image"].endswith("/f\ufffdnf.png")
 
 
 def test_every_kind_of_picture(tmp_path: Path, caption: Callable[..., Said]) -> None:
