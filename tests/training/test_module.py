@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from captioning.core.errors import CaptioningError
 from captioning.jobs import train as job
 from captioning.jobs.config import compose
 from captioning.training import assembly
@@ -97,6 +98,18 @@ def test_training_ends_after_validations_without_a_better_score(
     assert best["epoch"] == 1
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["epochs"], summary["best_epoch"]) == (5, 2)
+
+
+def test_a_run_does_not_go_on_with_other_captions(tiny: Overrides, tiny_data: Path, tmp_path: Path) -> None:
+    """As many words as before, so that every weight still fits."""
+    text = (tiny_data / "captions.jsonl").read_text().replace('"image": "', f'"image": "{tiny_data}/')
+    for name, captions in (("before", text), ("after", text.replace("picture", "painting"))):
+        (tmp_path / f"{name}.jsonl").write_text(captions)
+    more = ("trainer.max_epochs=2", "test=false")
+    run(tiny(f"data.root={tmp_path / 'before.jsonl'}", *SHORT), tmp_path / "run")
+    with pytest.raises(CaptioningError, match="words of the training captions have changed"):
+        run(tiny(f"data.root={tmp_path / 'after.jsonl'}", *more), tmp_path / "run")
+    assert len(run(tiny(f"data.root={tmp_path / 'before.jsonl'}", *more), tmp_path / "run")) == 10
 
 
 @pytest.mark.parametrize("decoder", ["neuraltalk", "show_attend_tell"])
