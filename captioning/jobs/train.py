@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the Hydra application; with ``-m`` a sweep."""
     quiet()
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-    sys.argv = ["captioning train", *(sys.argv[2:] if argv is None else argv)]
+    sys.argv = [sys.argv[0], *(sys.argv[2:] if argv is None else argv)]
     application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(_job)
     application()
     return 0
@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _job(config: DictConfig) -> float | None:
     """One run; in a sweep, one that fails says so in its folder and lets the others go on."""
     folder = Path(HydraConfig.get().runtime.output_dir)
+    # Lightning starts the other ranks by this command (trainer.strategy=ddp), and Hydra has no sub-commands
+    sys.argv = [sys.argv[0], "train", *HydraConfig.get().overrides.task]
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     settings = {str(key): value for key, value in plain.items()}
@@ -147,7 +149,13 @@ def make_trainer(config: dict[str, Any], folder: Path) -> pl.Trainer:
     trainer: pl.Trainer = hydra.utils.instantiate(
         config["trainer"],
         default_root_dir=folder,
-        callbacks=callbacks(folder, config["monitor"], config["patience"], config["checkpoint_minutes"]),
+        callbacks=callbacks(
+            folder,
+            config["monitor"],
+            config["patience"],
+            config["checkpoint_minutes"],
+            config["trainer"]["enable_progress_bar"],
+        ),
         logger=[hydra.utils.instantiate(logger, save_dir=folder) for logger in config["logger"].values()],
         plugins=[AtomicCheckpointIO()],
     )

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, Timer
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, Timer, TQDMProgressBar
 
 from captioning.training.checkpoint import BEST, LAST
 from captioning.training.loggers import CSVLogger
 
 
-def callbacks(folder: Path, monitor: str, patience: int | None, checkpoint_minutes: float) -> list[pl.Callback]:
+def callbacks(
+    folder: Path, monitor: str, patience: int | None, checkpoint_minutes: float, progress_bar: bool = True
+) -> list[pl.Callback]:
     """A run's callbacks.
 
     Args:
@@ -19,6 +21,7 @@ def callbacks(folder: Path, monitor: str, patience: int | None, checkpoint_minut
         monitor: the validation score that chooses the best checkpoint and ends training.
         patience: validations without a better score before training ends; None: never.
         checkpoint_minutes: how often the checkpoint to resume from is written, besides every validation.
+        progress_bar: whether to show one.
     """
     name = f"val/{monitor}"
     best = ModelCheckpoint(
@@ -31,7 +34,17 @@ def callbacks(folder: Path, monitor: str, patience: int | None, checkpoint_minut
         save_on_train_epoch_end=False,
     )
     stop = [EarlyStopping(name, mode="max", patience=patience)] if patience is not None else []
-    return [Timer(), *stop, best, LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes), ResumeLogs()]
+    bar = [ProgressBar()] if progress_bar else []
+    return [Timer(), *bar, *stop, best, LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes), ResumeLogs()]
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's bar without the version number of a logger, which says nothing here."""
+
+    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
+        """What stands behind the bar."""
+        metrics: dict[str, Any] = super().get_metrics(trainer, module)
+        return {name: value for name, value in metrics.items() if name != "v_num"}
 
 
 class LastCheckpoint(Checkpoint):
