@@ -58,6 +58,19 @@ def test_ranks_share_out_what_one_process_would_see(photos: int, size: int, rank
             assert parts == []  # fewer photographs than ranks
 
 
+def test_captions_are_drawn_anew_in_every_epoch_batch_and_rank() -> None:
+    seeds = [
+        draw.seed
+        for seed in range(2)
+        for epoch in range(3)
+        for rank in range(2)
+        for draw in BatchSampler(
+            range(12), 2, seed=seed, shuffle=True, rank=rank, ranks=2, position=lambda epoch=epoch: (epoch, 0)
+        )
+    ]
+    assert len(set(seeds)) == len(seeds) == 2 * 3 * 2 * 3
+
+
 @given(numbers, st.integers(1, 5), st.integers(0, 9))
 def test_goes_on_where_it_was_interrupted(photos: int, size: int, done: int) -> None:
     def draws(position: tuple[int, int]) -> list[Draw]:
