@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from captioning.core.errors import CaptioningError
@@ -56,9 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.metrics.table import latex, sentences, table, text
 
     references = read_references(args.references)
-    captions = {path: read_results(path) for path in args.results}
-    for path, results in captions.items():
-        check_results(path, results.keys(), references.keys(), args.subset)
+    captions = {}
+    for path, name in short_names(args.results).items():
+        captions[name] = read_results(path)
+        check_results(path, captions[name].keys(), references.keys(), args.subset)
     images = [image for image in references if all(image in results for results in captions.values())]
     if not images:
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
@@ -95,6 +97,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(text(table(reports)))
         print(*sentences(reports), sep="\n")
     return 0
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """What tells files apart: ``runs/a/captions_test.json`` and ``runs/b/captions_test.json`` are ``a`` and ``b``."""
+    parts = {path: PurePath(path).parts for path in paths}
+    first = next(iter(parts.values()))
+    if len(parts) < 2 or any(len(each) != len(first) for each in parts.values()):
+        return {path: path for path in parts}
+    different = [place for place in range(len(first)) if len({each[place] for each in parts.values()}) > 1]
+    return {path: "/".join(each[place] for place in different) for path, each in parts.items()}
 
 
 def _write_per_image(

@@ -60,8 +60,8 @@ def test_two_files_in_one_table(tmp_path: Path, references: str) -> None:
     rows = {line.split("  ")[0]: line for line in lines}
     assert "100.0 [100.0, 100.0]" in rows["BLEU-4"]
     assert rows["not in training, %"].split() == ["not", "in", "training,", "%", "100.0", "0.0"]
-    assert f"{good} is better than {bad} by" in ended.stdout
-    assert f"{bad} never says: dog (2), hat (2), in (2), man (2)" in ended.stdout
+    assert "good.json is better than bad.json by" in ended.stdout
+    assert "bad.json never says: dog (2), hat (2), in (2), man (2)" in ended.stdout
     assert ended.stderr == ""
 
 
@@ -72,14 +72,14 @@ def test_json_latex_and_per_image(tmp_path: Path, references: str, capsys: pytes
     shown = json.loads(capsys.readouterr().out)
     assert shown["images"] == shown["of"] == 3
     first, second = shown["results"]
-    assert first["name"] == good
+    assert first["name"] == "good.json"
     assert first["scores"]["BLEU-4"] == pytest.approx(1)
     assert set(second["p_values"]) == set(first["intervals"]) == set(first["scores"])
 
     with images.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["results"], row["image_id"], row["caption"]) for row in rows[3:]] == [
-        (bad, str(image), caption) for image, caption in BAD.items()
+        ("bad.json", str(image), caption) for image, caption in BAD.items()
     ]
     mean = sum(float(row["CIDEr"]) for row in rows[:3]) / 3
     assert mean == pytest.approx(first["scores"]["CIDEr"])
