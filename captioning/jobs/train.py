@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the Hydra application; with ``-m`` a sweep."""
-    quiet()
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     sys.argv = [sys.argv[0], *(sys.argv[2:] if argv is None else argv)]
     application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(_job)
@@ -68,7 +67,7 @@ def _job(config: DictConfig) -> float | None:
     except Exception as error:
         log.error("%s failed: %s", folder.name, error)
         with atomic_write(run.failure) as file:
-            file.write(f"{error}\n\n{traceback.format_exc()}")
+            file.write(f"{error or type(error).__name__}\n\n{traceback.format_exc()}")
         return None
 
 
@@ -85,6 +84,7 @@ def train(config: dict[str, Any], folder: Path) -> float:
     Raises:
         CaptioningError: the folder holds another run, or something in the data or the configuration is wrong.
     """
+    quiet()
     run = RunFolder(folder)
     resume_from = run.begin(config)
     if run.finished:
