@@ -7,3 +7,13 @@ class CaptioningError(Exception):
     The message is a sentence or two that name the file (or the setting) and the remedy; the command line prints
     it without a traceback and exits with status 1.
     """
+
+    def __init__(self, message: str) -> None:
+        """Take the message.
+
+        Where it was raised in a worker process of a ``DataLoader``, torch makes it anew in the main process from the
+        text of the worker's traceback: what that text ends in is the message.
+        """
+        if message.startswith("Caught ") and "\nOriginal Traceback" in message:
+            message = message.rpartition(f"{type(self).__name__}: ")[2].rstrip()
+        super().__init__(message)
