@@ -3,13 +3,15 @@
 import errno
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 from captioning.core.errors import CaptioningError
+
+OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what writing to an open file raises
 
 
 @contextmanager
@@ -27,22 +29,23 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         CaptioningError: the disk is full or the folder can't be written to.
     """
     path = Path(path)
-    temporary: str | None = None
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+        file = temporary.open(mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8")
+    except OSError as error:
+        raise write_error(path, error) from error
+    try:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and (error.errno in OF_WRITING or str(error.filename) == str(temporary)):
             raise write_error(path, error) from error
-        raise
+        raise  # what else failed while the file was open, such as reading another
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -87,9 +90,3 @@ def write_error(path: Path, error: OSError) -> CaptioningError:
     return CaptioningError(
         f"{path}: can't be written ({error.strerror or error}). Check the folder and its permissions."
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -60,6 +60,21 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert names(tmp_path) == ["file.txt"]
 
 
+def test_what_else_fails_while_a_file_is_written_keeps_its_own_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"other\.txt"), atomic_write(tmp_path / "file.txt") as file:
+        file.write((tmp_path / "other.txt").read_text())
+    with pytest.raises(PermissionError, match="asked"), atomic_write(tmp_path / "file.txt"):
+        raise PermissionError(errno.EACCES, "asked of another file", "elsewhere")
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_is_a_folder_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CaptioningError, match=f"{tmp_path / 'folder'}: can't be written"):
+        write_json(tmp_path / "folder", [])
+    assert names(tmp_path) == ["folder"]
+
+
 def test_a_folder_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CaptioningError, match="can't be written"):
