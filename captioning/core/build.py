@@ -5,9 +5,9 @@ A configuration may come out of somebody's checkpoint, so what ``_target_`` name
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import hydra.utils
 from omegaconf import DictConfig, OmegaConf
@@ -28,7 +28,8 @@ def build(config: Mapping[str, Any], kind: type[T], **arguments: Any) -> T:
         arguments: further arguments, not from the configuration.
 
     Raises:
-        CaptioningError: there is no such class, it is not of the kind, or it does not take the settings.
+        CaptioningError: there is no such class, it is not of the kind, or it does not take the settings (or a value
+            that is none of its ``Literal`` choices).
     """
     cls = _import(config)
     if not (isinstance(cls, type) and issubclass(cls, kind)):
@@ -64,12 +65,8 @@ def without_foreign(config: Mapping[str, Any]) -> dict[str, Any]:
     So ``decoder._target_=my_module.MyDecoder`` works on top of any ``decoder=…`` and its settings.
     """
     cls, known = _import(config), {"_target_", "_partial_"}
-    for ancestor in inspect.getmro(cls) if isinstance(cls, type) else ():
-        if "__init__" in vars(ancestor):
-            parameters = inspect.signature(vars(ancestor)["__init__"]).parameters.values()
-            known |= {parameter.name for parameter in parameters}
-            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-                break
+    for function in _takers(cls) if isinstance(cls, type) else ():
+        known |= set(inspect.signature(function).parameters)
     foreign = [key for key in config if key not in known]
     if foreign:
         log.warning("%s has no setting %s: left out.", config["_target_"], " and no ".join(foreign))
@@ -85,6 +82,35 @@ def _import(config: Mapping[str, Any]) -> Any:
         raise CaptioningError(f"_target_: {target} can't be imported ({reason}). Check the name.") from error
 
 
+def _takers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """What settings reach: a function, or a class's ``__init__`` and those that it hands further settings on to."""
+    if not isinstance(function, type):
+        yield function
+        return
+    for ancestor in inspect.getmro(function):
+        if "__init__" in vars(ancestor):
+            taker = vars(ancestor)["__init__"]
+            yield taker
+            parameters = inspect.signature(taker).parameters.values()
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+                return
+
+
+def _check_choices(function: Callable[..., Any], settings: Mapping[str, Any], target: Any) -> None:
+    """Refuse a value that is none of those that a ``Literal`` annotation lists."""
+    hints: dict[str, Any] = {}
+    for taker in _takers(function):
+        try:
+            hints = get_type_hints(taker) | hints
+        except (NameError, TypeError):  # annotations of somebody's class that only a type checker can read
+            continue
+    for name in settings.keys() & hints.keys():
+        choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
+        if choices and settings[name] not in choices:
+            listed = ", ".join(map(str, choices))
+            raise CaptioningError(f"{target}: {name}={settings[name]} is not one of its choices: {listed}.")
+
+
 def _call(function: Callable[..., T], config: Mapping[str, Any], arguments: Mapping[str, Any]) -> T:
     settings = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
     assert isinstance(settings, dict)
@@ -94,6 +120,7 @@ def _call(function: Callable[..., T], config: Mapping[str, Any], arguments: Mapp
         inspect.signature(function).bind(**keywords, **arguments)
     except TypeError as error:
         raise CaptioningError(f"{refusal}: {error}.") from error
+    _check_choices(function, keywords, config.get("_target_"))
     try:
         return function(**keywords, **arguments)
     except TypeError as error:

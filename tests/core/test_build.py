@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from omegaconf import OmegaConf
@@ -11,17 +12,17 @@ from captioning.core.errors import CaptioningError
 
 
 class Animal:
-    def __init__(self, name: str, legs: int = 4) -> None:
+    def __init__(self, name: str, legs: Literal[2, 4] = 4) -> None:
         self.name, self.legs = name, legs
 
 
 class Bird(Animal):
-    def __init__(self, wings: int = 2, **common: object) -> None:
+    def __init__(self, wings: int = 2, beak: Literal["long", "short"] = "long", **common: object) -> None:
         super().__init__(**common)
         self.wings = wings
 
 
-def hatch(name: str) -> Animal:
+def hatch(name: str, egg: Literal["brown", "white"] = "white") -> Animal:
     return Animal(name)
 
 
@@ -76,6 +77,20 @@ def test_settings_that_are_not_taken_are_a_sentence() -> None:
         build({"_target_": "zoo.Bird", "name": "cod", "fins": 3}, Animal)
     with pytest.raises(CaptioningError, match=r"does not take these settings.*'name'"):
         build({"_target_": "zoo.Animal"}, Animal)
+
+
+@pytest.mark.parametrize(
+    ("target", "setting", "choices"),
+    [
+        ("zoo.Bird", {"beak": "lnog"}, "long, short"),
+        ("zoo.Bird", {"legs": 3}, "2, 4"),  # the base class's
+        ("zoo.hatch", {"egg": "White"}, "brown, white"),
+    ],
+)
+def test_a_value_that_is_none_of_the_choices_is_a_sentence(target: str, setting: dict, choices: str) -> None:
+    (name, value), make = next(iter(setting.items())), call if target == "zoo.hatch" else build
+    with pytest.raises(CaptioningError, match=rf"{target}: {name}={value} is not one of its choices: {choices}\."):
+        make({"_target_": target, "name": "owl", **setting}, Animal)
 
 
 def test_calls_functions_of_the_type_alone() -> None:
