@@ -1,10 +1,12 @@
 """Features of photographs, states of sequences, and where they are."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.core.device import find_device
+from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.state import State, gather
 
@@ -52,3 +54,11 @@ def test_features_with_and_without_parts() -> None:
 def test_devices_by_name() -> None:
     assert find_device("cpu").type == "cpu"
     assert find_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["foo", "cuda:99", "cuda"])
+def test_a_device_that_is_not_there_is_a_sentence(name: str) -> None:
+    if name == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(CaptioningError, match=rf"^device {name}: there is none here \(.*Take cpu"):
+        find_device(name)
