@@ -49,14 +49,22 @@ class FinishedRows:
             )
 
     def read(self, rows: Sequence[int]) -> Tensor:
-        """``(B, …)`` for B row numbers."""
+        """``(B, …)`` for B row numbers.
+
+        Raises:
+            CaptioningError: the file has been cut short since it was opened.
+        """
         if rows and not 0 <= min(rows) <= max(rows) < self.shape[0]:
             raise IndexError(f"{self.path} has rows 0 to {self.shape[0] - 1}")
         values = torch.empty(len(rows), *self.shape[1:], dtype=torch.float16)
         view = values.numpy().reshape(-1).view(np.uint8).data
         descriptor = self.file.fileno()
         for place, row in enumerate(rows):
-            os.preadv(descriptor, [view[place * self.bytes : (place + 1) * self.bytes]], self.offset + row * self.bytes)
+            part = view[place * self.bytes : (place + 1) * self.bytes]
+            if os.preadv(descriptor, [part], self.offset + row * self.bytes) != self.bytes:
+                raise CaptioningError(
+                    f"{self.path}: row {row} is not whole. Delete {self.path.parent} and extract again."
+                )
         return values
 
     @cached_property

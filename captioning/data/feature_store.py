@@ -24,14 +24,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
-from captioning.core.features import Features, FeatureSpec
+from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.files import write_error
 from captioning.core.images import ImageTransform
 from captioning.data.extraction import extract_rows
@@ -40,10 +40,9 @@ from captioning.data.photos import require_files
 
 log = logging.getLogger(__name__)
 
-PARTS: tuple["Part", ...] = ("pooled", "grid")
+PARTS: tuple[Part, ...] = ("pooled", "grid")
 SPARE = 64 << 20  # bytes that an extraction leaves free on the disk
 
-Part = Literal["pooled", "grid"]
 Extract = Callable[[Tensor], Features]
 
 

@@ -270,6 +270,15 @@ def test_a_file_cut_short_by_copying_is_not_read(
     assert holds(build(tmp_path / "store", pictures), pictures)
 
 
+def test_a_file_cut_short_while_it_is_open_is_a_sentence(tmp_path: Path, pictures: list[Path]) -> None:
+    store = build(tmp_path / "store", pictures)
+    path = store.folder / "grid" / "features.npy"
+    os.truncate(path, path.stat().st_size - 10)
+    assert store[range(N - 1)].grid is not None
+    with pytest.raises(CaptioningError, match=f"{path}: row {N - 1} is not whole"):
+        store[[N - 1]]
+
+
 @pytest.mark.parametrize("value", [float("nan"), 1e6])
 def test_features_that_are_no_numbers_in_half_precision_are_refused(
     value: float, tmp_path: Path, pictures: list[Path]
