@@ -1,7 +1,6 @@
 """Reading anyone's photographs, and bringing them to the shape that an encoder wants."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -106,11 +105,6 @@ class ImageTransform:
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a checkpoint or a store's key."""
         return {**asdict(self), "size": list(self.size)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ImageTransform":
-        """The inverse of ``to_dict``."""
-        return cls(**{**values, "size": tuple(values["size"])})
 
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from captioning.core.errors import CaptioningError
@@ -172,13 +170,6 @@ def test_crop_keeps_the_centre_and_squash_everything() -> None:
     assert ImageTransform((10, 10), "squash")(Image.fromarray(wide)).float().mean() == pytest.approx(255 / 4, abs=8)
     assert ImageTransform((10, 10), "crop").seen((40, 10)) == (15, 0, 25, 10)
     assert ImageTransform((10, 10), "squash").seen((40, 10)) == (0, 0, 40, 10)
-
-
-@given(st.tuples(st.integers(1, 999), st.integers(1, 999)), st.sampled_from(["squash", "crop"]))
-def test_the_transform_as_plain_values_and_back(size: tuple[int, int], fit: str) -> None:
-    transform = ImageTransform(size, fit)
-    assert ImageTransform.from_dict(transform.to_dict()) == transform
-    assert isinstance(transform.to_dict()["size"], list)  # JSON's
 
 
 def test_pictures_are_found_below_a_folder_sorted(tmp_path: Path) -> None:
