@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-torch.set_num_threads(1)  # two test processes share two cores
+torch.set_num_threads(1)  # tests are small, and several processes of them may run at once
 os.environ["OMP_NUM_THREADS"] = "1"  # the same for the processes that tests start
 
 TINY = [
