@@ -94,11 +94,16 @@ def test_extraction_against_the_bare_encoder(size: tuple[int, int], tmp_path: Pa
     ratio = median(2 * pipe / sum(around) for pipe, around in zip(piped, pairwise(alone), strict=True))
     limit = median(alone)
     row(f"features of {size[0]}×{size[1]} JPEGs, EfficientNet-Lite0", ratio * limit, limit, "photo/s", resident())
+    if size == (224, 224):  # larger ones are bound by decoding JPEGs
+        assert ratio >= 0.85
 
 
 @pytest.mark.parametrize(("part", "shape"), [("pooled", (2048,)), ("grid", (49, 2048))])
 def test_reading_an_epoch_of_coco_s_size(part: str, shape: tuple[int, ...], tmp_path: Path, row, benchmark) -> None:
-    """Made-up features of ResNet-101, every photograph once with its five captions, in random order."""
+    """The size of ResNet-101's features, every photograph once with its five captions, in random order.
+
+    The file is sparse: the kernel fills its holes with zeros, so that this measures the reading, not a disk.
+    """
     rows = GrowingRows(tmp_path / part, (COCO_IMAGES, *shape))
     rows.begin()  # a file full of holes: its size is real, its bytes take no disk
     rows.finish({"format": FORMAT})
@@ -124,5 +129,5 @@ def test_reading_an_epoch_of_coco_s_size(part: str, shape: tuple[int, ...], tmp_
         return COCO_CAPTIONS / (time.perf_counter() - began)
 
     rate = benchmark.pedantic(epoch)
-    row(f"reading {part} of {COCO_IMAGES:,} photographs, against in order", rate, sequential(), "caption/s", peak)
+    row(f"reading {part} of {COCO_IMAGES:,} photographs (sparse file)", rate, sequential(), "caption/s", peak)
     assert peak < 2 and peak - before < 0.2
