@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from captioning.cells import Cell
+from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.packing import Packing
 from captioning.core.state import State
@@ -81,9 +82,15 @@ class Decoder(nn.Module, ABC):
             output_size: O; H where not given.
 
         Raises:
-            ValueError: ``tied`` with O ≠ E.
+            CaptioningError: ``tied`` with O ≠ E, no layer, or a share that is none.
         """
         super().__init__()
+        if depth < 1:
+            raise CaptioningError(f"decoder.depth={depth}: take 1 recurrent layer or more.")
+        dropouts = {"embedding": embedding_dropout, "layer": layer_dropout, "output": output_dropout}
+        for place, share in dropouts.items():
+            if not 0 <= share <= 1:
+                raise CaptioningError(f"decoder.{place}_dropout={share}: take a share from 0 to 1.")
         self.features = features
         self.cell = cell
         self.embedding_size, self.hidden_size, self.depth = embedding_size, hidden_size, depth
@@ -97,7 +104,7 @@ class Decoder(nn.Module, ABC):
         nn.init.zeros_(self.word_layer.bias)
         if tied:
             if output_size != embedding_size:
-                raise ValueError(
+                raise CaptioningError(
                     f"Tied embeddings need equal widths, but the word layer reads {output_size} numbers and the "
                     f"embedding has {embedding_size}: set decoder.embedding_size={output_size} or decoder.tied=false."
                 )

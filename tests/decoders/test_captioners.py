@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from captioning.cells import LSTM, RNN
+from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
-from captioning.decoders import LRCN, MRNN, NeuralTalk, ShowTell, VisualMemory
+from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowTell, VisualMemory
 
 B, P, E, H, V = 2, 5, 6, 7, 11
 SPEC = FeatureSpec(pooled=P, grid=1, shape=(1, 1))
@@ -80,5 +81,15 @@ def test_visual_memory_imagines_the_photograph_from_words_alone(features: Featur
 def test_tied_weights_are_one_and_need_equal_widths() -> None:
     decoder = ShowTell(V, SPEC, LSTM, embedding_size=E, hidden_size=E, tied=True)
     assert decoder.word_layer.weight is decoder.embedding.weight
-    with pytest.raises(ValueError, match=f"decoder.embedding_size={H}"):
+    with pytest.raises(CaptioningError, match=f"decoder.embedding_size={H}"):
         ShowTell(V, SPEC, LSTM, tied=True, **SIZES)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"depth": 0}, {"layer_dropout": 1.5}, {"output_dropout": -0.1}, {"embedding_dropout": 2}]
+)
+@pytest.mark.parametrize("kind", [ShowTell, NeuralTalk])
+def test_settings_out_of_range_are_a_sentence(kind: type[Decoder], setting: dict[str, float]) -> None:
+    ((name, value),) = setting.items()
+    with pytest.raises(CaptioningError, match=rf"^decoder\.{name}={value}: take "):
+        kind(V, SPEC, LSTM, **{**SIZES, **setting})
