@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"captioning: there is no command {command!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     if os.getcwd() not in sys.path:  # noqa: PTH109
-        sys.path.insert(0, os.getcwd())  # a user's own captioner: decoder._target_=my_module.MyDecoder  # noqa: PTH109
+        # For a user's own captioner: decoder._target_=my_module.MyDecoder. Last, lest a random.py that lies among
+        # somebody's photographs is taken for the library's.
+        sys.path.append(os.getcwd())  # noqa: PTH109
     try:
         status: int = importlib.import_module(f"captioning.jobs.{command}").main(arguments[1:])
     except CaptioningError as error:
