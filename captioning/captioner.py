@@ -102,8 +102,12 @@ class Captioner:
         """Like calling it, one by one as they come, with scores and, if asked for, attention maps.
 
         Raises:
-            CaptioningError: a picture can't be read; attention was asked for and the decoder has none.
+            CaptioningError: a picture can't be read; attention was asked for and the decoder has none; ``batch_size``
+                is below 1.
         """
+        if batch_size < 1:
+            raise CaptioningError(f"A batch of {batch_size} pictures: take 1 or more at a time.")
+        search = search or make_search(self.config)  # once: a seeded one draws other numbers for every batch
         if isinstance(pictures, (str, os.PathLike, Image.Image)):
             pictures = [pictures]
         waiting = iter(pictures)

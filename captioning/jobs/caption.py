@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 when a picture could not be read.
     """
-    options = parser().parse_args(argv)
+    options = parser().parse_intermixed_args(argv)
     from PIL import Image
 
     from captioning.captioner import Captioner
@@ -59,8 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8, as they are
     captioner = Captioner.load(options.checkpoint, options.device)
+    search = search_of(options, captioner.config)
     rows = []
-    found = captioner.caption(pictures(), search_of(options), options.batch_size, options.attention is not None)
+    found = captioner.caption(pictures(), search, options.batch_size, options.attention is not None)
     for number, caption in enumerate(found):
         print(f"{readable[number]}\t{caption.text}", flush=True)
         name = os.fsencode(readable[number]).decode(errors="replace")

@@ -45,9 +45,9 @@ def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A checkpoint's configuration with some settings changed (``data.root=…``).
 
     Raises:
-        CaptioningError: an override names a setting that is not there.
+        CaptioningError: an override names a setting that is not there, or a group of them.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -58,7 +58,13 @@ def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         base = OmegaConf.create(config)
         OmegaConf.set_struct(base, True)
         try:
-            OmegaConf.update(base, key, OmegaConf.create(f"value: {value}").value)
+            new = OmegaConf.create(f"value: {value}").value
+            if isinstance(new, str) and isinstance(OmegaConf.select(base, key), DictConfig):
+                raise CaptioningError(
+                    f"{override}: {key} is a group, and of a trained captioner only single settings can be changed, "
+                    "such as data.root=folder."
+                )
+            OmegaConf.update(base, key, new)
         except (OmegaConfBaseException, YAMLError) as error:
             raise CaptioningError(f"{override}: {str(error).splitlines()[0]}. Check the setting.") from error
         changed: Any = OmegaConf.to_container(base)

@@ -3,8 +3,9 @@
 import argparse
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     found = evaluate(
-        options.checkpoint, options.split, options.overrides, search_of(options), options.out, options.device
+        options.checkpoint, options.split, options.overrides, partial(search_of, options), options.out, options.device
     )
     print("  ".join(f"{name:>7}" for name in found.scores))
     print("  ".join(f"{100 * value:7.2f}" for value in found.scores.values()))
@@ -72,7 +73,7 @@ def evaluate(
     checkpoint: Path,
     split: str = "test",
     overrides: Sequence[str] = (),
-    search: "Search | None" = None,
+    search: "Callable[[Config], Search] | None" = None,
     out: Path | None = None,
     device: str = "auto",
     photos: "CaptionedPhotos | None" = None,
@@ -86,7 +87,7 @@ def evaluate(
         checkpoint: a run's folder, or a file.
         split: ``train``, ``val`` or ``test``.
         overrides: changes of the checkpoint's configuration, such as ``data.root=…``.
-        search: the checkpoint's own where not given.
+        search: makes the search from the configuration; the checkpoint's own where not given.
         out: the folder to write to; the run's own where not given.
         device: where to run.
         photos: the data, where they have been read already.
@@ -103,7 +104,7 @@ def evaluate(
     config = change(dict(captioner.config), overrides)
     photos = photos or assembly.read_photos(config)
     members = photos[split]
-    captions = list(caption_split(captioner, config, photos, split, search or assembly.make_search(config)))
+    captions = list(caption_split(captioner, config, photos, split, (search or assembly.make_search)(config)))
     scores = dict(Scorer([photo.captions for photo in members])([caption.text for caption in captions]))
     found = Evaluation(scores, play_pointing(members, captions, captioner.encoder.transform))
     if out is None:

@@ -1,7 +1,8 @@
 """Options that several commands share."""
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
 
@@ -13,8 +14,8 @@ OF_SAMPLE = ("max_length", "temperature", "top_k", "top_p", "seed")
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """How captions are searched for; what is not given is left to the search."""
-    group = parser.add_argument_group("search (default: the one that the captioner was trained with)")
+    """How captions are searched for; what is not given is as in training, or the search's default."""
+    group = parser.add_argument_group("search (default: as in training, else as said)")
     group.add_argument("--beam", type=int, metavar="K", help="beam search of width K; 1 is greedy")
     group.add_argument("--length-penalty", type=float, metavar="A", help="beam score is log p / length^A (default: 0)")
     group.add_argument("--block-ngrams", type=int, metavar="N", help="no N words in a row twice; 0: off (default: 0)")
@@ -26,24 +27,38 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-length", type=int, help="the most words of a caption (default: 20)")
 
 
-def search_of(options: argparse.Namespace) -> "Search | None":
-    """The search that the options ask for, or None.
+def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search":
+    """The search that the options ask for; without any, the one of training.
+
+    Where training searched with beams, beam search begins with its settings, and options change them.
+
+    Args:
+        options: of a parser with ``add_search_options``.
+        config: of the trained run.
 
     Raises:
         CaptioningError: an option has no effect on that search, or a value is out of range.
     """
     from captioning.search import Beam, Sample
+    from captioning.training.assembly import make_search
 
+    search = make_search(config)
+    beam = not options.sample and (options.beam is not None or isinstance(search, Beam))
     given = {name: value for name in {*OF_BEAM, *OF_SAMPLE} if (value := getattr(options, name)) is not None}
-    taken = OF_SAMPLE if options.sample else OF_BEAM if options.beam is not None else ()
+    taken = OF_SAMPLE if options.sample else OF_BEAM if beam else ()
     odd = sorted(f"--{name.replace('_', '-')}" for name in given if name not in taken)
     if options.sample and options.beam is not None:
         odd.append("--beam")
     if odd:
-        chosen = "with --sample" if options.sample else "without --beam K or --sample" if not taken else "with --beam"
+        chosen = "with --sample" if options.sample else "in beam search" if beam else "without --beam K or --sample"
         raise CaptioningError(
             f"{', '.join(odd)} has no effect {chosen}. Leave it out, or choose the search that it is of."
         )
     if options.sample:
         return Sample(**{"seed": 0, **given})
-    return None if options.beam is None else Beam(options.beam, **given)
+    if options.beam is not None:
+        given["size"] = options.beam
+    if not given:
+        return search
+    trained = {name: getattr(search, name) for name in ("size", *OF_BEAM)} if isinstance(search, Beam) else {}
+    return Beam(**trained | given)

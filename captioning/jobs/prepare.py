@@ -16,9 +16,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--features",
-        nargs="+",
+        action="append",
         choices=("pooled", "grid"),
-        help="also store these features of the encoder (encoder=resnet101, …) for training to read",
+        help="also store these features of the encoder (encoder=resnet101, …) for training to read; may be repeated",
     )
     parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="e.g. data=coco data.root=/data/coco")
     return parser
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parser().parse_intermixed_args(argv)
     settings = compose(options.overrides)
     config = settings["data"]
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -20,6 +20,7 @@ from pycocotools.coco import COCO
 
 from captioning.__main__ import main
 from captioning.captioner import Captioner
+from captioning.search import Beam
 
 LEARNS = [  # to tell colours: captions that are all the same would prove little
     "decoder.hidden_size=32",
@@ -210,8 +211,6 @@ def test_the_same_caption_alone_in_a_batch_and_from_python(
     assert list(together) == [str(path) for path in pictures]
     assert caption(tiny_data, "--beam", 3, "--batch-size", 1).captions == together
     assert len(set(together.values())) > 2
-    from captioning.search import Beam
-
     captioner = Captioner.load(run, "cpu")
     assert captioner(pictures, Beam(3)) == list(together.values())
     assert captioner([Image.open(path) for path in pictures], Beam(3), batch_size=5) == list(together.values())
@@ -228,6 +227,43 @@ def test_without_options_it_searches_as_in_training(run: Path, tiny_data: Path, 
     assert all(len(text.split()) <= 1 for text in captioner(sorted(tiny_data.glob("*.png"))))
 
 
+def test_options_change_the_beam_search_of_training(run: Path) -> None:
+    from captioning.jobs.caption import parser
+    from captioning.jobs.options import search_of
+
+    beam = {"_target_": "captioning.search.Beam", "size": 4, "max_length": 7, "length_penalty": 0.7, "n_best": 3}
+    greedy = {"_target_": "captioning.search.Greedy", "max_length": 7}
+
+    def search(config: dict[str, object], *options: str) -> tuple[str, dict[str, object]]:
+        found = search_of(parser().parse_args(["a.jpg", "--checkpoint", str(run), *options]), {"search": config})
+        return type(found).__name__, vars(found)
+
+    trained = {"size": 4, "max_length": 7, "length_penalty": 0.7, "block_ngrams": 0, "n_best": 1}
+    assert search(beam) == ("Beam", trained | {"n_best": 3})
+    assert search(beam, "--beam", "2") == ("Beam", trained | {"size": 2})
+    assert search(beam, "--max-length", "9") == ("Beam", trained | {"max_length": 9})
+    assert search(beam, "--length-penalty", "0") == ("Beam", trained | {"length_penalty": 0})
+    assert search(beam, "--sample")[0] == "Sample"
+    assert search(greedy) == ("Greedy", {"max_length": 7})
+    assert search(greedy, "--beam", "2") == ("Beam", vars(Beam(2)))
+
+
+def test_arguments_in_any_order(run: Path, tiny_data: Path) -> None:
+    first, second = tiny_data / "0.png", tiny_data / "1.png"
+    said = captioning("caption", first, "--beam", 2, second, "--checkpoint", run, "--device", "cpu")
+    assert list(said.captions) == [str(first), str(second)]
+
+
+def test_each_batch_draws_other_samples(run: Path, tiny_data: Path) -> None:
+    """One photograph again and again, one at a time: a search made anew from its seed would say the same."""
+    captioner = Captioner.load(run, "cpu")
+    sample = {"_target_": "captioning.search.Sample", "max_length": 6, "temperature": 3.0, "seed": 1}
+    captioner.config = {**captioner.config, "search": sample}
+    said = captioner([tiny_data / "1.png"] * 8, batch_size=1)
+    assert len(set(said)) > 1
+    assert captioner([tiny_data / "1.png"] * 8, batch_size=1) == said
+
+
 def test_samples_are_drawn_by_their_seed(tiny_data: Path, caption: Callable[..., Said]) -> None:
     def sample(*options: object) -> list[str]:
         return list(caption(tiny_data, "--sample", *options).captions.values())
@@ -240,8 +276,9 @@ def test_samples_are_drawn_by_their_seed(tiny_data: Path, caption: Callable[...,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--batch-size", "0"], "A batch of 0 pictures"),
         (["--temperature", "2"], "--temperature has no effect without --beam K or --sample"),
-        (["--beam", "3", "--top-k", "2"], "--top-k has no effect with --beam"),
+        (["--beam", "3", "--top-k", "2"], "--top-k has no effect in beam search"),
         (["--sample", "--length-penalty", "1"], "--length-penalty has no effect with --sample"),
         (["--max-length", "3"], "--max-length has no effect without"),
         (["--sample", "--beam", "2"], "--beam has no effect with --sample"),
@@ -249,7 +286,7 @@ def test_samples_are_drawn_by_their_seed(tiny_data: Path, caption: Callable[...,
         (["--sample", "--temperature", "0"], "temperature"),
     ],
 )
-def test_options_without_effect_are_refused(
+def test_options_without_effect_or_sense_are_refused(
     tiny_data: Path, caption: Callable[..., Said], options: list[str], said: str
 ) -> None:
     found = caption(tiny_data, *options)
@@ -334,6 +371,17 @@ assert run("--help") == 0 and run("--version") == 0
 assert run("score", "absent.json", "--references", "absent.json") == 1
 assert run("score", sys.argv[1], "--references", sys.argv[2]) == 0
 """
+
+
+def test_files_of_the_current_folder_do_not_stand_in_for_libraries(run: Path, tmp_path: Path) -> None:
+    for name in ("random", "queue", "pycocoevalcap"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('shadowed')")
+    files = [str(run / "captions_test.json"), "--references", str(run / "references_test.json")]
+    code = "import sys; from captioning.__main__ import main; sys.exit(main())"  # as the installed command does
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [sys.executable, "-P", "-c", code, "score", *files]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_needs_no_torch_does_not_wait_for_it(run: Path) -> None:

@@ -67,7 +67,15 @@ def test_changing_leaves_the_configuration_alone() -> None:
     assert config == compose(["data=own", "data.root=mine"])
 
 
-@pytest.mark.parametrize("override", ["data.rot=x", "data.root", "data.root=[x", "data.root=a: b: c", "nothing=1"])
+@pytest.mark.parametrize(
+    "override", ["data.rot=x", "data.root", "data.root=[x", "data.root=a: b: c", "nothing=1", "=x"]
+)
 def test_a_change_that_cannot_be_made_is_a_sentence(override: str) -> None:
     with pytest.raises(CaptioningError, match=r"^\S.*\.$"):
+        change(compose(["data=own"]), [override])
+
+
+@pytest.mark.parametrize("override", ["data=coco", "search=greedy", "data.source=x"])
+def test_a_group_cannot_be_changed_for_another(override: str) -> None:
+    with pytest.raises(CaptioningError, match=f"{override}: .* is a group, .* single settings"):
         change(compose(["data=own"]), [override])

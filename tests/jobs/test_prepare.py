@@ -1,6 +1,7 @@
 """``captioning prepare``, as it is typed."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def test_coco_is_fetched(
         for place in ("annotations/annotations_trainval", "zips/train", "zips/val")
     ]
     assert f"captioning: error: {root}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("features", "parts"), [(["grid"], ["grid"]), (["pooled", "grid"], ["pooled", "grid"])], ids=["one", "two"]
+)
+def test_features_before_between_and_after_settings(
+    features: list[str], parts: list[str], tiny: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    given = [word for part in features for word in ("--features", part)]
+    settings = tiny()
+    assert main(["prepare", *given[:2], *settings[:9], *given[2:], *settings[9:]]) == 0
+    assert sorted(path.parent.name for path in tmp_path.rglob("manifest.json")) == sorted(parts)
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
