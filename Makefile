@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)
 	@$(BIN)/captioning train experiment=demo
-	@$(BIN)/captioning caption data/scenes/test/0000[0-7]*.png --checkpoint runs/demo --json runs/demo/captions.json
+	@$(BIN)/captioning caption data/scenes/test/00220[1-8].png --checkpoint runs/demo --json runs/demo/captions.json
 	@$(BIN)/captioning evaluate runs/demo --split test
 	@echo "curves: runs/demo/curves.png   captions of the pictures above: runs/demo/captions.json"
 

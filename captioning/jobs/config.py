@@ -27,13 +27,17 @@ def compose(overrides: Sequence[str], name: str = "train") -> dict[str, Any]:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = hydra_compose(name, overrides=list(overrides))
-        config.name = None  # made of the choices of a run of Hydra's
+            config = hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
+        chosen = config.hydra.runtime.choices
+        with open_dict(config):
+            del config["hydra"]
+            config.name = None  # these two are interpolations that only a run of Hydra's resolves
+            config.choices = {group: chosen[group] for group in list(config.choices)}
         plain = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise CaptioningError(f"{error}") from error

@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parser().parse_intermixed_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     found = evaluate(
         options.checkpoint, options.split, options.overrides, partial(search_of, options), options.out, options.device
@@ -124,7 +124,7 @@ def caption_split(
     from captioning.training.assembly import make_data
 
     attention = any(photo.boxes for photo in photos[split])
-    data = make_data(config, photos, captioner.vocabulary, captioner.encoder, captioner.decoder.reads)
+    data = make_data(config, photos, captioner.vocabulary, captioner.encoder, captioner.decoder.reads, captioner.device)
     for batch in progress(data.loader(split), f"captioning {split}", unit="batch"):
         features = batch.features
         if features is None:

@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         captions = sum(len(photo.captions) for photo in found)
         print(f"{config['name']} {split}: {len(found)} photographs, {captions} captions")
     if options.features:
+        from captioning.core.device import find_device
         from captioning.training.assembly import make_encoder, store_features
 
-        store_features(settings, photos, make_encoder(settings), options.features)
+        store_features(settings, photos, make_encoder(settings), options.features, find_device())
     return 0

@@ -10,13 +10,15 @@ from typing import Any
 import hydra
 import hydra.utils
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 from pytorch_lightning.callbacks import Timer
 
 from captioning.analysis.report import draw_curves
 from captioning.core.build import build
+from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
 from captioning.data import CaptionedPhotos
@@ -24,6 +26,7 @@ from captioning.data.captions import build_vocabulary
 from captioning.data.module import CaptionData
 from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import evaluate
+from captioning.metrics import NAMES
 from captioning.training import assembly
 from captioning.training.callbacks import callbacks
 from captioning.training.checkpoint import AtomicCheckpointIO, check_resumable, describe
@@ -48,13 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _job(config: DictConfig) -> float | None:
     """One run; in a sweep, one that fails says so in its folder and lets the others go on."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    # Lightning starts the other ranks by this command (trainer.strategy=ddp), and Hydra has no sub-commands
-    sys.argv = [sys.argv[0], "train", *HydraConfig.get().overrides.task]
+    hydra_config: Any = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    # Lightning starts the other ranks by this command (trainer.strategy=ddp), in this folder, also in a sweep
+    sys.argv = [sys.argv[0], "train", *hydra_config.overrides.task]
+    with flag_override(hydra_config, "readonly", False):
+        hydra_config.run.dir = str(folder)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     settings = {str(key): value for key, value in plain.items()}
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
+    if hydra_config.mode != RunMode.MULTIRUN:
         try:
             return train(settings, folder)
         except CaptioningError as error:
@@ -85,6 +91,9 @@ def train(config: dict[str, Any], folder: Path) -> float:
         CaptioningError: the folder holds another run, or something in the data or the configuration is wrong.
     """
     quiet()
+    if config["monitor"] not in NAMES:
+        raise CaptioningError(f"monitor={config['monitor']}: there is no such score. There are {', '.join(NAMES)}.")
+    device = "cpu" if config["trainer"]["accelerator"] == "cpu" else "auto"
     run = RunFolder(folder)
     resume_from = run.begin(config)
     if run.finished:
@@ -92,7 +101,7 @@ def train(config: dict[str, Any], folder: Path) -> float:
         return run.best(config["monitor"])
     pl.seed_everything(config["seed"], workers=True)
     photos = assembly.read_photos(config)
-    module, data = make_module(config, photos)
+    module, data = make_module(config, photos, find_device(device))
     if resume_from:
         check_resumable(resume_from, module, module.vocabulary)
     parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
@@ -109,17 +118,21 @@ def train(config: dict[str, Any], folder: Path) -> float:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
         draw_curves(read_metrics(run.metrics), run.curves)
+        scores: dict[str, float] = {}
         if config["test"] and photos.splits.get("test"):
-            found = evaluate(run.folder, "test", photos=photos, out=run.folder)
+            found = evaluate(run.folder, "test", photos=photos, out=run.folder, device=device)
+            scores = found.scores
             if found.pointing:
                 log.info("%s", found.pointing)
         timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
-        run.finish(config, timer.time_elapsed("train"), parameters)
+        run.finish(config, scores, timer.time_elapsed("train"), parameters)
         log.info("%s: %s", folder, run.summary())
     return run.best(config["monitor"])
 
 
-def make_module(config: dict[str, Any], photos: CaptionedPhotos) -> tuple[CaptioningModule, CaptionData]:
+def make_module(
+    config: dict[str, Any], photos: CaptionedPhotos, device: torch.device
+) -> tuple[CaptioningModule, CaptionData]:
     """The captioner to train, untrained, and its data; a frozen encoder's features are stored here."""
     vocabulary = build_vocabulary(photos["train"], config["data"]["minimum_count"])
     encoder = assembly.make_encoder(config)
@@ -141,7 +154,7 @@ def make_module(config: dict[str, Any], photos: CaptionedPhotos) -> tuple[Captio
         checkpoint=describe(config, vocabulary),
         seed=config["seed"],
     )
-    return module, assembly.make_data(config, photos, vocabulary, encoder, decoder.reads)
+    return module, assembly.make_data(config, photos, vocabulary, encoder, decoder.reads, device)
 
 
 def make_trainer(config: dict[str, Any], folder: Path) -> pl.Trainer:

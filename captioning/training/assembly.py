@@ -1,15 +1,15 @@
 """The parts of a run, made from its configuration."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from captioning.cells import Cell
 from captioning.core.build import build, call, maker, without_foreign
-from captioning.core.device import find_device
 from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.images import ImageTransform
 from captioning.core.vocabulary import Vocabulary
@@ -47,7 +47,12 @@ def make_search(config: Config) -> Search:
 
 
 def make_data(
-    config: Config, photos: CaptionedPhotos, vocabulary: Vocabulary, encoder: Encoder, reads: Sequence[Part]
+    config: Config,
+    photos: CaptionedPhotos,
+    vocabulary: Vocabulary,
+    encoder: Encoder,
+    reads: Sequence[Part],
+    device: torch.device,
 ) -> CaptionData:
     """Batches; a frozen encoder's features are stored first, each photograph's once.
 
@@ -57,12 +62,13 @@ def make_data(
         vocabulary: of the training split.
         encoder: frozen, or to be fine-tuned.
         reads: the parts of the features that the decoder reads.
+        device: where features that are not stored yet are computed.
     """
     data = config["data"]
     return CaptionData(
         photos,
         vocabulary,
-        features=None if encoder.trainable else store_features(config, photos, encoder, reads),
+        features=None if encoder.trainable else store_features(config, photos, encoder, reads, device),
         image=partial(_read_photo, encoder.transform),
         batch_size=data["batch_size"],
         captions_per_photo=data["captions_per_photo"],
@@ -73,22 +79,21 @@ def make_data(
 
 
 def store_features(
-    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[Part]
+    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[Part], device: torch.device
 ) -> Callable[[str], Callable[[Sequence[int]], Features]]:
     """Store the features of all photographs, unless they are stored already.
 
     Returns:
         A split's name to what reads the features of photographs by their places in that split.
     """
-    device = find_device(config["trainer"]["accelerator"].replace("gpu", "cuda"))
-    fused = encoder.fused().to(device)
+    fused = cache(lambda: encoder.fused().to(device))  # made when the first features are missing
     store = FeatureStore.build(
         Path(config["data"]["features_root"]),
         key={"encoder": encoder.fingerprint()},
         spec=encoder.spec,
         transform=encoder.transform,
         paths=[photo.path for photo in photos],
-        extract=lambda images: fused(images.to(device)),
+        extract=lambda images: fused()(images.to(device)),
         parts=tuple(reads),
     )
     first, firsts = 0, {}

@@ -74,7 +74,8 @@ class LastCheckpoint(Checkpoint):
 
     def _write(self, trainer: pl.Trainer) -> None:
         for logger in trainer.loggers:
-            logger.save()
+            if isinstance(logger, CSVLogger):
+                logger.write()
         trainer.save_checkpoint(self.path)
         self.written = time.monotonic()
 

@@ -1,6 +1,7 @@
 """Measurements of a run in one CSV file."""
 
 import csv
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from captioning.core.files import atomic_write
 
 WHOLE = ("step", "epoch")  # counts stay counts in the file of a resumed run
+
+SECONDS = 10.0  # between two writings of the file
 
 
 class CSVLogger(Logger):
@@ -25,6 +28,7 @@ class CSVLogger(Logger):
         super().__init__()
         self.folder = Path(save_dir)
         self.rows: dict[int, dict[str, Any]] = {}
+        self.written = -SECONDS
 
     @property
     def name(self) -> str:
@@ -57,9 +61,16 @@ class CSVLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
+        """Write the file now and then: Lightning asks at every row, which would cost the square of their number."""
+        if time.monotonic() - self.written >= SECONDS:
+            self.write()
+
+    @rank_zero_only
+    def write(self) -> None:
         """Write the file, once there is something to write: Lightning also asks before a resumed run has read it."""
         if not self.rows:
             return
+        self.written = time.monotonic()
         columns = sorted({name for row in self.rows.values() for name in row} - {"step", "epoch"})
         with atomic_write(self.path) as file:
             writer = csv.DictWriter(file, ["step", "epoch", *columns], lineterminator="\n")
@@ -69,7 +80,7 @@ class CSVLogger(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the file at the end."""
-        self.save()
+        self.write()
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:

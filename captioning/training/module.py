@@ -69,14 +69,14 @@ class CaptioningModule(pl.LightningModule):
         features: Features = self.encoder(batch.images)
         return features
 
-    def losses(self, batch: Batch, sampling: float = 0.0) -> tuple[WordLoss, dict[str, Tensor]]:
+    def losses(self, features: Features, batch: Batch, sampling: float = 0.0) -> tuple[WordLoss, dict[str, Tensor]]:
         """The words' loss, and what the decoder adds to it, by name.
 
         Args:
+            features: of the batch's photographs.
             batch: of photographs and captions.
             sampling: the probability of feeding the model's own word; 0 is teacher forcing.
         """
-        features = self.features(batch)
         if sampling > 0:
             reading = self.decoder.read_by_steps(features, batch.words, batch.packing, sampling)
         else:
@@ -90,7 +90,7 @@ class CaptioningModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch: that of its words plus the decoder's own."""
-        words, extra = self.losses(batch, self.sampling(self.trainer.global_step))
+        words, extra = self.losses(self.features(batch), batch, self.sampling(self.trainer.global_step))
         loss = words.loss + sum(extra.values())
         size = len(batch.targets)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
@@ -116,15 +116,18 @@ class CaptioningModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Generate captions, and take the words' loss for comparison."""
+        features = self.features(batch)
         if len(batch.targets):  # photographs whose captions have no known word are captioned all the same
-            words, _ = self.losses(batch)
+            words, _ = self.losses(features, batch)
             self.log("val/nll", -words.log_likelihood.mean(), batch_size=len(batch.targets), sync_dist=True)
-        found = self.search(self.decoder, self.features(batch))
+        found = self.search(self.decoder, features)
         for photo, caption in zip(batch.photos.tolist(), found.tokens[:, 0].tolist(), strict=True):
             self.captions[photo] = self.vocabulary.decode(caption)
 
     def on_validation_epoch_end(self) -> None:
         """Score the whole split's captions at once, gathered over all ranks."""
+        if self.trainer.sanity_checking:
+            return
         if self.trainer.world_size > 1:
             parts: list[dict[int, str]] = [{} for _ in range(self.trainer.world_size)]
             torch.distributed.all_gather_object(parts, self.captions)

@@ -1,11 +1,13 @@
 """A run's folder, which tells everything about it.
 
-``config.yaml`` (resolved), ``checkpoints/best.ckpt`` and ``last.ckpt``, ``metrics.csv``, ``curves.png``, and from the
-evaluation ``captions_test.json`` (COCO's results format), ``scores_test.json`` and ``captions_test.png``.
+``config.yaml`` (resolved), ``checkpoints/best.ckpt`` and ``last.ckpt``, ``metrics.csv``, ``curves.png``, from the
+evaluation ``captions_test.json`` (COCO's results format), ``references_test.json``, ``scores_test.json`` and
+``captions_test.png``, and at the very end ``summary.json``.
 """
 
 import hashlib
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from captioning.training.checkpoint import LAST
 from captioning.training.loggers import read_metrics
 
 # What may differ when a run goes on: it does not change what is trained, only where, how long and what is said of it.
-FREE = ("name", "out", "sweep", "resume", "test", "trainer", "logger", "patience", "checkpoint_minutes", "search")
-FREE_DATA = ("root", "source", "workers", "features_root", "prepare")
+FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience", "checkpoint_minutes", "search"}
+FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare"}
+FREE_TRAINER = {"accelerator", "enable_progress_bar", "log_every_n_steps", "enable_model_summary"}
 
 
 def folder_name(text: str) -> str:
@@ -38,7 +41,6 @@ class RunFolder:
         self.last = self.folder / "checkpoints" / LAST
         self.metrics = self.folder / "metrics.csv"
         self.curves = self.folder / "curves.png"
-        self.scores = self.folder / "scores_test.json"
         self.summary_file = self.folder / "summary.json"
         self.failure = self.folder / "failed.txt"
 
@@ -59,11 +61,10 @@ class RunFolder:
                     f"{self.folder}: holds a run of other settings ({'; '.join(odd[:5])}). "
                     "Give this run a name of its own (name=…), or begin anew in this folder with resume=false."
                 )
-            if self.finished and before.get("trainer") != config["trainer"]:
-                self.summary_file.unlink()  # more epochs: the run goes on
+            if self.finished and before["trainer"]["max_epochs"] < config["trainer"]["max_epochs"]:
+                self.summary_file.unlink()  # the run goes on
         elif not config["resume"]:
-            for stale in (self.last, self.summary_file, self.metrics):
-                stale.unlink(missing_ok=True)
+            self._clear()
         with atomic_write(self.config) as file:
             file.write(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         return self.last if self.last.exists() else None
@@ -73,24 +74,29 @@ class RunFolder:
         """Whether the run came to its end."""
         return self.summary_file.exists()
 
-    def finish(self, config: Mapping[str, Any], seconds: float, parameters: int) -> None:
+    def _clear(self) -> None:
+        """Remove all that an earlier run in this folder wrote: nothing of it may be taken for the new one's."""
+        for folder in (self.last.parent, self.folder / "tensorboard"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for pattern in ("summary.json", "metrics.csv", "curves.png", "failed.txt", "*_train.*", "*_val.*", "*_test.*"):
+            for file in self.folder.glob(pattern):
+                file.unlink()
+
+    def finish(self, config: Mapping[str, Any], scores: Mapping[str, float], seconds: float, parameters: int) -> None:
         """Mark the run as finished, with what a table of runs wants to know.
 
         Args:
             config: of the run.
+            scores: of the test split; empty where it was not scored.
             seconds: of training and validation, over all resumptions.
             parameters: how many numbers were trained.
         """
         rows = [row for row in read_metrics(self.metrics) if f"val/{config['monitor']}" in row]
         best = max(rows, key=lambda row: row[f"val/{config['monitor']}"], default={})
-        scores = read_json(self.scores)["scores"] if self.scores.exists() else {}
         write_json(
             self.summary_file,
             {
-                **{
-                    part: config[part]["_target_"].rpartition(".")[2]
-                    for part in ("decoder", "cell", "encoder", "search")
-                },
+                **config["choices"],
                 "seed": config["seed"],
                 "epochs": len(rows),
                 "best_epoch": int(best.get("epoch", 0)) + 1,
@@ -118,6 +124,10 @@ def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run what it is."""
     kept = {key: value for key, value in config.items() if key not in FREE}
     kept["data"] = {key: value for key, value in config["data"].items() if key not in FREE_DATA}
+    # a schedule such as the cosine depends on the run's length: more epochs would make the learning rate jump
+    constant = config["scheduler"]["_target_"].endswith(".constant")
+    free = FREE_TRAINER | {"max_epochs"} if constant else FREE_TRAINER
+    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in free}
     return kept
 
 

@@ -22,6 +22,14 @@ class SweepTable(Callback):
     has one table.
     """
 
+    def __init__(self) -> None:
+        """Begin with no job."""
+        self.jobs: set[str] = set()
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Remember a job of this sweep (known where the launcher runs jobs in this process)."""
+        self.jobs.add(Path(config.hydra.runtime.output_dir).name)
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the table; the exit status is 1 when a job failed."""
         folder = Path(config.hydra.sweep.dir)
@@ -36,10 +44,11 @@ class SweepTable(Callback):
             writer.writeheader()
             writer.writerows(rows)
         print(_as_text(rows, ["job", "status", key, *(c for c in columns if c.startswith("test/"))]))
-        if rows[0]["status"] == "finished":
-            print(f"best job by {key}: {folder / str(rows[0]['job'])}")
+        own = [row for row in rows if not self.jobs or row["job"] in self.jobs]  # the folder may hold older jobs
+        if own and own[0]["status"] == "finished":
+            print(f"best job by {key}: {folder / str(own[0]['job'])}")
         print(f"table: {folder / 'table.csv'}")
-        failed = [row["job"] for row in rows if row["status"] == "failed"]
+        failed = [row["job"] for row in own if row["status"] == "failed"]
         if failed:
             print(
                 f"{len(failed)} failed, see failed.txt in their folders: {', '.join(map(str, failed))}", file=sys.stderr

@@ -25,7 +25,7 @@ def made(tiny: Overrides) -> Iterator[Callable[..., tuple[CaptionData, torch.nn.
         photos = assembly.read_photos(config)
         encoder = assembly.make_encoder(config)
         vocabulary = build_vocabulary(photos["train"], 1)
-        return assembly.make_data(config, photos, vocabulary, encoder, ("pooled", "grid")), encoder
+        return assembly.make_data(config, photos, vocabulary, encoder, ("pooled", "grid"), torch.device("cpu")), encoder
 
     yield make
 

@@ -33,7 +33,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 def made(config: dict[str, Any]) -> CaptioningModule:
     """The untrained captioner that a run begins with."""
     torch.manual_seed(config["seed"])
-    return job.make_module(config, assembly.read_photos(config))[0]
+    return job.make_module(config, assembly.read_photos(config), torch.device("cpu"))[0]
 
 
 def test_gradients_are_clipped_to_the_norm_and_the_norm_before_is_logged(tiny: Overrides, tmp_path: Path) -> None:

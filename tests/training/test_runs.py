@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json, write_json
+from captioning.core.files import read_json
 from captioning.jobs.config import compose
 from captioning.training.loggers import CSVLogger
 from captioning.training.runs import RunFolder, folder_name
@@ -62,21 +62,48 @@ def test_the_summary_of_a_finished_run(begun: RunFolder, tiny: Overrides) -> Non
     logger = CSVLogger(begun.folder)
     for epoch, cider in enumerate((0.1, 0.4, 0.3)):
         logger.log_metrics({"val/CIDEr": cider, "val/nll": 1.0, "epoch": epoch}, 5 * epoch + 4)
-    logger.save()
-    write_json(begun.scores, {"scores": {"CIDEr": 0.5}})
+    logger.write()
     assert not begun.finished
-    begun.finish(config, 12.3, 1000)
+    begun.finish(config, {"CIDEr": 0.5}, 12.3, 1000)
     assert begun.finished
     summary = read_json(begun.summary_file)
-    assert {**summary, "decoder": "NeuralTalk", "cell": "LSTM", "encoder": "ResNet", "search": "Greedy"} == summary
+    assert {**summary, "decoder": "neuraltalk", "cell": "lstm", "encoder": "resnet18", "search": "greedy"} == summary
     assert (summary["epochs"], summary["best_epoch"], summary["seconds"], summary["parameters"]) == (3, 2, 12, 1000)
     assert (summary["val/CIDEr"], summary["test/CIDEr"]) == (0.4, 0.5)
     assert begun.summary() == "test/CIDEr 50.0"
     assert begun.best("CIDEr") == 0.4
     begun.begin(config)
     assert begun.finished
+    begun.begin(compose(tiny("trainer.max_epochs=1", "trainer.enable_progress_bar=true")))
+    assert begun.finished
     begun.begin(compose(tiny("trainer.max_epochs=9")))
     assert not begun.finished  # more epochs: it goes on
+
+
+@pytest.mark.parametrize("change", ["trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2"])
+def test_what_changes_the_training_is_refused(change: str, begun: RunFolder, tiny: Overrides) -> None:
+    begun.begin(compose(tiny()))
+    with pytest.raises(CaptioningError, match=change.partition("=")[0]):
+        begun.begin(compose(tiny(change)))
+
+
+def test_more_epochs_are_refused_where_the_schedule_depends_on_them(begun: RunFolder, tiny: Overrides) -> None:
+    with pytest.raises(CaptioningError, match="scheduler"):
+        begun.begin(compose(tiny("scheduler=cosine")))
+    begun.begin(compose(tiny("scheduler=cosine", "resume=false")))
+    begun.last.parent.mkdir()
+    begun.last.touch()
+    with pytest.raises(CaptioningError, match="max_epochs: 2, now 3"):
+        begun.begin(compose(tiny("scheduler=cosine", "trainer.max_epochs=3")))
+
+
+def test_beginning_anew_leaves_nothing_of_the_old_run(begun: RunFolder, tiny: Overrides) -> None:
+    old = ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "summary.json", "scores_test.json"]
+    for name in old:
+        (begun.folder / name).parent.mkdir(exist_ok=True)
+        (begun.folder / name).touch()
+    assert begun.begin(compose(tiny("resume=false"))) is None
+    assert not any((begun.folder / name).exists() for name in old)
 
 
 def test_names_of_jobs_are_names_of_folders() -> None:

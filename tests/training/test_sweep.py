@@ -41,7 +41,7 @@ def test_a_failing_job_stops_no_other_and_nothing_is_done_twice(tiny: Overrides,
         **dict.fromkeys(good, "finished"),
         **dict.fromkeys(bad, "failed"),
     }
-    assert {row["cell"] for row in rows if row["status"] == "finished"} == {"LSTM", "GRU"}
+    assert {row["cell"] for row in rows if row["status"] == "finished"} == {"lstm", "gru"}
     scores = [float(row["val/CIDEr"]) for row in rows[:2]]  # those that failed come last, also after scores of 0
     assert scores == sorted(scores, reverse=True)
     assert f"best job by val/CIDEr: runs/both/{rows[0]['job']}" in done.stdout.replace(f"{tmp_path}/", "")
