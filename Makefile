@@ -14,7 +14,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	@echo "Installing into .venv. torch alone is a few GB: the first time takes some minutes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,timm,java,cluster]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,timm,java]'
 	@touch $@
 
 demo: $(INSTALLED)

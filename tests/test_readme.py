@@ -5,9 +5,11 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import yaml
 
 from captioning.__main__ import COMMANDS
 from captioning.jobs.config import compose
@@ -97,3 +99,18 @@ def test_the_choices_are_those_of_the_groups() -> None:
         files = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")} - {"base"}
         named = set(re.findall(r"`(\w+)`", row[1]))
         assert files <= named, f"{group}: README names no {files - named}"
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    for page in PAGES:
+        assert "@@" not in page.read_text("utf-8")
+
+
+def test_the_demo_captions_pictures_of_the_test_split() -> None:
+    """The scenes are numbered through the splits, five in six for training and one in twelve each for the others."""
+    recipe = (ROOT / "Makefile").read_text("utf-8")
+    count = yaml.safe_load((ROOT / "conf" / "data" / "scenes.yaml").read_text("utf-8"))["count"]
+    pattern = re.search(r"data/scenes/test/(\S+)\.png", recipe)
+    assert pattern
+    numbers = [number for number in range(1, count + 1) if fnmatch(f"{number:06}", pattern[1])]
+    assert numbers and min(numbers) > count * 11 // 12
