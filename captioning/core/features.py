@@ -54,7 +54,7 @@ class Features:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Features":
         """The same features on another device, or in another precision."""
-        return self._map(lambda part: part.to(device=device, dtype=dtype))
+        return self.map(lambda part: part.to(device=device, dtype=dtype))
 
     def select(self, images: Tensor) -> "Features":
         """The features of some of the photographs.
@@ -62,7 +62,7 @@ class Features:
         Args:
             images: ``(B',)`` indices, or a mask ``(B,)``.
         """
-        return self._map(lambda part: part[images])
+        return self.map(lambda part: part[images])
 
     @property
     def device(self) -> torch.device:
@@ -70,7 +70,8 @@ class Features:
         part = self.pooled if self.pooled is not None else self.grid
         return torch.device("cpu") if part is None else part.device
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Features":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Features":
+        """The same function of each part."""
         return replace(
             self,
             pooled=None if self.pooled is None else function(self.pooled),

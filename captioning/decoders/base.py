@@ -60,6 +60,7 @@ class Decoder(nn.Module, ABC):
         embedding_size: int = 512,
         hidden_size: int = 512,
         depth: int = 1,
+        image_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         layer_dropout: float = 0.0,
         output_dropout: float = 0.0,
@@ -75,6 +76,7 @@ class Decoder(nn.Module, ABC):
             embedding_size: E.
             hidden_size: H.
             depth: the number of recurrent layers.
+            image_dropout: the share of the features' numbers dropped in training.
             embedding_dropout: the share of embedded words' numbers dropped in training.
             layer_dropout: the same between recurrent layers.
             output_dropout: the same before the word layer.
@@ -87,7 +89,7 @@ class Decoder(nn.Module, ABC):
         super().__init__()
         if depth < 1:
             raise CaptioningError(f"decoder.depth={depth}: take 1 recurrent layer or more.")
-        dropouts = {"embedding": embedding_dropout, "layer": layer_dropout, "output": output_dropout}
+        dropouts = {"image": image_dropout, "embedding": embedding_dropout, "layer": layer_dropout, "output": output_dropout}
         for place, share in dropouts.items():
             if not 0 <= share <= 1:
                 raise CaptioningError(f"decoder.{place}_dropout={share}: take a share from 0 to 1.")
@@ -97,6 +99,7 @@ class Decoder(nn.Module, ABC):
         self.layer_dropout = layer_dropout
         output_size = output_size or hidden_size
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PAD)
+        self.image_dropout = nn.Dropout(image_dropout)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.output_dropout = nn.Dropout(output_dropout)
         self.word_layer = nn.Linear(output_size, vocabulary_size)
@@ -140,6 +143,10 @@ class Decoder(nn.Module, ABC):
         """Words ``(…)`` to vectors ``(…, E)``, with dropout in training."""
         embedded: Tensor = self.embedding_dropout(self.embedding(tokens))
         return embedded
+
+    def see(self, features: Features) -> Features:
+        """The features as training shows them to the decoder: with dropout."""
+        return features.map(self.image_dropout) if self.training else features
 
     def read(self, features: Features, words: Tensor, packing: Packing) -> Reading:
         """Teacher forcing: read whole captions.

@@ -168,6 +168,7 @@ def make_trainer(config: dict[str, Any], folder: Path) -> pl.Trainer:
             config["patience"],
             config["checkpoint_minutes"],
             config["trainer"]["enable_progress_bar"],
+            config["ema_decay"],
         ),
         logger=[hydra.utils.instantiate(logger, save_dir=folder) for logger in config["logger"].values()],
         plugins=[AtomicCheckpointIO()],

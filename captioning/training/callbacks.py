@@ -5,14 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, Timer, TQDMProgressBar
+from pytorch_lightning.callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    Timer,
+    TQDMProgressBar,
+)
 
 from captioning.training.checkpoint import BEST, LAST
 from captioning.training.loggers import CSVLogger
 
 
 def callbacks(
-    folder: Path, monitor: str, patience: int | None, checkpoint_minutes: float, progress_bar: bool = True
+    folder: Path,
+    monitor: str,
+    patience: int | None,
+    checkpoint_minutes: float,
+    progress_bar: bool = True,
+    ema_decay: float | None = None,
 ) -> list[pl.Callback]:
     """A run's callbacks.
 
@@ -22,6 +34,7 @@ def callbacks(
         patience: validations without a better score before training ends; None: never.
         checkpoint_minutes: how often the checkpoint to resume from is written, besides every validation.
         progress_bar: whether to show one.
+        ema_decay: of the running mean of the weights that is validated and kept; None: the weights themselves are.
     """
     name = f"val/{monitor}"
     best = ModelCheckpoint(
@@ -35,7 +48,9 @@ def callbacks(
     )
     stop = [EarlyStopping(name, mode="max", patience=patience)] if patience is not None else []
     bar = [ProgressBar()] if progress_bar else []
-    return [Timer(), *bar, *stop, best, LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes), ResumeLogs()]
+    average = [AveragedWeights(decay=ema_decay)] if ema_decay is not None else []
+    last = LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes)
+    return [Timer(), *bar, *stop, ResumeLogs(), best, *average, last]
 
 
 class ProgressBar(TQDMProgressBar):
@@ -45,6 +60,21 @@ class ProgressBar(TQDMProgressBar):
         """What stands behind the bar."""
         metrics: dict[str, Any] = super().get_metrics(trainer, module)
         return {name: value for name, value in metrics.items() if name != "v_num"}
+
+
+class AveragedWeights(EMAWeightAveraging, Checkpoint):
+    """Validates, and keeps as the best, the running mean of the weights (Polyak & Juditsky 1992) in place of the last.
+
+    It is a ``Checkpoint``, listed behind the one that keeps the best, so that the mean still stands in the module when
+    that one writes: Lightning's own would have taken it out, and weights alone are saved without asking it.
+    """
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Not yet: the best checkpoint is written later."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on training the weights themselves."""
+        super().on_validation_epoch_end(trainer, pl_module)
 
 
 class LastCheckpoint(Checkpoint):

@@ -77,6 +77,7 @@ class CaptioningModule(pl.LightningModule):
             batch: of photographs and captions.
             sampling: the probability of feeding the model's own word; 0 is teacher forcing.
         """
+        features = self.decoder.see(features)
         if sampling > 0:
             reading = self.decoder.read_by_steps(features, batch.words, batch.packing, sampling)
         else:
