@@ -1,39 +1,251 @@
-"""The table that the benchmarks end with: what, rate, limit, ratio."""
+"""What benchmarks share: a race against a limit, and one table of all: what, rate, limit, ratio, peak memory.
 
-from collections.abc import Callable
-from typing import Any
+A benchmark asks for ``race``, which times the work and its limit in turns::
+
+    def test_step(race):
+        race("training step", step, products, count=64, unit="captions", against="its products alone", at_least=0.6)
+
+or for ``report`` where it has measured by itself. Machines differ, so that what counts, and what ``--compare`` looks
+at, is the ratio to the limit in the same run. More is better in every row.
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
 
 import pytest
+import torch
 
-ROWS = pytest.StashKey[list[tuple[str, str, str, str]]]()
+STORED = Path(".benchmarks")
+SLOWER = 0.9  # of the ratio in the stored run; what differs less may be chance
+ROWS = pytest.StashKey[list[dict[str, Any]]]()
+HEAD = ("what", "rate", "limit", "ratio", "at least", "peak memory")
 
 
-@pytest.fixture
-def report(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., None]:
-    """Add a line to the table, and the same figures to pytest-benchmark's JSON."""
+class Report(Protocol):
+    """Adds a row to the table, and the same figures to pytest-benchmark's JSON."""
 
-    def add(what: str, rate: float, unit: str, limit: float, limit_is: str) -> None:
-        """Report a rate beside its limit.
+    def __call__(
+        self, what: str, rate: float, unit: str, limit: float, against: str, at_least: float | None = None
+    ) -> None:
+        """Report a rate beside its limit; memory is that of the test so far.
 
         Args:
-            what: was done.
+            what: was done; the name by which a stored run is compared.
             rate: how many a second.
             unit: of what.
             limit: how many a second it could be, or what the rate is compared with.
-            limit_is: what that is.
+            against: what the limit is.
+            at_least: the ratio that is aimed at.
         """
-        benchmark.extra_info |= {"what": what, "rate": rate, "unit": unit, "limit": limit, "ratio": rate / limit}
-        row = (what, f"{rate:,.1f} {unit}/s", f"{limit:,.1f} ({limit_is})", f"{rate / limit:.2f}")
+
+
+class Race(Protocol):
+    """Times some work and its limit in turns, so that what others do on the machine falls on both, and reports it."""
+
+    def __call__(
+        self,
+        what: str,
+        work: Callable[[], object],
+        limit: Callable[[], object],
+        *,
+        count: float,
+        unit: str,
+        against: str,
+        limit_count: float | None = None,
+        at_least: float | None = None,
+        rounds: int = 5,
+    ) -> float:
+        """Run both once to warm up, then in turns.
+
+        Args:
+            what: is done; the name by which a stored run is compared.
+            work: what is measured.
+            limit: what it is compared with, done once before each round of the work.
+            count: how many units the work does.
+            unit: of what.
+            against: what the limit is.
+            limit_count: how many the limit does, where not as many.
+            at_least: the ratio that is aimed at.
+            rounds: of each.
+
+        Returns:
+            The median over the rounds of the work's rate by its limit's.
+        """
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("captioning benchmarks")
+    group.addoption("--json", metavar="PATH", help=f"where to write the figures (default: a new file in {STORED})")
+    group.addoption("--compare", metavar="PATH", help="a stored run: say what got slower since ('last': the newest)")
+    group.addoption("--device", default="auto", help="cpu or cuda (default: the GPU where there is one)")
+    cores = len(os.sched_getaffinity(0))
+    group.addoption("--threads", type=int, default=cores, help=f"of the CPU (default: all cores, {cores})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes over half a minute on two cores (left out by -m 'not slow')")
+    config.option.benchmark_quiet = True  # there is one table, and it is ours
+    torch.set_num_threads(config.getoption("--threads"))  # the other tests take one
+    os.environ["OMP_NUM_THREADS"] = str(config.getoption("--threads"))  # for commands that benchmarks start
+    if path := config.getoption("--compare"):
+        stored = max(STORED.glob("*.json"), default=STORED / "*.json") if path == "last" else Path(path)
+        if not stored.is_file():
+            raise pytest.UsageError(f"--compare {path}: there is no stored run {stored}")
+        config.option.compare = str(stored)  # before this run writes its own
+    name = config.getoption("--json") or STORED / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    config.option.benchmark_json = str(name)
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    machine_info |= {"device": device_name(find_device(config)), "torch": torch.__version__}
+
+
+def find_device(config: pytest.Config) -> torch.device:
+    name: str = config.getoption("--device")
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    models = [line.partition(":")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{models[0].strip() if models else platform.machine()}, {torch.get_num_threads()} threads, {capability}"
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> torch.device:
+    """Where to compute."""
+    return find_device(pytestconfig)
+
+
+class Peak:
+    """The most memory that was taken since it was made: of the GPU where there is one, else of this process."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            Path("/proc/self/clear_refs").write_text("5")  # forget the highest resident memory (man 5 proc)
+
+    def gigabytes(self) -> float:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 1e9
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM:"))
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest, benchmark: Any, device: torch.device) -> Report:
+    """See ``Report``."""
+    peak, rows = Peak(device), benchmark.extra_info.setdefault("rows", [])
+
+    def add(what: str, rate: float, unit: str, limit: float, against: str, at_least: float | None = None) -> None:
+        row = {"what": what, "rate": rate, "unit": unit, "limit": limit, "against": against, "ratio": rate / limit}
+        row |= {"at_least": at_least, "peak_gb": peak.gigabytes(), "device": device.type}
+        rows.append(row)
         request.config.stash.setdefault(ROWS, []).append(row)
 
     return add
 
 
+@pytest.fixture
+def race(benchmark: Any, report: Report, device: torch.device) -> Iterator[Race]:
+    """See ``Race``; once per test, as pytest-benchmark has it."""
+
+    def seconds(function: Callable[[], object]) -> float:
+        begin = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - begin
+
+    def run(
+        what: str,
+        work: Callable[[], object],
+        limit: Callable[[], object],
+        *,
+        count: float,
+        unit: str,
+        against: str,
+        limit_count: float | None = None,
+        at_least: float | None = None,
+        rounds: int = 5,
+    ) -> float:
+        works: list[float] = []
+        limits: list[float] = []
+        benchmark.pedantic(
+            lambda: works.append(seconds(work)),
+            setup=lambda: limits.append(seconds(limit)),
+            rounds=rounds,
+            warmup_rounds=1,
+        )
+        pairs = list(zip(works, limits, strict=False))[1 : rounds + 1]
+        limit_rate = (limit_count or count) / median(of_limit for _, of_limit in pairs)
+        ratio = median(of_limit / of_work for of_work, of_limit in pairs) * count / (limit_count or count)
+        report(what, ratio * limit_rate, unit, limit_rate, against, at_least)
+        return ratio
+
+    return run
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     rows = config.stash.get(ROWS, [])
-    if rows:
-        table = [("what", "rate", "limit", "ratio"), *rows]
-        widths = [max(len(row[column]) for row in table) for column in range(4)]
-        terminalreporter.section("rates")
-        for row in table:
-            terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+    if not rows:
+        return
+    write = terminalreporter.write_line
+    terminalreporter.section("rates")
+    write(f"{device_name(find_device(config))}, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}")
+    for line in aligned([HEAD, *map(cells, rows)]):
+        write(line)
+    write(f"wrote {config.option.benchmark_json}")
+    if path := config.option.compare:
+        terminalreporter.section(f"against {path}")
+        for line in compare(json.loads(Path(path).read_text()), rows):
+            write(line)
+
+
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    aim = "" if row["at_least"] is None else f"{row['at_least']:.2f}{' missed' * (row['ratio'] < row['at_least'])}"
+    rate, limit = f"{row['rate']:,.1f} {row['unit']}/s", f"{row['limit']:,.1f} ({row['against']})"
+    return row["what"], rate, limit, f"{row['ratio']:.2f}", aim, f"{row['peak_gb']:.2f} GB"
+
+
+def compare(stored: dict[str, Any], rows: list[dict[str, Any]]) -> Iterator[str]:
+    """A line for each row that the stored run has too, the slower ones named again at the end."""
+    before = {row["what"]: row for run in stored["benchmarks"] for row in run["extra_info"].get("rows", [])}
+    both = [(row, before[row["what"]]) for row in rows if row["what"] in before]
+    change = {row["what"]: row["ratio"] / old["ratio"] for row, old in both}
+    yield from aligned(
+        [
+            ("what", "ratio then", "now", "change", "peak memory then", "now"),
+            *(
+                (
+                    row["what"],
+                    f"{old['ratio']:.2f}",
+                    f"{row['ratio']:.2f}",
+                    f"{change[row['what']] - 1:+.0%}",
+                    f"{old['peak_gb']:.2f} GB",
+                    f"{row['peak_gb']:.2f} GB",
+                )
+                for row, old in both
+            ),
+        ]
+    )
+    slower = [what for what, factor in change.items() if factor < SLOWER]
+    yield f"slower: {'; '.join(slower) or 'nothing'}"
+
+
+def aligned(table: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
