@@ -89,7 +89,12 @@ class Decoder(nn.Module, ABC):
         super().__init__()
         if depth < 1:
             raise CaptioningError(f"decoder.depth={depth}: take 1 recurrent layer or more.")
-        dropouts = {"image": image_dropout, "embedding": embedding_dropout, "layer": layer_dropout, "output": output_dropout}
+        dropouts = {
+            "image": image_dropout,
+            "embedding": embedding_dropout,
+            "layer": layer_dropout,
+            "output": output_dropout,
+        }
         for place, share in dropouts.items():
             if not 0 <= share <= 1:
                 raise CaptioningError(f"decoder.{place}_dropout={share}: take a share from 0 to 1.")

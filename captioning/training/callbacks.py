@@ -1,18 +1,22 @@
 """What happens beside training: checkpoints to resume from, and logs that resume."""
 
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import (
     Checkpoint,
     EarlyStopping,
-    EMAWeightAveraging,
     ModelCheckpoint,
     Timer,
     TQDMProgressBar,
+    WeightAveraging,
 )
+from torch import Tensor
 
 from captioning.training.checkpoint import BEST, LAST
 from captioning.training.loggers import CSVLogger
@@ -62,12 +66,18 @@ class ProgressBar(TQDMProgressBar):
         return {name: value for name, value in metrics.items() if name != "v_num"}
 
 
-class AveragedWeights(EMAWeightAveraging, Checkpoint):
-    """Validates, and keeps as the best, the running mean of the weights (Polyak & Juditsky 1992) in place of the last.
+class AveragedWeights(WeightAveraging, Checkpoint):
+    """Validates, and keeps as the best, a running mean of the weights (Polyak & Juditsky 1992) in place of the last.
 
-    It is a ``Checkpoint``, listed behind the one that keeps the best, so that the mean still stands in the module when
-    that one writes: Lightning's own would have taken it out, and weights alone are saved without asking it.
+    After n steps the mean decays by ``min(decay, (1 + n) / (10 + n))``, so that the first validation is not that of
+    the untrained weights. It is a ``Checkpoint``, listed behind the one that keeps the best, so that the mean still
+    stands in the module when that one writes: Lightning's own would have taken it out, and weights alone are saved
+    without asking it.
     """
+
+    def __init__(self, decay: float) -> None:
+        """Take the share of the mean that a step leaves, in the long run."""
+        super().__init__(use_buffers=False, multi_avg_fn=partial(_average, decay))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Not yet: the best checkpoint is written later."""
@@ -75,6 +85,13 @@ class AveragedWeights(EMAWeightAveraging, Checkpoint):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on training the weights themselves."""
         super().on_validation_epoch_end(trainer, pl_module)
+
+
+@torch.no_grad()
+def _average(decay: float, means: Sequence[Tensor], weights: Sequence[Tensor], steps: Tensor | int) -> None:
+    """Move the means towards the weights, in place."""
+    n = int(steps)
+    torch._foreach_lerp_(list(means), list(weights), 1 - min(decay, (1 + n) / (10 + n)))
 
 
 class LastCheckpoint(Checkpoint):

@@ -140,14 +140,16 @@ def test_the_state_survives_reordering(name: str, setting: str, cell: str) -> No
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dropout", ["embedding_dropout", "layer_dropout", "output_dropout"])
+@pytest.mark.parametrize("dropout", ["image_dropout", "embedding_dropout", "layer_dropout", "output_dropout"])
 @pytest.mark.parametrize(("name", "setting"), [decoder for decoder in DECODERS if "attention=hard" not in decoder])
 def test_dropout_is_felt_in_training_alone(name: str, setting: str, dropout: str) -> None:
     features, packing = made_up(B), Packing.of(captions(RAGGED))
     words = packing.pack(captions(RAGGED))
 
     def same(decoder: Decoder, read: str) -> bool:
-        once, again = (decoder.logits(getattr(decoder, read)(features, words, packing).hidden) for _ in range(2))
+        once, again = (
+            decoder.logits(getattr(decoder, read)(decoder.see(features), words, packing).hidden) for _ in range(2)
+        )
         return torch.equal(once, again)
 
     without = make(name, setting, "depth=2").train()
