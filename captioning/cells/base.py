@@ -60,6 +60,18 @@ class Cell(nn.Module, ABC):
             The next state ``(N, C)``.
         """
 
+    def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """The gates of one step, by the names of the equations; none where the cell has no gate.
+
+        Args:
+            terms: ``(N, G·H)``, ``Wxh x + Wih v``.
+            state: ``(N, C)``.
+
+        Returns:
+            ``(N, H)`` each, from 0 (closed, "left-saturated") to 1 (open, "right-saturated").
+        """
+        return {}
+
     def input(self, x: Tensor) -> Tensor:
         """The input's term ``Wxh x``: ``(…, E)`` to ``(…, G·H)``."""
         terms: Tensor = self.Wxh(x)

@@ -21,9 +21,18 @@ class GRU(Cell):
 
     def forward(self, terms: Tensor, state: Tensor) -> Tensor:
         """One step: terms ``(N, 3H)``, state ``(N, H)``."""
+        _, z, n = self._activate(terms, state)
+        next_state: Tensor = n + z * (state - n)
+        return next_state
+
+    def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """The reset gate r and the update gate z."""
+        r, z, _ = self._activate(terms, state)
+        return {"r": r, "z": z}
+
+    def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """r, z and n, ``(N, H)`` each."""
         terms_r, terms_z, terms_n = terms.chunk(3, dim=-1)
         hidden_r, hidden_z, hidden_n = self.Whh(state).chunk(3, dim=-1)
         r, z = (terms_r + hidden_r).sigmoid(), (terms_z + hidden_z).sigmoid()
-        n = (terms_n + r * hidden_n).tanh()
-        next_state: Tensor = n + z * (state - n)
-        return next_state
+        return r, z, (terms_n + r * hidden_n).tanh()

@@ -34,7 +34,16 @@ class LSTM(Cell):
 
     def forward(self, terms: Tensor, state: Tensor) -> Tensor:
         """One step: terms ``(N, 4H)``, state ``(N, 2H)``, h before c."""
-        h, c = state.chunk(2, dim=-1)
-        i, f, g, o = (terms + self.Whh(h)).chunk(4, dim=-1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return torch.cat([o.sigmoid() * c.tanh(), c], dim=-1)
+        i, f, g, o = self._activate(terms, state)
+        c = f * state[..., self.hidden_size :] + i * g
+        return torch.cat([o * c.tanh(), c], dim=-1)
+
+    def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """The input gate i, the forget gate f and the output gate o."""
+        i, f, _, o = self._activate(terms, state)
+        return {"i": i, "f": f, "o": o}
+
+    def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """i, f, g and o, ``(N, H)`` each."""
+        i, f, g, o = (terms + self.Whh(state[..., : self.hidden_size])).chunk(4, dim=-1)
+        return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()

@@ -31,36 +31,58 @@ class PeepholeLSTM(Cell):
 
     def forward(self, terms: Tensor, state: Tensor) -> Tensor:
         """One step: terms ``(N, 4H)`` in the order i, f, g, o, state ``(N, 2H)``, h before c."""
+        _, _, o, c = self._activate(terms, state)
+        return torch.cat([o * c.tanh(), c], dim=-1)
+
+    def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """The input gate i, the forget gate f and the output gate o."""
+        i, f, o, _ = self._activate(terms, state)
+        return {"i": i, "f": f, "o": o}
+
+    def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """i, f, o and, for o sees it, the next c, ``(N, H)`` each."""
         h, c = state.chunk(2, dim=-1)
         i, f, g, o = (terms + self.Whh(h)).chunk(4, dim=-1)
         peep_i, peep_f, peep_o = self.peepholes.unbind()
-        c_next = (f + peep_f * c).sigmoid() * c + (i + peep_i * c).sigmoid() * g.tanh()
-        return torch.cat([(o + peep_o * c_next).sigmoid() * c_next.tanh(), c_next], dim=-1)
+        i, f = (i + peep_i * c).sigmoid(), (f + peep_f * c).sigmoid()
+        c_next = f * c + i * g.tanh()
+        return i, f, (o + peep_o * c_next).sigmoid(), c_next
 
 
-class CoupledLSTM(Cell):
+class _TwoGates(Cell):
+    """What the two cells without a forget gate of their own have in common."""
+
+    gates = 3
+    memories = 2
+
+    def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """The input gate i and the output gate o."""
+        i, _, o = self._activate(terms, state)
+        return {"i": i, "o": o}
+
+    def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """i, g and o, ``(N, H)`` each."""
+        i, g, o = (terms + self.Whh(state[..., : self.hidden_size])).chunk(3, dim=-1)
+        return i.sigmoid(), g.tanh(), o.sigmoid()
+
+
+class CoupledLSTM(_TwoGates):
     """Forgets as much as it takes in (the paper's CIFG): ``c' = (1 - i) · c + i · g``."""
 
-    gates = 3
-    memories = 2
-
     def forward(self, terms: Tensor, state: Tensor) -> Tensor:
         """One step: terms ``(N, 3H)`` in the order i, g, o, state ``(N, 2H)``, h before c."""
-        h, c = state.chunk(2, dim=-1)
-        i, g, o = (terms + self.Whh(h)).chunk(3, dim=-1)
-        c = c + i.sigmoid() * (g.tanh() - c)
-        return torch.cat([o.sigmoid() * c.tanh(), c], dim=-1)
+        c = state[..., self.hidden_size :]
+        i, g, o = self._activate(terms, state)
+        c = c + i * (g - c)
+        return torch.cat([o * c.tanh(), c], dim=-1)
 
 
-class NoForgetGateLSTM(Cell):
+class NoForgetGateLSTM(_TwoGates):
     """Never forgets (the paper's NFG, the LSTM of 1997): ``c' = c + i · g``."""
 
-    gates = 3
-    memories = 2
-
     def forward(self, terms: Tensor, state: Tensor) -> Tensor:
         """One step: terms ``(N, 3H)`` in the order i, g, o, state ``(N, 2H)``, h before c."""
-        h, c = state.chunk(2, dim=-1)
-        i, g, o = (terms + self.Whh(h)).chunk(3, dim=-1)
-        c = c + i.sigmoid() * g.tanh()
-        return torch.cat([o.sigmoid() * c.tanh(), c], dim=-1)
+        c = state[..., self.hidden_size :]
+        i, g, o = self._activate(terms, state)
+        c = c + i * g
+        return torch.cat([o * c.tanh(), c], dim=-1)

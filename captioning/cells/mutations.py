@@ -6,6 +6,8 @@ In all of them ``h' = z · n + (1 - z) · h``; x_r, x_z, x_n are the terms ``Wxh
 Deviation: the input that MUT1 and MUT2 take as it is, without a matrix, is brought to H numbers by one where E ≠ H.
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +19,20 @@ class Mutation(Cell):
     """What the three have in common."""
 
     gates = 3
+
+    @abstractmethod
+    def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """r, z and n, ``(N, H)`` each, from the terms ``(N, 3H)`` and the state ``(N, H)``."""
+
+    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
+        """One step: terms ``(N, 3H)``, state ``(N, H)``."""
+        _, z, n = self._activate(terms, state)
+        return state + z * (n - state)
+
+    def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """The reset gate r and the update gate z."""
+        r, z, _ = self._activate(terms, state)
+        return {"r": r, "z": z}
 
     def product(self, block: int, h: Tensor) -> Tensor:
         """``Whh h`` for one block of H rows: ``(N, H)`` to ``(N, H)``."""
@@ -52,12 +68,11 @@ class MUT1(PlainInput):
 
     hidden_blocks = 2
 
-    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
-        """One step: terms ``(N, 3H)`` in the order n, z, r, state ``(N, H)``."""
+    def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Terms in the order n, z, r."""
         x, x_z, x_r = terms.chunk(3, dim=-1)
         z, r = x_z.sigmoid(), (x_r + self.product(0, state)).sigmoid()
-        n = (self.product(1, r * state) + x.tanh()).tanh()
-        return state + z * (n - state)
+        return r, z, (self.product(1, r * state) + x.tanh()).tanh()
 
 
 class MUT2(PlainInput):
@@ -70,12 +85,11 @@ class MUT2(PlainInput):
 
     hidden_blocks = 3
 
-    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
-        """One step: terms ``(N, 3H)`` in the order r, z, n, state ``(N, H)``."""
+    def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Terms in the order r, z, n."""
         x, x_z, x_n = terms.chunk(3, dim=-1)
         r, z = (x + self.product(0, state)).sigmoid(), (x_z + self.product(1, state)).sigmoid()
-        n = (self.product(2, r * state) + x_n).tanh()
-        return state + z * (n - state)
+        return r, z, (self.product(2, r * state) + x_n).tanh()
 
 
 class MUT3(Mutation):
@@ -86,9 +100,8 @@ class MUT3(Mutation):
         z = σ(x_z + Whz tanh(h))      r = σ(x_r + Whr h)      n = tanh(Whn (r · h) + x_n)
     """
 
-    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
-        """One step: terms ``(N, 3H)`` in the order r, z, n, state ``(N, H)``."""
+    def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Terms in the order r, z, n."""
         x_r, x_z, x_n = terms.chunk(3, dim=-1)
         r, z = (x_r + self.product(0, state)).sigmoid(), (x_z + self.product(1, state.tanh())).sigmoid()
-        n = (self.product(2, r * state) + x_n).tanh()
-        return state + z * (n - state)
+        return r, z, (self.product(2, r * state) + x_n).tanh()
