@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import pytest
 import torch
+from pytest_benchmark.utils import get_commit_info
 
 STORED = Path(".benchmarks")
 SLOWER = 0.9  # of the ratio in the stored run; what differs less may be chance
@@ -29,7 +30,7 @@ HEAD = ("what", "rate", "limit", "ratio", "at least", "peak memory")
 
 
 class Report(Protocol):
-    """Adds a row to the table, and the same figures to pytest-benchmark's JSON."""
+    """Adds a row to the table and to the JSON."""
 
     def __call__(
         self, what: str, rate: float, unit: str, limit: float, against: str, at_least: float | None = None
@@ -99,13 +100,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if not stored.is_file():
             raise pytest.UsageError(f"--compare {path}: there is no stored run {stored}")
         config.option.compare = str(stored)  # before this run writes its own
-    name = config.getoption("--json") or STORED / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    config.option.benchmark_json = str(name)
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-
-
-def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    machine_info |= {"device": device_name(find_device(config)), "torch": torch.__version__}
+    config.option.json = config.getoption("--json") or str(STORED / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json")
 
 
 def find_device(config: pytest.Config) -> torch.device:
@@ -145,21 +140,20 @@ class Peak:
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest, benchmark: Any, device: torch.device) -> Report:
+def report(request: pytest.FixtureRequest, device: torch.device) -> Report:
     """See ``Report``."""
-    peak, rows = Peak(device), benchmark.extra_info.setdefault("rows", [])
+    peak = Peak(device)
 
     def add(what: str, rate: float, unit: str, limit: float, against: str, at_least: float | None = None) -> None:
         row = {"what": what, "rate": rate, "unit": unit, "limit": limit, "against": against, "ratio": rate / limit}
         row |= {"at_least": at_least, "peak_gb": peak.gigabytes(), "device": device.type}
-        rows.append(row)
         request.config.stash.setdefault(ROWS, []).append(row)
 
     return add
 
 
 @pytest.fixture
-def race(benchmark: Any, report: Report, device: torch.device) -> Iterator[Race]:
+def race(benchmark: Any, report: Report, device: torch.device) -> Race:
     """See ``Race``; once per test, as pytest-benchmark has it."""
 
     def seconds(function: Callable[[], object]) -> float:
@@ -204,13 +198,17 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     write = terminalreporter.write_line
     terminalreporter.section("rates")
-    write(f"{device_name(find_device(config))}, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}")
+    run = {"device": device_name(find_device(config)), "torch": torch.__version__, "load": os.getloadavg()[0]}
+    write("{device}, torch {torch}, load {load:.1f}".format(**run))
     for line in aligned([HEAD, *map(cells, rows)]):
         write(line)
-    write(f"wrote {config.option.benchmark_json}")
-    if path := config.option.compare:
-        terminalreporter.section(f"against {path}")
-        for line in compare(json.loads(Path(path).read_text()), rows):
+    path = Path(config.option.json)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(run | {"commit": get_commit_info(), "rows": rows}, indent=1) + "\n")
+    write(f"wrote {path}")
+    if stored := config.option.compare:
+        terminalreporter.section(f"against {stored}")
+        for line in compare(json.loads(Path(stored).read_text())["rows"], rows):
             write(line)
 
 
@@ -220,9 +218,9 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
     return row["what"], rate, limit, f"{row['ratio']:.2f}", aim, f"{row['peak_gb']:.2f} GB"
 
 
-def compare(stored: dict[str, Any], rows: list[dict[str, Any]]) -> Iterator[str]:
+def compare(stored: list[dict[str, Any]], rows: list[dict[str, Any]]) -> Iterator[str]:
     """A line for each row that the stored run has too, the slower ones named again at the end."""
-    before = {row["what"]: row for run in stored["benchmarks"] for row in run["extra_info"].get("rows", [])}
+    before = {row["what"]: row for row in stored}
     both = [(row, before[row["what"]]) for row in rows if row["what"] in before]
     change = {row["what"]: row["ratio"] / old["ratio"] for row, old in both}
     yield from aligned(
