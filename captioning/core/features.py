@@ -33,6 +33,9 @@ class FeatureSpec:
         return self.shape[0] * self.shape[1]
 
 
+NO_FEATURES = FeatureSpec(pooled=0, grid=0, shape=(0, 0))  # of a language model without an encoder
+
+
 @dataclass(frozen=True)
 class Features:
     """The features of B photographs, whether they come from a live encoder or from the feature store.
@@ -44,6 +47,11 @@ class Features:
 
     pooled: Tensor | None = None
     grid: Tensor | None = None
+
+    @classmethod
+    def none(cls, images: int, device: torch.device | str | None = None) -> "Features":
+        """No features, B times: what a language model has in place of photographs."""
+        return cls(pooled=torch.zeros(images, 0, device=device))
 
     def __len__(self) -> int:
         """B."""

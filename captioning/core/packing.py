@@ -47,6 +47,13 @@ class Packing:
         packed = torch.cat(rows) if rows else lengths.new_zeros(0)
         return cls(packed, captions, tuple(sizes), (B, S, T)).to(tokens.device)
 
+    @classmethod
+    def even(cls, sequences: int, words: int) -> "Packing":
+        """The packing of B sequences (S = 1) of T words each, whatever these are: ``values.T.flatten()``."""
+        captions = torch.arange(sequences)
+        rows = (captions * words + torch.arange(words).unsqueeze(1)).flatten()
+        return cls(rows, captions, (sequences,) * words, (sequences, 1, words))
+
     @cached_property
     def images(self) -> Tensor:
         """``(N,)`` the image of each caption."""

@@ -3,6 +3,7 @@
 Dimensions: B images, S sequences of an image (captions in training, beams in search).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -23,6 +24,13 @@ class State:
     image: dict[str, Tensor] = field(default_factory=dict)
     sequence: dict[str, Tensor] = field(default_factory=dict)
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> "State":
+        """The same function of each part: ``state.map(torch.detach)``."""
+        return State(
+            {name: function(part) for name, part in self.image.items()},
+            {name: function(part) for name, part in self.sequence.items()},
+        )
+
     def reorder(self, parents: Tensor) -> "State":
         """Let each sequence go on from another one of the same photograph; the image's part is not touched.
 
@@ -37,10 +45,7 @@ class State:
         Args:
             images: ``(B',)`` indices, or a mask ``(B,)``.
         """
-        return State(
-            {name: part[images] for name, part in self.image.items()},
-            {name: part[images] for name, part in self.sequence.items()},
-        )
+        return self.map(lambda part: part[images])
 
 
 def gather(values: Tensor, parents: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Words and their numbers."""
+"""Words, or characters, and their numbers."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from captioning.core.errors import CaptioningError
 
@@ -14,7 +15,12 @@ class Vocabulary:
 
     Numbers 0 to 3 are ``<pad> <start> <end> <unk>``; the words follow by falling count, ties in alphabetical
     order, so that the same captions always give the same numbers.
+
+    Attributes:
+        of: what the words are of, for a sentence.
     """
+
+    of: ClassVar = "words of the training captions"
 
     def __init__(self, words: Sequence[str]) -> None:
         """Take the words in their order, the four special ones first.
@@ -68,3 +74,52 @@ class Vocabulary:
             if number not in (PAD, START):
                 words.append(self.words[number])
         return " ".join(words)
+
+
+class CharacterVocabulary:
+    """The characters of a text, numbered from 0 in the order of their code points.
+
+    A text has no beginning, end or padding that a model would have to know, so there are no special tokens: V is the
+    number of different characters, and a model that knows nothing has a loss of log V.
+
+    Attributes:
+        of: what the characters are of, for a sentence.
+    """
+
+    of: ClassVar = "characters of the text"
+
+    def __init__(self, characters: str) -> None:
+        """Take the characters in their order.
+
+        Raises:
+            CaptioningError: there are fewer than two, or one occurs twice.
+        """
+        self.words = list(characters)
+        self.numbers = {character: number for number, character in enumerate(self.words)}
+        if not 2 <= len(self.words) == len(self.numbers):
+            raise CaptioningError(
+                f"A vocabulary has two characters or more, each once; this one is {characters!r:.80}."
+            )
+
+    def __len__(self) -> int:
+        """V."""
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """The characters' numbers.
+
+        Raises:
+            CaptioningError: the vocabulary lacks a character; up to ten of them are named.
+        """
+        unknown = [character for character in dict.fromkeys(text) if character not in self.numbers]
+        if unknown:
+            named = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in unknown[:10])
+            raise CaptioningError(
+                f"{named}{', …' if len(unknown) > 10 else ''}: not in the text that this model was trained on, whose "
+                f"{len(self)} characters are {''.join(self.words)!r:.300}. Leave it out."
+            )
+        return [self.numbers[character] for character in text]
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """The text."""
+        return "".join(self.words[number] for number in numbers)

@@ -1,4 +1,4 @@
-"""Captioned photographs: readers for the files that people have, all giving the one form in ``photos``."""
+"""Readers for the files that people have: captioned photographs, all in the one form of ``photos``, and plain text."""
 
 from captioning.data.coco import read_coco
 from captioning.data.coco_archives import prepare_coco
@@ -7,12 +7,15 @@ from captioning.data.karpathy import read_karpathy
 from captioning.data.own import read_own
 from captioning.data.photos import Box, CaptionedPhotos, Photo
 from captioning.data.scenes import read_scenes
+from captioning.data.text import Text, read_characters
 
 __all__ = [
     "Box",
     "CaptionedPhotos",
     "Photo",
+    "Text",
     "prepare_coco",
+    "read_characters",
     "read_coco",
     "read_flickr8k",
     "read_karpathy",

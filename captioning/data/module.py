@@ -83,7 +83,7 @@ class CaptionData(pl.LightningDataModule):
             shuffle=shuffle,
             rank=self.trainer.global_rank if self.trainer else 0,
             ranks=self.trainer.world_size if self.trainer else 1,
-            position=self._position,
+            position=lambda: position_of(self.trainer),
         )
         return DataLoader(
             dataset,
@@ -93,12 +93,17 @@ class CaptionData(pl.LightningDataModule):
             persistent_workers=self.workers > 0,
         )
 
-    def _position(self) -> tuple[int, int]:
-        """The epoch that begins, and how many of its batches the trainer has done already."""
-        if self.trainer is None:
-            return 0, 0
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress
-        return self.trainer.current_epoch, 0 if batches.is_last_batch else batches.current.ready
+    def describe(self, batch: Batch) -> str:
+        """A training batch in words, for whoever has to find what is wrong with it."""
+        return "photographs " + ", ".join(str(self.photos["train"][place].id) for place in batch.photos.tolist())
+
+
+def position_of(trainer: pl.Trainer | None) -> tuple[int, int]:
+    """The epoch that begins, and how many of its batches the trainer has done already."""
+    if trainer is None:
+        return 0, 0
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    return trainer.current_epoch, 0 if batches.is_last_batch else batches.current.ready
 
 
 def _read(photos: Sequence[Photo], image: Callable[[Photo], Tensor], place: int) -> Tensor:

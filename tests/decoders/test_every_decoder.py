@@ -34,6 +34,7 @@ DECODERS = [
     for name in sorted(path.stem for path in (CONF / "decoder").glob("*.yaml") if path.stem != "base")
     for setting in SETTINGS.get(name, ["tied=false"])
 ]
+BLIND = "language_model"  # it reads no photograph
 CELLS = sorted(path.stem for path in (CONF / "cell").glob("*.yaml"))
 every = pytest.mark.parametrize(
     ("name", "setting", "cell"),
@@ -143,6 +144,8 @@ def test_the_state_survives_reordering(name: str, setting: str, cell: str) -> No
 @pytest.mark.parametrize("dropout", ["image_dropout", "embedding_dropout", "layer_dropout", "output_dropout"])
 @pytest.mark.parametrize(("name", "setting"), [decoder for decoder in DECODERS if "attention=hard" not in decoder])
 def test_dropout_is_felt_in_training_alone(name: str, setting: str, dropout: str) -> None:
+    if (name, dropout) == (BLIND, "image_dropout"):
+        pytest.skip("it reads no photograph")
     features, packing = made_up(B), Packing.of(captions(RAGGED))
     words = packing.pack(captions(RAGGED))
 
@@ -208,6 +211,8 @@ def overfitted(name: str, setting: str, cell: str) -> Decoder:
 
 @most
 def test_reaches_the_captions_of_eight_pictures(name: str, setting: str, cell: str) -> None:
+    if name == BLIND:
+        pytest.skip("it cannot tell eight photographs apart")
     said = Greedy(max_length=T)(overfitted(name, setting, cell), made_up(8)).tokens[:, 0]
     assert [row[row > END].tolist() for row in said] == [row[row > END].tolist() for row in EIGHT[:, 0]]
 
