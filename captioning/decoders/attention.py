@@ -9,7 +9,9 @@ from torch import Tensor, nn
 class AdditiveAttention(nn.Module):
     """``e_i = vᵀ tanh(Wk a_i + Wq q)`` and ``α = softmax(e)`` over the regions.
 
-    The keys ``Wk a_i`` do not depend on what asks: they are computed once per photograph, not once per word.
+    The keys ``Wk a_i`` do not depend on what asks: they are computed once per photograph, not once per word. And
+    ``tanh x = 2σ(2x) − 1``, whose constant the softmax does not see: so it is ``softmax(2vᵀ σ(2Wk a_i + 2Wq q))`` that
+    is computed, since torch's sigmoid takes a tenth of the time of its tanh on a CPU.
     """
 
     def __init__(self, grid_size: int, query_size: int, attention_size: int) -> None:
@@ -26,8 +28,8 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(attention_size, 1, bias=False)
 
     def keys(self, grid: Tensor) -> Tensor:
-        """Regions ``(…, L, D)`` to keys ``(…, L, A)``."""
-        keys: Tensor = self.key(grid)
+        """Regions ``(…, L, D)`` to keys ``(…, L, A)``, twice ``Wk a_i``."""
+        keys: Tensor = 2 * self.key(grid)
         return keys
 
     def forward(self, keys: Tensor, query: Tensor) -> Tensor:
@@ -40,6 +42,6 @@ class AdditiveAttention(nn.Module):
         Returns:
             Weights ``(…, L)`` whose sum over the regions is 1.
         """
-        asked = (keys + self.query(query).unsqueeze(-2)).tanh_()  # in place: (…, L, A) is the largest of all tensors
-        weights: Tensor = self.score(asked).squeeze(-1).softmax(-1)
+        asked = (keys + 2 * self.query(query).unsqueeze(-2)).sigmoid_()  # in place: (…, L, A) is the largest tensor
+        weights: Tensor = (2 * self.score(asked).squeeze(-1)).softmax(-1)
         return weights
