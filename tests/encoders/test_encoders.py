@@ -104,16 +104,23 @@ def test_vgg_features_are_fc7_and_the_last_convolution(name: str, monkeypatch: p
     assert encoder.stages == ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
 
 
-@pytest.mark.parametrize("side", [64, 97])
-def test_efficientnet_lite0_agrees_with_timm(side: int) -> None:
+@pytest.mark.parametrize(("side", "last_stage"), [(64, "head"), (97, "head"), (97, "stage5")])
+def test_efficientnet_lite0_agrees_with_timm(side: int, last_stage: str) -> None:
     timm = pytest.importorskip("timm")
     package = pytest.importorskip(PACKAGE)
     state = torch.load(Path(package.__file__).parent / FILE, weights_only=True)
     oracle = timm.create_model("tf_efficientnet_lite0").eval().double()
     oracle.load_state_dict(dict(zip(oracle.state_dict(), state.values(), strict=True)))
+    encoder = EfficientNetLite0(image_size=side, last_stage=last_stage)
     with torch.no_grad():
-        expected = oracle.forward_features((pictures(side=side).double() - 127) / 128)
-    features = EfficientNetLite0(image_size=side).double()(pictures(side=side))
+        outputs = oracle.forward_intermediates((pictures(side=side).double() - 127) / 128)
+    strided = {maps.shape[2]: maps for maps in outputs[1]}  # timm's own choice: the last map of each size but the head
+    expected = outputs[0]
+    if last_stage != "head":
+        bare = strided[encoder.spec.shape[0]]
+        expected = (bare - bare.mean(1, keepdim=True)) / (bare.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+    features = encoder.double()(pictures(side=side))
+    assert encoder.spec.grid == (1280 if last_stage == "head" else 112)
     assert (features.grid - expected.flatten(2).transpose(1, 2)).abs().max() < 1e-9
     assert (features.pooled - expected.mean((2, 3))).abs().max() < 1e-9
 
@@ -223,6 +230,10 @@ def test_wrong_names_get_the_list() -> None:
         ResNet("resnet20")
     with pytest.raises(CaptioningError, match="layer1, layer2, layer3, layer4"):
         ResNet("resnet18", None, last_stage="layer5")
+    with pytest.raises(CaptioningError, match="stage6, stage7, head"):
+        EfficientNetLite0(None, last_stage="stage8")
+    with pytest.raises(CaptioningError, match="stage1, stage2; null"):
+        EfficientNetLite0(None, SIDE, last_stage="stage2", finetune_from="stage3")
     with pytest.raises(CaptioningError, match="vgg16_bn"):
         VGG("vgg13")
     with pytest.raises(CaptioningError, match="conv1, layer1, layer2, layer3, layer4; null"):
@@ -253,17 +264,22 @@ def test_fingerprint_tells_encoders_apart(resnet18_file: Path) -> None:
     encoder = ResNet("resnet18", str(resnet18_file), SIDE)
     assert ResNet("resnet18", str(resnet18_file), SIDE).fingerprint() == encoder.fingerprint()
     assert ResNet("resnet18", str(resnet18_file), SIDE, last_stage="layer3").fingerprint() != encoder.fingerprint()
+    torch.manual_seed(0)
+    stage5, stage4 = (EfficientNetLite0(None, SIDE, last_stage=f"stage{number}") for number in (5, 4))
+    stage4.load_state_dict({name: stage5.state_dict()[name] for name in stage4.state_dict()})
+    assert stage4.fingerprint() != stage5.fingerprint()
     other = ResNet("resnet18", str(resnet18_file), SIDE)
     other.backbone.layer4[1].conv2.weight[3, 2, 1, 0] += 1e-3
     assert other.fingerprint() != encoder.fingerprint()
 
 
-@pytest.mark.parametrize("network", ["resnet18", "efficientnet_lite0"])
-def test_fused_gives_the_same_features(network: str, resnet18_file: Path) -> None:
+@pytest.mark.parametrize("last_stage", ["layer4", "head", "stage5"])
+def test_fused_gives_the_same_features(last_stage: str, resnet18_file: Path) -> None:
     encoder = (
-        ResNet("resnet18", str(resnet18_file), SIDE) if network == "resnet18" else EfficientNetLite0(image_size=SIDE)
-    )
-    encoder = encoder.double()
+        ResNet("resnet18", str(resnet18_file), SIDE)
+        if last_stage == "layer4"
+        else EfficientNetLite0(image_size=SIDE, last_stage=last_stage)
+    ).double()
     before, plain, fused = encoder.fingerprint(), encoder(pictures()), encoder.fused()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
     assert torch.allclose(fused(pictures()).grid, plain.grid, rtol=0, atol=1e-10)
