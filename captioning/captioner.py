@@ -61,16 +61,17 @@ class Captioner:
             device: where to run; ``"auto"``: the GPU where there is one.
 
         Raises:
-            CaptioningError: there is no such checkpoint, or it does not fit this version of the code.
+            CaptioningError: there is no such checkpoint, it is of a language model, or it does not fit this version of
+                the code.
         """
         checkpoint = read_checkpoint(Path(path))
-        config = checkpoint.config
+        config, vocabulary = checkpoint.config, checkpoint.words
         encoder = make_encoder({**config, "encoder": {**config["encoder"], "weights": None}})
-        decoder = make_decoder(config, checkpoint.vocabulary, encoder.spec)
+        decoder = make_decoder(config, vocabulary, encoder.spec)
         parts = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         load_weights(parts, checkpoint.weights, checkpoint.path)
         parts.to(find_device(device))
-        return cls(encoder, decoder, checkpoint.vocabulary, config)
+        return cls(encoder, decoder, vocabulary, config)
 
     @property
     def device(self) -> torch.device:

@@ -42,19 +42,20 @@ def maker(config: Mapping[str, Any], kind: type[T]) -> Callable[..., T]:
     return partial(build, config, kind)
 
 
-def call(config: Mapping[str, Any], returns: type[T]) -> T:
-    """Call the function that a configuration names, if it says that it returns ``returns``.
+def call(config: Mapping[str, Any], *returns: type[T]) -> T:
+    """Call the function that a configuration names, if it says that it returns one of ``returns``.
 
     Args:
         config: with ``_target_``, the dotted path of the function, and its arguments.
-        returns: the type that the function must be annotated to return.
+        returns: the types of which the function must be annotated to return one.
 
     Raises:
         CaptioningError: there is no such function, it returns something else, or it does not take the settings.
     """
     function = _import(config)
-    if not callable(function) or get_type_hints(function).get("return") is not returns:
-        raise CaptioningError(f"_target_: {config.get('_target_')} is not a function that returns {returns.__name__}.")
+    if not callable(function) or get_type_hints(function).get("return") not in returns:
+        names = " or ".join(kind.__name__ for kind in returns)
+        raise CaptioningError(f"_target_: {config.get('_target_')} is not a function that returns {names}.")
     made: T = _call(function, config, {})
     return made
 

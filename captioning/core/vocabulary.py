@@ -88,7 +88,7 @@ class CharacterVocabulary:
 
     of: ClassVar = "characters of the text"
 
-    def __init__(self, characters: str) -> None:
+    def __init__(self, characters: Sequence[str]) -> None:
         """Take the characters in their order.
 
         Raises:
@@ -98,7 +98,7 @@ class CharacterVocabulary:
         self.numbers = {character: number for number, character in enumerate(self.words)}
         if not 2 <= len(self.words) == len(self.numbers):
             raise CaptioningError(
-                f"A vocabulary has two characters or more, each once; this one is {characters!r:.80}."
+                f"A text has two different characters or more; this vocabulary is {characters!r:.80}."
             )
 
     def __len__(self) -> int:

@@ -165,6 +165,11 @@ class TextData(pl.LightningDataModule):
         count = max(1, min(self.batch_size, (part[1] - part[0]) // self.chunk))
         return _loader(Streams(self.text.codes, part, count, self.chunk, context=self.chunk))
 
+    def describe(self, chunk: Chunk) -> str:
+        """Where in the text a chunk is, for a sentence."""
+        places = ", ".join(map(str, chunk.places.tolist()))
+        return f"{chunk.packing.shape[2]} characters each of {self.text.path}, from the characters {places} on"
+
 
 def _loader(streams: Streams, done: Callable[[], int] = lambda: 0) -> DataLoader[Chunk]:
     return DataLoader(streams, sampler=InOrder(len(streams), done), batch_size=None)

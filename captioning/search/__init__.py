@@ -2,6 +2,6 @@
 
 from captioning.search.base import Captions, Search
 from captioning.search.beam import Beam
-from captioning.search.rollout import Greedy, Sample
+from captioning.search.rollout import Greedy, Rollout, Sample
 
-__all__ = ["Beam", "Captions", "Greedy", "Sample", "Search"]
+__all__ = ["Beam", "Captions", "Greedy", "Rollout", "Sample", "Search"]

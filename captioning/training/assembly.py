@@ -12,7 +12,7 @@ from captioning.cells import Cell
 from captioning.core.build import build, call, maker, without_foreign
 from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.images import ImageTransform
-from captioning.core.vocabulary import Vocabulary
+from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.data import CaptionedPhotos, Photo
 from captioning.data.feature_store import FeatureStore
 from captioning.data.module import CaptionData
@@ -33,7 +33,7 @@ def make_encoder(config: Config) -> Encoder:
     return build(config["encoder"], Encoder)
 
 
-def make_decoder(config: Config, vocabulary: Vocabulary, features: FeatureSpec) -> Decoder:
+def make_decoder(config: Config, vocabulary: Vocabulary | CharacterVocabulary, features: FeatureSpec) -> Decoder:
     """The captioner, untrained."""
     cell = maker(config["cell"], Cell)
     return build(

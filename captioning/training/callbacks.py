@@ -20,11 +20,12 @@ from torch import Tensor
 
 from captioning.training.checkpoint import BEST, LAST
 from captioning.training.loggers import CSVLogger
+from captioning.training.monitor import Monitor
 
 
 def callbacks(
     folder: Path,
-    monitor: str,
+    monitor: Monitor,
     patience: int | None,
     checkpoint_minutes: float,
     progress_bar: bool = True,
@@ -34,23 +35,22 @@ def callbacks(
 
     Args:
         folder: the run's; checkpoints go to ``checkpoints/`` in it.
-        monitor: the validation score that chooses the best checkpoint and ends training.
-        patience: validations without a better score before training ends; None: never.
+        monitor: the measurement on the validation split that chooses the best checkpoint and ends training.
+        patience: validations without a better one before training ends; None: never.
         checkpoint_minutes: how often the checkpoint to resume from is written, besides every validation.
         progress_bar: whether to show one.
         ema_decay: of the running mean of the weights that is validated and kept; None: the weights themselves are.
     """
-    name = f"val/{monitor}"
     best = ModelCheckpoint(
         folder / "checkpoints",
         filename=Path(BEST).stem,
-        monitor=name,
-        mode="max",
+        monitor=monitor.key,
+        mode=monitor.mode,
         save_weights_only=True,
         enable_version_counter=False,
         save_on_train_epoch_end=False,
     )
-    stop = [EarlyStopping(name, mode="max", patience=patience)] if patience is not None else []
+    stop = [EarlyStopping(monitor.key, mode=monitor.mode, patience=patience)] if patience is not None else []
     bar = [ProgressBar()] if progress_bar else []
     average = [AveragedWeights(decay=ema_decay)] if ema_decay is not None else []
     last = LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes)

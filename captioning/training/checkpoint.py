@@ -1,4 +1,4 @@
-"""One file that holds all it takes to caption a photograph, or to go on training."""
+"""One file that holds all it takes to caption a photograph, to write a text, or to go on training."""
 
 import io
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
-from captioning.core.vocabulary import Vocabulary
+from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 
 VERSION = 1  # of what this package adds to Lightning's checkpoint
 KEY = "captioning"
@@ -26,19 +26,48 @@ class Checkpoint:
     Attributes:
         path: the file.
         config: the run's resolved configuration, plain values.
-        vocabulary: of the decoder.
+        vocabulary: of the decoder: words of a captioner, characters of a language model.
         weights: of the module, the encoder's included, by name.
     """
 
     path: Path
     config: Mapping[str, Any]
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | CharacterVocabulary
     weights: Mapping[str, Tensor]
 
+    @property
+    def words(self) -> Vocabulary:
+        """The vocabulary of a captioner.
 
-def describe(config: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+        Raises:
+            CaptioningError: this is a language model of characters.
+        """
+        if isinstance(self.vocabulary, Vocabulary):
+            return self.vocabulary
+        raise CaptioningError(
+            f"{self.path}: this is a language model of characters, which looks at no photograph. "
+            "Let it write with `captioning sample`, or name a captioner's run or .ckpt file."
+        )
+
+    @property
+    def characters(self) -> CharacterVocabulary:
+        """The vocabulary of a language model of characters.
+
+        Raises:
+            CaptioningError: this is a captioner.
+        """
+        if isinstance(self.vocabulary, CharacterVocabulary):
+            return self.vocabulary
+        raise CaptioningError(
+            f"{self.path}: this is a captioner, which says words of a photograph (`captioning caption`). "
+            "Name a run or .ckpt file of a language model of characters, such as experiment=char_rnn trains."
+        )
+
+
+def describe(config: Mapping[str, Any], vocabulary: Vocabulary | CharacterVocabulary) -> dict[str, Any]:
     """What this package adds to Lightning's checkpoint: plain values, so that it loads with ``weights_only=True``."""
-    return {"version": VERSION, "config": dict(config), "vocabulary": list(vocabulary.words)}
+    kind = "vocabulary" if isinstance(vocabulary, Vocabulary) else "characters"
+    return {"version": VERSION, "config": dict(config), kind: list(vocabulary.words)}
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -85,7 +114,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path}: this checkpoint has version {ours.get('version')}, and this program reads version {VERSION}. "
             "Install the version of captioning that wrote it, or train again."
         )
-    return Checkpoint(path, ours["config"], Vocabulary(ours["vocabulary"]), content["state_dict"])
+    vocabulary = CharacterVocabulary(ours["characters"]) if "characters" in ours else Vocabulary(ours["vocabulary"])
+    return Checkpoint(path, ours["config"], vocabulary, content["state_dict"])
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
@@ -108,22 +138,22 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: P
     module.load_state_dict(weights)
 
 
-def check_resumable(path: Path, module: torch.nn.Module, vocabulary: Vocabulary) -> None:
+def check_resumable(path: Path, module: torch.nn.Module, vocabulary: Vocabulary | CharacterVocabulary) -> None:
     """Check that a run can go on from a checkpoint.
 
     Args:
         path: the checkpoint.
         module: what is trained.
-        vocabulary: of the training captions as they are now.
+        vocabulary: of the training captions, or of the text, as they are now.
 
     Raises:
-        CaptioningError: it can't be read, or the captions or the captioner are not those that it was trained with.
+        CaptioningError: it can't be read, or the vocabulary or what is trained are not those that it was trained with.
     """
     checkpoint = read_checkpoint(path)
     if checkpoint.vocabulary.words != vocabulary.words:
         raise CaptioningError(
-            f"{path}: the words of the training captions have changed since ({len(checkpoint.vocabulary)} then, "
-            f"{len(vocabulary)} now). Bring the captions back, or begin anew with resume=false or another name."
+            f"{path}: the {vocabulary.of} have changed since ({len(checkpoint.vocabulary)} then, "
+            f"{len(vocabulary)} now). Bring them back, or begin anew with resume=false or another name."
         )
     load_weights(module, checkpoint.weights, path)
 

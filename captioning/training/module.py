@@ -1,25 +1,27 @@
 """The Lightning module: an encoder, a decoder, and what is done with a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captioning.core.features import Features
 from captioning.core.vocabulary import Vocabulary
 from captioning.data.batches import Batch
 from captioning.decoders import Decoder
 from captioning.encoders import Encoder
+from captioning.metrics import NAMES
 from captioning.search import Search
-from captioning.training.checkpoint import KEY
+from captioning.training.base import TrainingModule
 from captioning.training.objectives import CrossEntropy, WordLoss
 from captioning.training.sampling import never
 
 
-class CaptioningModule(pl.LightningModule):
+class CaptioningModule(TrainingModule):
     """Trains a captioner, and scores the captions that it generates for whole splits."""
+
+    monitors: ClassVar = NAMES
 
     def __init__(
         self,
@@ -34,8 +36,7 @@ class CaptioningModule(pl.LightningModule):
         sampling: Callable[[int], float] = never,
         encoder_lr: float = 1e-5,
         score: Callable[[Sequence[str]], Mapping[str, float]],
-        checkpoint: Mapping[str, Any],
-        seed: int = 0,
+        config: Mapping[str, Any],
     ) -> None:
         """Take the parts.
 
@@ -50,15 +51,12 @@ class CaptioningModule(pl.LightningModule):
             sampling: step to the probability of feeding the model's own word in training (scheduled sampling).
             encoder_lr: the learning rate of a fine-tuned encoder.
             score: the captions of the validation split, in its order, to scores by name.
-            checkpoint: what a checkpoint carries besides weights (``checkpoint.describe``).
-            seed: of dropout, and of whatever else a training step draws.
+            config: of the run.
         """
-        super().__init__()
-        self.encoder, self.decoder = encoder, decoder
+        super().__init__(decoder, vocabulary, optimizer=optimizer, schedule=schedule, config=config)
+        self.encoder, self.encoder_lr = encoder, encoder_lr
         self.vocabulary, self.search, self.objective = vocabulary, search, objective
-        self.make_optimizer, self.schedule, self.encoder_lr = optimizer, schedule, encoder_lr
-        self.sampling = sampling
-        self.score, self.checkpoint, self.seed = score, checkpoint, seed
+        self.sampling, self.score = sampling, score
         self.captions: dict[int, str] = {}
 
     def features(self, batch: Batch) -> Features:
@@ -82,12 +80,8 @@ class CaptioningModule(pl.LightningModule):
             reading = self.decoder.read_by_steps(features, batch.words, batch.packing, sampling)
         else:
             reading = self.decoder.read(features, batch.words, batch.packing)
-        words = self.objective(self.decoder.logits(reading.hidden), batch.targets)
+        words = self.objective(self.decoder.logits(reading.hidden), batch.targets, len(batch.packing.captions))
         return words, self.decoder.losses(reading, features, batch.packing, words.log_likelihood)
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Make what a step draws a function of the seed and the step, so that a resumed run draws the same."""
-        torch.manual_seed(hash((self.seed, self.trainer.global_step, batch_idx, self.global_rank)) % 2**63)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch: that of its words plus the decoder's own."""
@@ -99,17 +93,6 @@ class CaptioningModule(pl.LightningModule):
         self.log_dict({f"train/{name}": value.detach() for name, value in extra.items()}, batch_size=size)
         assert isinstance(loss, Tensor)
         return loss
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip as the trainer says, and log the norm before (Pascanu et al. 2013, arXiv 1211.5063)."""
-        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        self.log("train/gradient_norm", nn.utils.get_total_norm(gradients))
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the captions of the split before."""
@@ -136,17 +119,7 @@ class CaptioningModule(pl.LightningModule):
         scores = self.score([self.captions[photo] for photo in sorted(self.captions)])
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make one file enough to caption a photograph."""
-        checkpoint[KEY] = dict(self.checkpoint)
-
-    def configure_optimizers(self) -> Any:
+    def groups(self) -> list[dict[str, Any]]:
         """One group for the decoder, one with its own rate for what is trained of the encoder."""
-        groups: list[dict[str, Any]] = [{"params": [p for p in self.decoder.parameters() if p.requires_grad]}]
         tuned = [p for p in self.encoder.parameters() if p.requires_grad]
-        if tuned:
-            groups.append({"params": tuned, "lr": self.encoder_lr})
-        optimizer = self.make_optimizer(groups)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step, steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return [*super().groups(), *([{"params": tuned, "lr": self.encoder_lr}] if tuned else [])]

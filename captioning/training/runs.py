@@ -2,7 +2,7 @@
 
 ``config.yaml`` (resolved), ``checkpoints/best.ckpt`` and ``last.ckpt``, ``metrics.csv``, ``curves.png``, from the
 evaluation ``captions_test.json`` (COCO's results format), ``references_test.json``, ``scores_test.json`` and
-``captions_test.png``, and at the very end ``summary.json``.
+``captions_test.png``, of a language model ``samples.txt``, and at the very end ``summary.json``.
 """
 
 import hashlib
@@ -18,11 +18,14 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, read_json, write_json
 from captioning.training.checkpoint import LAST
 from captioning.training.loggers import read_metrics
+from captioning.training.monitor import Monitor, as_text
 
 # What may differ when a run goes on: it does not change what is trained, only where, how long and what is said of it.
 FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience", "checkpoint_minutes", "search"}
-FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare"}
+FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare", "text", "cache", "sample_every"}
 FREE_TRAINER = {"accelerator", "enable_progress_bar", "log_every_n_steps", "enable_model_summary"}
+
+FILES = ("summary.json", "metrics.csv", "curves.png", "failed.txt", "samples.txt")  # besides a split's, see ``_clear``
 
 
 def folder_name(text: str) -> str:
@@ -78,7 +81,7 @@ class RunFolder:
         """Remove all that an earlier run in this folder wrote: nothing of it may be taken for the new one's."""
         for folder in (self.last.parent, self.folder / "tensorboard"):
             shutil.rmtree(folder, ignore_errors=True)
-        for pattern in ("summary.json", "metrics.csv", "curves.png", "failed.txt", "*_train.*", "*_val.*", "*_test.*"):
+        for pattern in (*FILES, "*_train.*", "*_val.*", "*_test.*"):
             for file in self.folder.glob(pattern):
                 file.unlink()
 
@@ -91,8 +94,9 @@ class RunFolder:
             seconds: of training and validation, over all resumptions.
             parameters: how many numbers were trained.
         """
-        rows = [row for row in read_metrics(self.metrics) if f"val/{config['monitor']}" in row]
-        best = max(rows, key=lambda row: row[f"val/{config['monitor']}"], default={})
+        monitor = Monitor(config["monitor"])
+        rows = [row for row in read_metrics(self.metrics) if monitor.key in row]
+        best = monitor.best(rows)
         write_json(
             self.summary_file,
             {
@@ -108,16 +112,15 @@ class RunFolder:
         )
 
     def summary(self) -> str:
-        """The scores of a finished run in a line, ×100."""
+        """The measurements of a finished run in a line."""
         values = read_json(self.summary_file)
         split = "test/" if any(name.startswith("test/") for name in values) else "val/"
         scores = {name: value for name, value in values.items() if name.startswith(split) and name != "val/nll"}
-        return ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.items())
+        return ", ".join(f"{name} {as_text(name, value)}" for name, value in scores.items())
 
-    def best(self, monitor: str) -> float:
-        """The best value of a validation score so far."""
-        name = f"val/{monitor}"
-        return max((row[name] for row in read_metrics(self.metrics) if name in row), default=float("nan"))
+    def best(self, monitor: Monitor) -> float:
+        """The best value of a measurement on the validation split so far."""
+        return monitor.best(read_metrics(self.metrics)).get(monitor.key, float("nan"))
 
 
 def _essence(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from captioning.core.files import atomic_write, read_json
+from captioning.training.monitor import Monitor, as_text
 from captioning.training.runs import RunFolder
 
 log = logging.getLogger(__name__)
@@ -36,17 +37,18 @@ class SweepTable(Callback):
         rows = job_rows(folder)
         if not rows:
             return
-        key = f"val/{config.monitor}"
-        rows.sort(key=lambda row: -float(row.get(key, "-inf")))
+        monitor = Monitor(config.monitor)
+        rows.sort(key=monitor.rank)
         columns = list(dict.fromkeys(column for row in rows for column in row))
         with atomic_write(folder / "table.csv") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        print(_as_text(rows, ["job", "status", key, *(c for c in columns if c.startswith("test/"))]))
+        scores = [column for column in columns if column.startswith("test/")]
+        print(_as_text(rows, ["job", "status", monitor.key, *scores, "parameters", "seconds"]))
         own = [row for row in rows if not self.jobs or row["job"] in self.jobs]  # the folder may hold older jobs
         if own and own[0]["status"] == "finished":
-            print(f"best job by {key}: {folder / str(own[0]['job'])}")
+            print(f"best job by {monitor.key}: {folder / str(own[0]['job'])}")
         print(f"table: {folder / 'table.csv'}")
         failed = [row["job"] for row in own if row["status"] == "failed"]
         if failed:
@@ -76,9 +78,9 @@ def job_rows(folder: Path) -> list[dict[str, Any]]:
 def _as_text(rows: list[dict[str, Any]], columns: list[str]) -> str:
     """Columns of equal width; scores ×100."""
 
-    def cell(value: Any) -> str:
-        return f"{100 * value:.2f}" if isinstance(value, float) else str("" if value is None else value)
+    def cell(column: str, value: Any) -> str:
+        return as_text(column, value, 2) if isinstance(value, float) else str("" if value is None else value)
 
-    lines = [columns] + [[cell(row.get(column)) for column in columns] for row in rows]
+    lines = [columns] + [[cell(column, row.get(column)) for column in columns] for row in rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines)

@@ -12,7 +12,7 @@ from torch import Tensor
 from captioning.core.errors import CaptioningError
 from captioning.jobs import train as job
 from captioning.jobs.config import compose
-from captioning.training import assembly
+from captioning.training import assembly, tasks
 from captioning.training.checkpoint import read_checkpoint
 from captioning.training.loggers import read_metrics
 from captioning.training.module import CaptioningModule
@@ -33,7 +33,9 @@ def weights(folder: Path) -> dict[str, Tensor]:
 def made(config: dict[str, Any]) -> CaptioningModule:
     """The untrained captioner that a run begins with."""
     torch.manual_seed(config["seed"])
-    return job.make_module(config, assembly.read_photos(config), torch.device("cpu"))[0]
+    module = tasks.captioning_task(config, assembly.read_photos(config), torch.device("cpu")).module
+    assert isinstance(module, CaptioningModule)
+    return module
 
 
 def test_gradients_are_clipped_to_the_norm_and_the_norm_before_is_logged(tiny: Overrides, tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_training_ends_after_validations_without_a_better_score(
     tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.25, 0.9])
-    monkeypatch.setattr(job, "Scorer", lambda references: lambda captions: {"CIDEr": next(scores)})
+    monkeypatch.setattr(tasks, "Scorer", lambda references: lambda captions: {"CIDEr": next(scores)})
     rows = run(tiny("patience=3", "trainer.max_epochs=9", "test=false"), tmp_path / "run")
     assert [row["val/CIDEr"] for row in rows if "val/CIDEr" in row] == pytest.approx([0.1, 0.3, 0.2, 0.3, 0.25])
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)

@@ -10,6 +10,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
 from captioning.jobs.config import compose
 from captioning.training.loggers import CSVLogger
+from captioning.training.monitor import Monitor
 from captioning.training.runs import RunFolder, folder_name
 
 Overrides = Callable[..., list[str]]
@@ -71,7 +72,7 @@ def test_the_summary_of_a_finished_run(begun: RunFolder, tiny: Overrides) -> Non
     assert (summary["epochs"], summary["best_epoch"], summary["seconds"], summary["parameters"]) == (3, 2, 12, 1000)
     assert (summary["val/CIDEr"], summary["test/CIDEr"]) == (0.4, 0.5)
     assert begun.summary() == "test/CIDEr 50.0"
-    assert begun.best("CIDEr") == 0.4
+    assert begun.best(Monitor("CIDEr")) == 0.4
     begun.begin(config)
     assert begun.finished
     begun.begin(compose(tiny("trainer.max_epochs=1", "trainer.enable_progress_bar=true")))
