@@ -10,6 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from captioning.core.repeated import Repeated, repeated
+
 
 class Cell(nn.Module, ABC):
     """One recurrent layer: ``h = f(Wxh x + Whh h + Wih v)``, with the names of the lecture.
@@ -37,9 +39,9 @@ class Cell(nn.Module, ABC):
         """
         super().__init__()
         self.hidden_size = hidden_size
-        self.Wxh = nn.Linear(input_size, self.gates * hidden_size)
-        self.Whh = nn.Linear(hidden_size, self.gates * hidden_size)
-        self.Wih = nn.Linear(image_size, self.gates * hidden_size, bias=False) if image_size else None
+        self.Wxh = Repeated(input_size, self.gates * hidden_size)
+        self.Whh = Repeated(hidden_size, self.gates * hidden_size)
+        self.Wih = Repeated(image_size, self.gates * hidden_size, bias=False) if image_size else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -104,10 +106,11 @@ class Cell(nn.Module, ABC):
             The hidden states ``(M, H)``, and the states ``(N, C)`` after each sequence's last word.
         """
         hidden, ended = [], []
-        for step in torch.split(terms, list(sizes)):
-            if len(step) < len(state):
-                ended.append(state[len(step) :])
-                state = state[: len(step)]
-            state = self(step, state)
-            hidden.append(state[:, : self.hidden_size])
+        with repeated([self.Whh], sizes):
+            for step in torch.split(terms, list(sizes)):
+                if len(step) < len(state):
+                    ended.append(state[len(step) :])
+                    state = state[: len(step)]
+                state = self(step, state)
+                hidden.append(state[:, : self.hidden_size])
         return torch.cat(hidden), torch.cat([state, *reversed(ended)])

@@ -5,6 +5,8 @@ Dimensions: L regions, D grid features, Q what asks, A attention.
 
 from torch import Tensor, nn
 
+from captioning.core.repeated import Repeated
+
 
 class AdditiveAttention(nn.Module):
     """``e_i = vᵀ tanh(Wk a_i + Wq q)`` and ``α = softmax(e)`` over the regions.
@@ -24,7 +26,7 @@ class AdditiveAttention(nn.Module):
         """
         super().__init__()
         self.key = nn.Linear(grid_size, attention_size)
-        self.query = nn.Linear(query_size, attention_size, bias=False)
+        self.query = Repeated(query_size, attention_size, bias=False)
         self.score = nn.Linear(attention_size, 1, bias=False)
 
     def keys(self, grid: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
+from captioning.core.repeated import Repeated, repeated
 from captioning.core.state import State
 from captioning.decoders.attention import AdditiveAttention
 from captioning.decoders.base import Decoder, Reading
@@ -84,7 +85,7 @@ class ShowAttendTell(Decoder):
             for _ in range(self.recurrent.layer(0).memories)
         )
         self.attention = AdditiveAttention(D, H, attention_size)
-        self.gate = nn.Linear(H, 1)
+        self.gate = Repeated(H, 1)
         self.Lh = nn.Linear(H, E)
         self.Lz = nn.Linear(D, E, bias=False)
         if self.hard:
@@ -125,15 +126,17 @@ class ShowAttendTell(Decoder):
         expected = state.sequence.get("expected")  # (B, 1, 1)
         expected = None if expected is None else expected.squeeze(1).index_select(0, packing.images)  # (N, 1)
         steps = []
-        for terms in torch.split(self.recurrent.input(embedded), list(packing.sizes)):
-            n = len(terms)
-            keys, hidden, expected = keys[:n], hidden[:n], None if expected is None else expected[:n]
-            asking = hidden[:, -1, : self.hidden_size]  # (n, H)
-            attention = self.attention(keys, asking)  # (n, L)
-            glimpse = self._glimpse(attention, expected)
-            context = self.gate(asking).sigmoid() * _look(glimpse, state.image["grid"], packing)  # (n, D)
-            top, hidden = self.recurrent.step_terms(terms, hidden, self.recurrent.image(context))
-            steps.append((top, context, attention, glimpse))
+        inputs = torch.split(self.recurrent.input(embedded), list(packing.sizes))
+        with repeated([self.attention.query, self.gate, self.recurrent], packing.sizes):
+            for terms in inputs:
+                n = len(terms)
+                keys, hidden, expected = keys[:n], hidden[:n], None if expected is None else expected[:n]
+                asking = hidden[:, -1, : self.hidden_size]  # (n, H)
+                attention = self.attention(keys, asking)  # (n, L)
+                glimpse = self._glimpse(attention, expected)
+                context = self.gate(asking).sigmoid() * _look(glimpse, state.image["grid"], packing)  # (n, D)
+                top, hidden = self.recurrent.step_terms(terms, hidden, self.recurrent.image(context))
+                steps.append((top, context, attention, glimpse))
         top, context, attention, glimpse = (torch.cat(values) for values in zip(*steps, strict=True))
         trace = {"attention": attention, "glimpse": glimpse} if self.hard else {"attention": attention}
         return Reading(self._deep_output(embedded, top, context), trace)
