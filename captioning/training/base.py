@@ -51,17 +51,6 @@ class TrainingModule(pl.LightningModule):
         """Make what a step draws a function of the seed and the step, so that a resumed run draws the same."""
         torch.manual_seed(hash((self.seed, self.trainer.global_step, batch_idx, self.global_rank)) % 2**63)
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip as the trainer says, and log the norm before (Pascanu et al. 2013, arXiv 1211.5063)."""
-        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make one file enough to go on without this run's folder."""
         checkpoint[KEY] = dict(self.checkpoint)

@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import (
 from torch import Tensor
 
 from captioning.training.checkpoint import BEST, LAST
+from captioning.training.gradients import Gradients
 from captioning.training.loggers import CSVLogger
 from captioning.training.monitor import Monitor
 
@@ -30,6 +31,7 @@ def callbacks(
     checkpoint_minutes: float,
     progress_bar: bool = True,
     ema_decay: float | None = None,
+    gradients: bool = False,
 ) -> list[pl.Callback]:
     """A run's callbacks.
 
@@ -40,6 +42,7 @@ def callbacks(
         checkpoint_minutes: how often the checkpoint to resume from is written, besides every validation.
         progress_bar: whether to show one.
         ema_decay: of the running mean of the weights that is validated and kept; None: the weights themselves are.
+        gradients: whether to log the gradient's norm layer by layer.
     """
     best = ModelCheckpoint(
         folder / "checkpoints",
@@ -54,7 +57,7 @@ def callbacks(
     bar = [ProgressBar()] if progress_bar else []
     average = [AveragedWeights(decay=ema_decay)] if ema_decay is not None else []
     last = LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes)
-    return [Timer(), *bar, *stop, ResumeLogs(), best, *average, last]
+    return [Timer(), *bar, *stop, ResumeLogs(), Gradients(last, gradients), best, *average, last]
 
 
 class ProgressBar(TQDMProgressBar):
@@ -113,13 +116,14 @@ class LastCheckpoint(Checkpoint):
         last = batch_idx + 1 >= trainer.num_training_batches
         due = trainer.strategy.broadcast(time.monotonic() - self.written >= self.seconds)
         if due and not accumulating and not last:
-            self._write(trainer)
+            self.write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Write after the epoch's validation."""
-        self._write(trainer)
+        self.write(trainer)
 
-    def _write(self, trainer: pl.Trainer) -> None:
+    def write(self, trainer: pl.Trainer) -> None:
+        """Write now, the log first."""
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
                 logger.write()

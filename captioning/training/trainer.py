@@ -29,8 +29,13 @@ def make_trainer(config: Mapping[str, Any], folder: Path) -> pl.Trainer:
             config["checkpoint_minutes"],
             config["trainer"]["enable_progress_bar"],
             config["ema_decay"],
+            config["logger"]["gradients"],
         ),
-        logger=[hydra.utils.instantiate(logger, save_dir=folder) for logger in config["logger"].values()],
+        logger=[
+            hydra.utils.instantiate(logger, save_dir=folder)
+            for name, logger in config["logger"].items()
+            if name != "gradients"
+        ],
         plugins=[AtomicCheckpointIO()],
     )
     return trainer

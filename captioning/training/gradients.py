@@ -1,0 +1,147 @@
+"""Gradients in training: their norms, how many steps were clipped, and an end to training where one is not finite."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from captioning.core.errors import CaptioningError
+
+if TYPE_CHECKING:
+    from captioning.training.callbacks import LastCheckpoint
+
+PATIENCE = 20  # steps in a row that a gradient scaler may skip: halved as often, its first scale (2^16) is below 1
+
+
+class Gradients(pl.Callback):
+    """Logs the norm of the gradient before clipping (Pascanu et al. 2013, arXiv 1211.5063), and stops at nan and inf.
+
+    With half precision (``16-mixed``) a step whose gradient is not finite is skipped by the gradient scaler, which
+    lowers its scale: that is how it finds one, and ends training only where it finds none.
+    """
+
+    def __init__(self, last: "LastCheckpoint", layers: bool = False) -> None:
+        """Take what saves a checkpoint, and whether to log more.
+
+        Args:
+            last: writes the checkpoint to resume from.
+            layers: also log the norm of each layer (``gradients/recurrent.layers.0.Whh``) and the share of the steps
+                so far that were clipped (``gradients/clipped``).
+        """
+        self.last, self.layers = last, layers
+        self.steps = self.clipped = self.skipped = 0
+        self.batches: list[Any] = []
+        self.losses: list[Tensor] = []
+        self.buffers: list[tuple[Tensor, Tensor]] = []
+
+    def state_dict(self) -> dict[str, int]:
+        """The counts, so that a resumed run goes on with them."""
+        return {"steps": self.steps, "clipped": self.clipped}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take up the counts."""
+        self.steps, self.clipped = state_dict["steps"], state_dict["clipped"]
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Remember what the step begins with: a checkpoint must not hold what a batch without a finite loss left."""
+        if not self.batches:
+            self.buffers = [(buffer, buffer.clone()) for buffer in _changing(module)]
+        self.batches.append(batch)
+
+    def on_before_backward(self, trainer: pl.Trainer, module: pl.LightningModule, loss: Tensor) -> None:
+        """Remember the loss."""
+        self.losses.append(loss.detach())
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Log the gradients of one step; of several batches where they are accumulated.
+
+        Raises:
+            CaptioningError: a loss or a gradient is not finite; a checkpoint has been saved.
+        """
+        norms = norms_of(module)
+        total = torch.stack(list(norms.values())).norm()
+        # one number, so that the device is waited for once a step
+        finite = trainer.strategy.reduce_boolean_decision(bool((total + torch.stack(self.losses).sum()).isfinite()))
+        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        self.skipped = 0 if finite else self.skipped + 1
+        if not finite and not (scaled and self.skipped <= PATIENCE and all(loss.isfinite() for loss in self.losses)):
+            self._stop(trainer, norms)
+        self.batches, self.losses = [], []
+        module.log("train/gradient_norm", total)
+        if self.layers:
+            self.steps += 1
+            self.clipped += is_clipped(trainer, module, total)
+            shares = {"gradients/clipped": self.clipped / self.steps}
+            module.log_dict(shares | {f"gradients/{name}": norm for name, norm in by_layer(norms).items()})
+
+    def _stop(self, trainer: pl.Trainer, norms: dict[str, Tensor]) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        batches = [(data.describe(batch), float(loss)) for batch, loss in zip(self.batches, self.losses, strict=True)]
+        if trainer.world_size > 1:
+            parts: list[list[tuple[str, float]]] = [[] for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(parts, batches)
+            batches = [batch for part in parts for batch in part]
+        bad = [(batch, loss) for batch, loss in batches if not math.isfinite(loss)]
+        if bad:
+            what = f"the loss is {bad[0][1]}"
+        else:
+            name, norm = next((name, norm) for name, norm in norms.items() if not norm.isfinite())
+            what = f"the gradient of {name} is {float(norm)}"
+        where = "; ".join(batch for batch, _ in bad or batches)
+        step = trainer.global_step
+        self._save(trainer)
+        left = (
+            f"{self.last.path} holds the state before this step: the same command goes on from there, with the same "
+            "batch. If nothing is wrong with it, train under another name (name=…)"
+            if step
+            else "It was the first step. If nothing is wrong with its batch, train"
+        )
+        raise CaptioningError(
+            f"Step {step}: {what}, so training ends here. The batch: {where}. {left} with a lower optimizer.lr or a "
+            "smaller trainer.gradient_clip_val."
+        )
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        """Save the state before the step's batches; at an epoch's first step it has been saved already."""
+        for buffer, before in self.buffers:
+            buffer.copy_(before)
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        for count in (progress.total, progress.current):
+            count.completed -= len(self.batches) - 1
+            count.reset_on_restart()
+        if progress.current.completed > 0:
+            self.last.write(trainer)
+
+
+def norms_of(module: torch.nn.Module) -> dict[str, Tensor]:
+    """The norm of each parameter's gradient, by the parameter's name, in the module's order."""
+    gradients = {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+    return dict(zip(gradients, torch._foreach_norm(list(gradients.values())), strict=True))
+
+
+def by_layer(norms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The norms of layers: ``decoder.recurrent.layers.0.Whh.weight`` and ``.bias`` are one, without the ``decoder``."""
+    layers: dict[str, list[Tensor]] = {}
+    for name, norm in norms.items():
+        layers.setdefault(name.removeprefix("decoder.").removesuffix(".weight").removesuffix(".bias"), []).append(norm)
+    return {name: torch.stack(parts).norm() for name, parts in layers.items()}
+
+
+def is_clipped(trainer: pl.Trainer, module: torch.nn.Module, total: Tensor) -> bool:
+    """Whether the trainer is about to clip: by the gradient's norm, or by the value of its largest number."""
+    limit = trainer.gradient_clip_val
+    if not limit:
+        return False
+    if trainer.gradient_clip_algorithm == "value":
+        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+        total = torch.stack(torch._foreach_norm(gradients, float("inf"))).max()
+    return bool(total > limit)
+
+
+def _changing(module: torch.nn.Module) -> list[Tensor]:
+    """The buffers that a step may change: not those of the encoder, whose statistics stay as they were."""
+    return [buffer for name, buffer in module.named_buffers() if not name.startswith("encoder.")]
