@@ -7,10 +7,8 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
-
-import hydra.utils
-from omegaconf import DictConfig, OmegaConf
 
 from captioning.core.errors import CaptioningError
 
@@ -77,7 +75,7 @@ def without_foreign(config: Mapping[str, Any]) -> dict[str, Any]:
 def _import(config: Mapping[str, Any]) -> Any:
     target = str(config.get("_target_"))
     try:
-        return hydra.utils.get_object(target)
+        return resolve_name(target)
     except Exception as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise CaptioningError(f"_target_: {target} can't be imported ({reason}). Check the name.") from error
@@ -113,9 +111,7 @@ def _check_choices(function: Callable[..., Any], settings: Mapping[str, Any], ta
 
 
 def _call(function: Callable[..., T], config: Mapping[str, Any], arguments: Mapping[str, Any]) -> T:
-    settings = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
-    assert isinstance(settings, dict)
-    keywords = {str(key): value for key, value in settings.items() if key not in ("_target_", "_partial_")}
+    keywords = {key: value for key, value in config.items() if key not in ("_target_", "_partial_")}
     refusal = f"{config.get('_target_')} does not take these settings"
     try:
         inspect.signature(function).bind(**keywords, **arguments)

@@ -1,9 +1,12 @@
-"""The parts of a run, made from its configuration."""
+"""The parts of a run, made from its configuration.
+
+What only data need is imported where they are: who captions a photograph does not wait for Lightning and matplotlib.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,18 +16,22 @@ from captioning.core.build import build, call, maker, without_foreign
 from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.images import ImageTransform
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
-from captioning.data import CaptionedPhotos, Photo
-from captioning.data.feature_store import FeatureStore
-from captioning.data.module import CaptionData
 from captioning.decoders import Decoder
 from captioning.encoders import Encoder
 from captioning.search import Search
 
+if TYPE_CHECKING:
+    from captioning.data import CaptionedPhotos, Photo
+    from captioning.data.feature_store import FeatureStore
+    from captioning.data.module import CaptionData
+
 Config = Mapping[str, Any]
 
 
-def read_photos(config: Config) -> CaptionedPhotos:
+def read_photos(config: Config) -> "CaptionedPhotos":
     """The captioned photographs that ``data.source`` reads."""
+    from captioning.data import CaptionedPhotos
+
     return call(config["data"]["source"], CaptionedPhotos)
 
 
@@ -48,12 +55,12 @@ def make_search(config: Config) -> Search:
 
 def make_data(
     config: Config,
-    photos: CaptionedPhotos,
+    photos: "CaptionedPhotos",
     vocabulary: Vocabulary,
     encoder: Encoder,
     reads: Sequence[Part],
     device: torch.device,
-) -> CaptionData:
+) -> "CaptionData":
     """Batches; a frozen encoder's features are stored first, each photograph's once.
 
     Args:
@@ -64,6 +71,8 @@ def make_data(
         reads: the parts of the features that the decoder reads.
         device: where features that are not stored yet are computed.
     """
+    from captioning.data.module import CaptionData
+
     data = config["data"]
     return CaptionData(
         photos,
@@ -79,13 +88,15 @@ def make_data(
 
 
 def store_features(
-    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[Part], device: torch.device
+    config: Config, photos: "CaptionedPhotos", encoder: Encoder, reads: Sequence[Part], device: torch.device
 ) -> Callable[[str], Callable[[Sequence[int]], Features]]:
     """Store the features of all photographs, unless they are stored already.
 
     Returns:
         A split's name to what reads the features of photographs by their places in that split.
     """
+    from captioning.data.feature_store import FeatureStore
+
     fused = cache(lambda: encoder.fused().to(device))  # made when the first features are missing
     store = FeatureStore.build(
         Path(config["data"]["features_root"]),
@@ -103,9 +114,9 @@ def store_features(
     return lambda split: partial(_read_rows, store, firsts[split])
 
 
-def _read_photo(transform: ImageTransform, photo: Photo) -> Tensor:
+def _read_photo(transform: ImageTransform, photo: "Photo") -> Tensor:
     return transform.read(photo.path)
 
 
-def _read_rows(store: FeatureStore, first: int, places: Sequence[int]) -> Features:
+def _read_rows(store: "FeatureStore", first: int, places: Sequence[int]) -> Features:
     return store[[first + place for place in places]]

@@ -1,17 +1,14 @@
 """One file that holds all it takes to caption a photograph, to write a text, or to go on training."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import atomic_write
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 
 VERSION = 1  # of what this package adds to Lightning's checkpoint
@@ -156,14 +153,3 @@ def check_resumable(path: Path, module: torch.nn.Module, vocabulary: Vocabulary 
             f"{len(vocabulary)} now). Bring them back, or begin anew with resume=false or another name."
         )
     load_weights(module, checkpoint.weights, path)
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's way of writing checkpoints, whole or not at all, also on a full disk."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write to a neighbour first, then rename."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        with atomic_write(path, "wb") as file:
-            file.write(buffer.getbuffer())

@@ -1,14 +1,17 @@
 """Lightning's trainer, with a run's callbacks and logs."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import hydra.utils
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from captioning.core.files import atomic_write
 from captioning.training.callbacks import callbacks
-from captioning.training.checkpoint import AtomicCheckpointIO
 from captioning.training.monitor import Monitor
 
 
@@ -39,3 +42,14 @@ def make_trainer(config: Mapping[str, Any], folder: Path) -> pl.Trainer:
         plugins=[AtomicCheckpointIO()],
     )
     return trainer
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's way of writing checkpoints, whole or not at all, also on a full disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write to a neighbour first, then rename."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        with atomic_write(path, "wb") as file:
+            file.write(buffer.getbuffer())

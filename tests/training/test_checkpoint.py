@@ -16,13 +16,13 @@ from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.jobs.config import compose
 from captioning.training import assembly
 from captioning.training.checkpoint import (
-    AtomicCheckpointIO,
     check_resumable,
     describe,
     find_checkpoint,
     load_weights,
     read_checkpoint,
 )
+from captioning.training.trainer import AtomicCheckpointIO
 
 Overrides = Callable[..., list[str]]
 VOCABULARY = Vocabulary([*SPECIAL, "a", "dog"])
