@@ -1,0 +1,35 @@
+"""Captioning one photograph waits for nothing that it does not need."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from captioning.core.vocabulary import SPECIAL, Vocabulary
+from captioning.jobs.config import compose
+from captioning.training import assembly
+from captioning.training.checkpoint import describe
+
+HEAVY = ["pytorch_lightning", "lightning_fabric", "torchmetrics", "tensorboard", "hydra", "omegaconf"]
+HEAVY += ["matplotlib", "pycocotools", "nltk", "timm"]
+SAY_WHAT_WAS_IMPORTED = f"""
+import json, sys
+from captioning.__main__ import main
+status = main(sys.argv[1:])
+print(json.dumps([status, "torch" in sys.modules, [name for name in {HEAVY} if name in sys.modules]]))
+"""
+
+
+def test_what_is_not_needed_is_not_imported(tiny: Callable[..., list[str]], tiny_data: Path, tmp_path: Path) -> None:
+    config, vocabulary = compose(tiny()), Vocabulary([*SPECIAL, "red"])
+    encoder = assembly.make_encoder(config)
+    decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
+    weights = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder}).state_dict()
+    torch.save({"state_dict": weights, "captioning": describe(config, vocabulary)}, tmp_path / "best.ckpt")
+    command = ["caption", str(tiny_data / "1.png"), "--checkpoint", str(tmp_path), "--json", str(tmp_path / "out.json")]
+    done = subprocess.run([sys.executable, "-c", SAY_WHAT_WAS_IMPORTED, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, True, []]
