@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from importlib.resources import as_file, files
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ STAGES = (  # expansion, kernel, stride, channels, blocks (the paper's Table 1)
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
-NAMES = ("stem", *(f"stage{number}" for number in range(1, len(STAGES) + 1)), "head")
+CUTS = (*(f"stage{number}" for number in range(1, len(STAGES))), "head")  # the head is what widens stage 7
 
 
 class SamePadding(nn.Module):
@@ -85,8 +86,8 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-def efficientnet_lite0(last_stage: str = "head") -> nn.Sequential:
-    """Stem, seven stages and head, up to ``last_stage``; an image of 224×224 becomes a map of 1280×7×7."""
+def efficientnet_lite0() -> nn.Sequential:
+    """Stem, seven stages and head; an image of 224×224 becomes a map of 1280×7×7."""
     stages: OrderedDict[str, nn.Module] = OrderedDict(stem=convolution(3, 32, 3, stride=2))
     inputs = 32
     for number, (expansion, kernel, stride, outputs, blocks) in enumerate(STAGES, start=1):
@@ -95,18 +96,31 @@ def efficientnet_lite0(last_stage: str = "head") -> nn.Sequential:
         stages[f"stage{number}"] = nn.Sequential(first, *others)
         inputs = outputs
     stages["head"] = convolution(inputs, 1280)
-    return nn.Sequential(OrderedDict(list(stages.items())[: NAMES.index(last_stage) + 1]))
+    return nn.Sequential(stages)
+
+
+def cut_after(network: nn.Sequential, last_stage: str) -> nn.Sequential:
+    """The network up to a stage, and of the next one the convolution that widens its map, with BatchNorm and ReLU6.
+
+    A stage's own end is a narrow map without an activation, a code that the next stage's widening reads. So detectors
+    take it widened (Sandler et al., "MobileNetV2", arXiv:1801.04381, section 6.2).
+    """
+    stages: OrderedDict[str, Any] = OrderedDict(network.named_children())
+    kept = list(stages)[: list(stages).index(last_stage) + 2]
+    if kept[-1] != "head":
+        first = stages[kept[-1]][0]
+        first.layers, first.residual = first.layers[:1], False
+        stages[kept[-1]] = nn.Sequential(first)
+    return nn.Sequential(OrderedDict((name, stages[name]) for name in kept))
 
 
 class EfficientNetLite0(Encoder):
-    """EfficientNet-Lite0: ``grid`` is the map of the last stage, ``pooled`` its mean.
+    """EfficientNet-Lite0: ``grid`` is the last map, ``pooled`` its mean.
 
-    For 224×224 the head's map has 7×7 regions of 1280, ``stage5``'s 14×14 of 112. A region of the head knows the whole
-    picture, one of ``stage5`` hardly more than its surroundings: a grey square in a scene moves the regions more than
-    0.4 of the side away by 20 % and by 1 % of their length. So attention has to look where it wants to know something.
-
-    Stages end without an activation, in numbers of about ±7, which would saturate what reads them: their regions are
-    brought to mean 0 and variance 1 over the channels. The head, which ends in ReLU6, is left as it is.
+    For 224×224 the head's map has 7×7 regions of 1280, that after ``stage5`` 14×14 of 672. A region of the head knows
+    the whole picture, one of ``stage5`` hardly more than its surroundings: a grey square in a scene moves the regions
+    further than 0.4 of the side away by 20 and by 1 % of their length. So attention has to look where it wants to know
+    something.
     """
 
     def __init__(
@@ -124,17 +138,17 @@ class EfficientNetLite0(Encoder):
                 names; or None for random weights.
             image_size: (height, width) in pixels, or the side of a square.
             fit: how pictures of another shape are brought to ``image_size``.
-            last_stage: where the network is cut: ``stage1`` … ``stage7``, ``head``.
+            last_stage: where the network is cut, see ``cut_after``: ``stage1`` … ``stage6``, or ``head`` for all of it.
             finetune_from: the first stage to train (``stem``, ``stage1`` … ``stage7``, ``head``); None freezes all.
 
         Raises:
             CaptioningError: the weights can't be read or are not this network's; an unknown stage.
         """
-        if last_stage not in NAMES[1:]:
-            raise CaptioningError(f"encoder.last_stage={last_stage} is not one of {', '.join(NAMES[1:])}.")
+        if last_stage not in CUTS:
+            raise CaptioningError(f"encoder.last_stage={last_stage} is not one of {', '.join(CUTS)}.")
         state = None if weights is None else _in_own_names(_read(weights), weights)
-        cut = tuple(f"{name}." for name in NAMES[NAMES.index(last_stage) + 1 :])
-        backbone = build(partial(efficientnet_lite0, last_stage), state, weights, cut)
+        backbone: Any = build(efficientnet_lite0, state, weights, cut=())
+        backbone = cut_after(backbone, last_stage)
         super().__init__(
             backbone,
             identity={},  # where it is cut shows in the names of its weights
@@ -149,8 +163,6 @@ class EfficientNetLite0(Encoder):
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Encoder``."""
         maps: Tensor = self.backbone(images)  # (B, D, rows, columns)
-        if self.stages[-1] != "head":
-            maps = F.layer_norm(maps.permute(0, 2, 3, 1), maps.shape[1:2]).permute(0, 3, 1, 2)
         return maps.mean((2, 3)), maps
 
 

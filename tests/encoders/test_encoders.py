@@ -113,14 +113,15 @@ def test_efficientnet_lite0_agrees_with_timm(side: int, last_stage: str) -> None
     oracle.load_state_dict(dict(zip(oracle.state_dict(), state.values(), strict=True)))
     encoder = EfficientNetLite0(image_size=side, last_stage=last_stage)
     with torch.no_grad():
-        outputs = oracle.forward_intermediates((pictures(side=side).double() - 127) / 128)
-    strided = {maps.shape[2]: maps for maps in outputs[1]}  # timm's own choice: the last map of each size but the head
-    expected = outputs[0]
-    if last_stage != "head":
-        bare = strided[encoder.spec.shape[0]]
-        expected = (bare - bare.mean(1, keepdim=True)) / (bare.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+        images = (pictures(side=side).double() - 127) / 128
+        expected = oracle.forward_features(images)
+        if last_stage == "stage5":
+            maps = oracle.bn1(oracle.conv_stem(images))
+            for stage in oracle.blocks[:5]:
+                maps = stage(maps)
+            expected = oracle.blocks[5][0].bn1(oracle.blocks[5][0].conv_pw(maps))
     features = encoder.double()(pictures(side=side))
-    assert encoder.spec.grid == (1280 if last_stage == "head" else 112)
+    assert encoder.spec.grid == (1280 if last_stage == "head" else 672)
     assert (features.grid - expected.flatten(2).transpose(1, 2)).abs().max() < 1e-9
     assert (features.pooled - expected.mean((2, 3))).abs().max() < 1e-9
 
@@ -230,10 +231,10 @@ def test_wrong_names_get_the_list() -> None:
         ResNet("resnet20")
     with pytest.raises(CaptioningError, match="layer1, layer2, layer3, layer4"):
         ResNet("resnet18", None, last_stage="layer5")
-    with pytest.raises(CaptioningError, match="stage6, stage7, head"):
-        EfficientNetLite0(None, last_stage="stage8")
-    with pytest.raises(CaptioningError, match="stage1, stage2; null"):
-        EfficientNetLite0(None, SIDE, last_stage="stage2", finetune_from="stage3")
+    with pytest.raises(CaptioningError, match="stage5, stage6, head"):
+        EfficientNetLite0(None, last_stage="stage7")
+    with pytest.raises(CaptioningError, match="stage1, stage2, stage3; null"):
+        EfficientNetLite0(None, SIDE, last_stage="stage2", finetune_from="stage4")
     with pytest.raises(CaptioningError, match="vgg16_bn"):
         VGG("vgg13")
     with pytest.raises(CaptioningError, match="conv1, layer1, layer2, layer3, layer4; null"):
