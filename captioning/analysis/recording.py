@@ -1,0 +1,168 @@
+"""What every unit of a recurrent network does along a text.
+
+Karpathy, Johnson & Li, "Visualizing and Understanding Recurrent Networks", 2015, arXiv 1506.02078, section 4.2. As in
+the paper a memory c is taken as tanh(c), which is what the rest of the network sees of it, and a gate is left-saturated
+below 0.1 and right-saturated above 0.9.
+
+Dimensions: N sequences, T positions of the longest, M positions in all, H hidden, U units of all layers.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from captioning.core.progress import progress
+from captioning.core.state import State
+
+LEFT, RIGHT = 0.1, 0.9
+
+
+@runtime_checkable
+class Cell(Protocol):
+    """What is asked of a recurrent layer (see ``captioning.cells``)."""
+
+    hidden_size: int
+
+    def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """The gates of a step, by name."""
+
+
+class Decoder(Protocol):
+    """What is asked of a decoder (see ``captioning.decoders``): a module with recurrent layers in it."""
+
+    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take in one token of every sequence."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One of the numbers of a recurrent state.
+
+    Attributes:
+        layer: the name of the cell in its decoder: ``recurrent.layers.1``.
+        part: ``h``, or ``c`` for a memory.
+        number: its place among H.
+    """
+
+    layer: str
+    part: str
+    number: int
+
+    def __str__(self) -> str:
+        """``recurrent.layers.1.c[117]``."""
+        return f"{self.layer}.{self.part}[{self.number}]"
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """How often the H units of one gate were saturated: the shares of positions, ``(H,)`` each."""
+
+    left: NDArray[np.float32]
+    right: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What every unit did.
+
+    Attributes:
+        values: ``(M, U)``, -1 to 1, after each token was read; sequence by sequence.
+        units: the U units.
+        lengths: how many positions each of the N sequences has.
+        gates: by cell and gate: ``gates["recurrent.layers.0"]["f"]``; empty where the cells have no gates.
+    """
+
+    values: NDArray[np.float32]
+    units: tuple[Unit, ...]
+    lengths: tuple[int, ...]
+    gates: dict[str, dict[str, Saturation]]
+
+    def of(self, unit: Unit) -> NDArray[np.float32]:
+        """What one unit did, ``(M,)``."""
+        return self.values[:, self.units.index(unit)]
+
+    @property
+    def middle(self) -> int:
+        """The position that halves the text, or the sequences where there are several."""
+        N = len(self.lengths)
+        return sum(self.lengths[: N // 2]) if N > 1 else self.lengths[0] // 2
+
+
+class _Probe:
+    """Watches one cell: its last state, and how often its gates were saturated."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.last = torch.empty(0)
+        self.active = torch.empty(0)
+        self.counts: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        h, c = output.flatten(0, -2).tensor_split([self.cell.hidden_size], dim=-1)  # (N, H), (N, C - H)
+        self.last = torch.cat([h, c.tanh()], dim=-1)
+        for name, gate in self.cell.gates_of(*inputs).items():
+            gate = gate.flatten(0, -2)[self.active]
+            left, right = self.counts.get(name, (0, 0))
+            self.counts[name] = (left + (gate < LEFT).sum(0), right + (gate > RIGHT).sum(0))
+
+
+@torch.inference_mode()
+def record(
+    decoder: Decoder, state: State, tokens: Tensor | Sequence[int], lengths: Sequence[int] | None = None
+) -> Recording:
+    """Let a decoder read, and record every unit of every cell in it.
+
+    Args:
+        decoder: in evaluation mode, or its dropout will be recorded too.
+        state: what it begins with: ``decoder.start(features)`` of N photographs, or ``Features.none(1)`` for a text.
+        tokens: ``(N, T)``, or the T tokens of a single text.
+        lengths: how many of the T tokens count, of each sequence; all where not given.
+    """
+    assert isinstance(decoder, nn.Module)
+    tokens = torch.as_tensor(tokens)
+    tokens = tokens.view(-1, tokens.shape[-1])
+    N, T = tokens.shape
+    lengths = tuple(lengths) if lengths is not None else (T,) * N
+    there = torch.arange(T) < torch.tensor(lengths).unsqueeze(1)  # (N, T)
+    probes = {name: _Probe(cell) for name, cell in decoder.named_modules() if isinstance(cell, Cell)}
+    modules = dict(decoder.named_modules())
+    values: NDArray[np.float32] | None = None
+    device = next(decoder.parameters()).device
+    with ExitStack() as stack:
+        for name, probe in probes.items():
+            stack.callback(modules[name].register_forward_hook(probe).remove)
+        for t in progress(range(T), "reading"):
+            for probe in probes.values():
+                probe.active = there[:, t].to(device)
+            _, state = decoder.advance(tokens[:, t : t + 1].to(device), state)
+            now = torch.cat([probe.last for probe in probes.values()], dim=-1).float().cpu().numpy()  # (N, U)
+            if values is None:
+                values = np.empty((N, T, now.shape[1]), np.float32)
+            values[:, t] = now
+    assert values is not None, "no token to read"
+    shares = {
+        name: {
+            gate: Saturation(_share(left, lengths), _share(right, lengths))
+            for gate, (left, right) in probe.counts.items()
+        }
+        for name, probe in probes.items()
+        if probe.counts
+    }
+    units = (unit for name, probe in probes.items() for unit in _units(name, probe.cell.hidden_size, probe.last))
+    return Recording(values[there.numpy()], tuple(units), lengths, shares)
+
+
+def _share(count: Tensor, lengths: Sequence[int]) -> NDArray[np.float32]:
+    share: NDArray[np.float32] = (count.float() / sum(lengths)).cpu().numpy()
+    return share
+
+
+def _units(layer: str, hidden: int, state: Tensor) -> list[Unit]:
+    parts = ("h", "c")[: state.shape[-1] // hidden]
+    return [Unit(layer, part, number) for part in parts for number in range(hidden)]

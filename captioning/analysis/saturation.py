@@ -1,0 +1,39 @@
+"""How often gates were open or closed (Karpathy, Johnson & Li 2015, arXiv 1506.02078, figure 3)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from captioning.analysis.recording import LEFT, RIGHT, Saturation
+from captioning.core.files import atomic_write
+
+
+def draw_saturation(gates: Mapping[str, Mapping[str, Saturation]], path: Path) -> None:
+    """Draw one plot for each gate, one colour for each layer, one circle for each unit.
+
+    A unit in the lower right corner was hardly ever open, one in the upper left hardly ever closed, and one at the
+    origin never made up its mind; none can lie above the diagonal.
+
+    Args:
+        gates: by layer and gate, see ``Recording.gates``.
+        path: the PNG to write.
+    """
+    names = list(dict.fromkeys(name for layer in gates.values() for name in layer))
+    figure = Figure(figsize=(4 * len(names), 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False).flat, names, strict=True):
+        for layer, found in gates.items():
+            if name in found:
+                axes.scatter(found[name].left, found[name].right, s=14, alpha=0.5, label=layer)
+        axes.plot([0, 1], [1, 0], color="grey", linewidth=0.8)
+        axes.set(
+            title=f"gate {name}",
+            xlabel=f"share of positions left-saturated (< {LEFT})",
+            ylabel=f"share of positions right-saturated (> {RIGHT})",
+            xlim=(-0.03, 1.03),
+            ylim=(-0.03, 1.03),
+            aspect="equal",
+        )
+        axes.legend(fontsize="small")
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=110)
