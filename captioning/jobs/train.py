@@ -31,10 +31,12 @@ from captioning.training.trainer import make_trainer
 
 log = logging.getLogger(__name__)
 
+# here, not in `main`: a launcher may run jobs in processes of their own, which import this module and call `_job`
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the Hydra application; with ``-m`` a sweep."""
-    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     sys.argv = [sys.argv[0], *(sys.argv[2:] if argv is None else argv)]
     application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(_job)
     application()

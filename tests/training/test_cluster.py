@@ -1,0 +1,41 @@
+"""A sweep whose jobs run in processes of their own, as on a cluster: with submitit's local executor."""
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from captioning.jobs.config import conf_dir
+
+pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+Overrides = Callable[..., list[str]]
+
+
+def test_jobs_in_other_processes_have_one_table(tiny: Overrides, tmp_path: Path) -> None:
+    targets = "decoder._target_=captioning.decoders.NeuralTalk,no_such.Thing"
+    fast = tiny("trainer.max_epochs=1", "encoder.last_stage=layer1", "test=false", "sweep=far", targets)
+    command = [sys.executable, "-m", "captioning", "train", "-m", "hydra/launcher=submitit_local", *fast]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    folder = tmp_path / "runs" / "far"
+    with (folder / "table.csv").open(newline="") as file:
+        finished, failed = csv.DictReader(file)
+    assert (finished["status"], failed["status"]) == ("finished", "failed")
+    assert float(finished["val/CIDEr"]) >= 0
+    assert (folder / finished["job"] / "checkpoints" / "best.ckpt").exists()
+    assert "no_such.Thing can't be imported" in (folder / failed["job"] / "failed.txt").read_text()
+    assert f"1 failed, see failed.txt in their folders: {failed['job']}" in done.stderr
+    assert len(list(folder.glob(".submitit/*/*_result.pkl"))) == 2  # both came back from processes of their own
+
+
+def test_the_cluster_s_configuration() -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", ["hydra/launcher=cluster", "hydra.launcher.partition=gpu"], return_hydra_config=True)
+    launcher = config.hydra.launcher
+    assert launcher._target_.endswith("SlurmLauncher")
+    assert (launcher.partition, launcher.gpus_per_node, launcher.name) == ("gpu", 1, "captioning")
+    assert launcher.max_num_timeout > 0  # runs resume
