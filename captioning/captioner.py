@@ -5,6 +5,7 @@ Dimensions: B images, T words, L regions.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
@@ -111,11 +113,7 @@ class Captioner:
         search = search or make_search(self.config)  # once: a seeded one draws other numbers for every batch
         if isinstance(pictures, (str, os.PathLike, Image.Image)):
             pictures = [pictures]
-        waiting = iter(pictures)
-        while batch := list(islice(waiting, batch_size)):
-            images = torch.stack(
-                [self.encoder.transform(to_rgb(p) if isinstance(p, Image.Image) else read_image(p)) for p in batch]
-            )
+        for images in self._images(iter(pictures), batch_size):
             with torch.inference_mode():
                 features: Features = self.encoder(images.to(self.device))
             for caption in self.describe(features, search, attention):
@@ -125,6 +123,20 @@ class Captioner:
                         "Use a checkpoint of decoder=show_attend_tell."
                     )
                 yield caption
+
+    def _images(self, pictures: Iterator[Picture], batch_size: int) -> Iterator[Tensor]:
+        """Batches for the encoder; while one is captioned, a thread decodes and resizes the next."""
+
+        def read() -> list[Tensor]:
+            batch = islice(pictures, batch_size)
+            return [self.encoder.transform(to_rgb(p) if isinstance(p, Image.Image) else read_image(p)) for p in batch]
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures") as reader:
+            images = reader.submit(read).result()
+            while images:
+                following = reader.submit(read)
+                yield torch.stack(images)
+                images = following.result()
 
     def describe(self, features: Features, search: Search | None = None, attention: bool = False) -> Iterator[Caption]:
         """The best caption of each of B photographs, from their features."""
