@@ -56,8 +56,8 @@ class _Loop:
         dtype = half or layer.weight.dtype
         self.inputs: list[Tensor] = []
         self.weight = layer.weight.detach().to(dtype).t()  # (I, O)
-        biases: Tensor = _Biases.apply(layer.weight, layer.bias, sum(sizes), dtype, self.inputs)  # type: ignore[no-untyped-call]
-        self.biases = iter(biases.split(list(sizes)))
+        biases: Tensor = _Biases.apply(layer.weight, layer.bias, sum(sizes), dtype, self.inputs)
+        self.biases = iter(torch.split(biases, list(sizes)))
 
     def __call__(self, input: Tensor) -> Tensor:
         self.inputs.append(input.detach())
@@ -77,7 +77,7 @@ class _Biases(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
             weight_gradient = gradient.t() @ torch.cat(ctx.inputs).to(gradient.dtype)

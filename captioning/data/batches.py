@@ -51,7 +51,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Draw:
-    """Which photographs a batch holds, and the seed that draws their captions."""
+    """Which photographs a batch holds, and the seed that, with a photograph's place, draws its captions."""
 
     photos: Sequence[int]
     seed: tuple[int, ...]
@@ -66,7 +66,7 @@ class BatchSampler(Sampler[Draw]):
 
     def __init__(
         self,
-        photos: Sequence[int],
+        photos: "Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]]",
         batch_size: int,
         *,
         seed: int = 0,
@@ -106,7 +106,7 @@ class BatchSampler(Sampler[Draw]):
         step = self.batch_size * self.ranks
         for number in range(done, len(self)):
             photos = order[number * step : (number + 1) * step][self.rank :: self.ranks]
-            yield Draw(photos.tolist(), (self.seed, epoch, number, self.rank))
+            yield Draw(photos.tolist(), (self.seed, epoch))
 
 
 class BatchDataset(Dataset[Batch]):
@@ -133,8 +133,7 @@ class BatchDataset(Dataset[Batch]):
 
     def __getitem__(self, draw: Draw) -> Batch:
         """The batch."""
-        rng = np.random.default_rng(draw.seed)
-        tokens = self.captions.padded([self._choose(photo, rng) for photo in draw.photos])  # (B, S, T + 1)
+        tokens = self.captions.padded([self._choose(photo, draw.seed) for photo in draw.photos])  # (B, S, T + 1)
         packing = Packing.of(tokens[..., 1:])
         images = None if self.image is None else torch.stack([self.image(photo) for photo in draw.photos])
         return Batch(
@@ -146,9 +145,11 @@ class BatchDataset(Dataset[Batch]):
             packing=packing,
         )
 
-    def _choose(self, photo: int, rng: np.random.Generator) -> Sequence[int]:
+    def _choose(self, photo: int, seed: tuple[int, ...]) -> Sequence[int]:
+        """Captions of a photograph: the same in whichever batch and on whichever rank it is."""
         there = self.captions.of_photo(photo)
         if self.captions_per_photo is None or len(there) <= self.captions_per_photo:
             return there
+        rng = np.random.default_rng([*seed, photo])
         chosen: list[int] = rng.choice(np.asarray(there), self.captions_per_photo, replace=False).tolist()
         return chosen

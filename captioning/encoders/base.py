@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from captioning.core.errors import CaptioningError
-from captioning.core.features import Features, FeatureSpec
+from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.images import ImageTransform
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of values in [0, 1], as torchvision's and most of timm's weights expect
@@ -120,6 +120,29 @@ class Encoder(nn.Module, ABC):
     def trainable(self) -> bool:
         """Whether any of it is fine-tuned; features of a trainable encoder must not be stored."""
         return any(parameter.requires_grad for parameter in self.parameters())
+
+    def keep(self, parts: Collection[Part]) -> None:
+        """Freeze what these parts of the features do not depend on: training must not wait for gradients of it.
+
+        Args:
+            parts: that a decoder reads.
+
+        Raises:
+            CaptioningError: nothing is left to be fine-tuned.
+        """
+        tuned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if not tuned:
+            return
+        features = self(torch.zeros(1, 3, *self.transform.size, dtype=torch.uint8))
+        read = sum((getattr(features, part).sum() for part in parts), torch.zeros(()))
+        found = torch.autograd.grad(read, tuned, allow_unused=True) if read.requires_grad else [None] * len(tuned)
+        for parameter, gradient in zip(tuned, found, strict=True):
+            parameter.requires_grad_(gradient is not None)
+        if not self.trainable:
+            raise CaptioningError(
+                "encoder.finetune_from names a stage behind the features that the decoder reads "
+                f"({', '.join(parts) or 'none'}): name an earlier one of {', '.join(self.stages)}, or null."
+            )
 
     def fingerprint(self) -> str:
         """A hash of the class, the identity and every weight: two encoders that agree in it give the same features."""

@@ -86,13 +86,28 @@ class CaptioningModule(TrainingModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch: that of its words plus the decoder's own."""
         words, extra = self.losses(self.features(batch), batch, self.sampling(self.trainer.global_step))
-        loss = words.loss + sum(extra.values())
-        size = len(batch.targets)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
-        self.log("train/nll", -words.log_likelihood.detach().mean(), batch_size=size)
-        self.log_dict({f"train/{name}": value.detach() for name, value in extra.items()}, batch_size=size)
+        size, sequences = len(batch.targets), len(batch.packing.captions)
+        by_word, by_sequence = self._shares(size, sequences)
+        extra = {name: by_word * value for name, value in extra.items()}
+        loss = words.loss * (by_sequence if self.objective.per == "sequence" else by_word) + sum(extra.values())
+        logged = {"nll": -by_word * words.log_likelihood.mean(), **extra}
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size, sync_dist=True)
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in logged.items()}, batch_size=size, sync_dist=True
+        )
         assert isinstance(loss, Tensor)
         return loss
+
+    def _shares(self, *counts: int) -> Tensor:
+        """What this rank's means weigh, so that the mean over ranks, of losses as of gradients, is the batch's own.
+
+        Args:
+            counts: of what each mean is over, on this rank.
+        """
+        mine = torch.tensor(counts, dtype=torch.float, device=self.device)
+        every: Tensor = self.trainer.strategy.reduce(mine.clone(), reduce_op="sum")  # type: ignore[assignment]
+        shares: Tensor = mine * self.trainer.world_size / every
+        return shares
 
     def on_validation_epoch_start(self) -> None:
         """Forget the captions of the split before."""

@@ -65,7 +65,7 @@ class RunFolder:
                     "Give this run a name of its own (name=…), or begin anew in this folder with resume=false."
                 )
             if self.finished and before["trainer"]["max_epochs"] < config["trainer"]["max_epochs"]:
-                self.summary_file.unlink()  # the run goes on
+                self.summary_file.unlink(missing_ok=True)  # the run goes on; another rank may have been first
         elif not config["resume"]:
             self._clear()
         with atomic_write(self.config) as file:
@@ -83,7 +83,7 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
         for pattern in (*FILES, "*_train.*", "*_val.*", "*_test.*"):
             for file in self.folder.glob(pattern):
-                file.unlink()
+                file.unlink(missing_ok=True)
 
     def finish(self, config: Mapping[str, Any], scores: Mapping[str, float], seconds: float, parameters: int) -> None:
         """Mark the run as finished, with what a table of runs wants to know.

@@ -79,6 +79,7 @@ def captioning_task(config: dict[str, Any], photos: CaptionedPhotos, device: tor
     vocabulary = build_vocabulary(photos["train"], config["data"]["minimum_count"])
     encoder = assembly.make_encoder(config)
     decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
+    encoder.keep(decoder.reads)
     if config["word_vectors"]:
         found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
         log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))

@@ -58,17 +58,14 @@ def test_ranks_share_out_what_one_process_would_see(photos: int, size: int, rank
             assert parts == []  # fewer photographs than ranks
 
 
-def test_captions_are_drawn_anew_in_every_epoch_batch_and_rank() -> None:
+def test_captions_are_drawn_anew_in_every_epoch_and_for_every_seed() -> None:
     seeds = [
-        draw.seed
+        {draw.seed for draw in BatchSampler(range(12), 2, seed=seed, position=lambda epoch=epoch: (epoch, 0))}
         for seed in range(2)
         for epoch in range(3)
-        for rank in range(2)
-        for draw in BatchSampler(
-            range(12), 2, seed=seed, shuffle=True, rank=rank, ranks=2, position=lambda epoch=epoch: (epoch, 0)
-        )
     ]
-    assert len(set(seeds)) == len(seeds) == 2 * 3 * 2 * 3
+    assert all(len(each) == 1 for each in seeds)
+    assert len(set.union(*seeds)) == len(seeds)
 
 
 @given(numbers, st.integers(1, 5), st.integers(0, 9))
@@ -126,6 +123,18 @@ def test_a_draw_gives_the_same_batch_and_another_another(tokenized: TokenizedCap
             len(set(each)) == 2 and set(each) <= set(CAPTIONS[n]) for n, each in zip((2, 1), captions, strict=True)
         )
     assert {caption for captions in many for caption in captions[0]} == set(CAPTIONS[2])
+
+
+def test_a_photograph_has_the_same_captions_in_whichever_batch(tokenized: TokenizedCaptions) -> None:
+    dataset = BatchDataset(tokenized, 2, features=pooled)
+
+    def drawn(photos: list[int], seed: int) -> dict[int, list[list[int]]]:
+        batch = dataset[Draw(photos, (1, seed))]
+        return dict(zip(photos, said(batch.packing.unpack(batch.targets)), strict=True))
+
+    for seed in range(20):
+        together = drawn([1, 2, 0], seed)
+        assert drawn([2], seed) | drawn([0, 1], seed) == together
 
 
 def test_pictures_are_stacked_where_features_are_not_stored(tokenized: TokenizedCaptions) -> None:

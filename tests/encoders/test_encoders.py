@@ -15,6 +15,7 @@ from captioning.core.errors import CaptioningError
 from captioning.encoders.base import Encoder
 from captioning.encoders.efficientnet import FILE, PACKAGE, EfficientNetLite0
 from captioning.encoders.resnet import ResNet
+from captioning.encoders.timm import Timm
 from captioning.encoders.vgg import VGG
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -312,3 +313,22 @@ def test_every_configuration_builds(name: str) -> None:
         encoder: Encoder = instantiate(config)
     assert encoder.spec.regions == encoder.spec.shape[0] * encoder.spec.shape[1] > 0
     assert config.name == name if name.startswith(("resnet", "vgg")) else True
+
+
+def test_what_is_behind_the_features_that_are_read_stays_frozen() -> None:
+    """A rank would wait for gradients that never come: this network's ``conv_head`` is behind the grid."""
+
+    def trained(encoder: Encoder) -> set[str]:
+        return {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+
+    def make(stage: str) -> Encoder:
+        return Timm("mobilenetv3_small_050", weights=None, image_size=32, finetune_from=stage)
+
+    encoder = make("blocks.5")
+    both = trained(encoder)
+    encoder.keep(["grid", "pooled"])
+    assert trained(encoder) == both
+    encoder.keep(["grid"])
+    assert trained(encoder) == {name for name in both if "conv_head" not in name} != both
+    with pytest.raises(CaptioningError, match="finetune_from names a stage behind"):
+        make("conv_head").keep(["grid"])

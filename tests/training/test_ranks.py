@@ -1,4 +1,4 @@
-"""Two processes score a split as one does."""
+"""Two processes train, and score a split, as one does with the same global batch."""
 
 import json
 import subprocess
@@ -11,12 +11,28 @@ import pytest
 from captioning.jobs.evaluate import evaluate
 from captioning.training.loggers import read_metrics
 
+FINE_TUNED = (
+    "encoder=timm",
+    "encoder.name=mobilenetv3_small_050",
+    "encoder.weights=null",
+    "encoder.finetune_from=blocks.5",
+    "encoder_lr=0.01",
+)
+LIGHTNING = [sys.executable, "-m", "captioning"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "-m", "captioning"]
+ONE = ("data.batch_size=4", "trainer.devices=1")
+TWO = ("data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp")
+# captions are drawn (one of two), the last batch of an epoch is smaller, and no two ranks drop out the same
+SETTINGS = ("data.captions_per_photo=1", "decoder.output_dropout=0", "trainer.max_epochs=4")
+
+
+def train(command: list[str], overrides: list[str]) -> None:
+    done = subprocess.run([*command, "train", *overrides], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
 
 def test_scores_are_gathered_over_ranks(tiny: Callable[..., list[str]], tmp_path: Path) -> None:
-    overrides = tiny("name=ranks", "monitor=ROUGE-L", "trainer.devices=2", "trainer.strategy=ddp")
-    command = [sys.executable, "-m", "captioning", "train", *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    train(LIGHTNING, tiny("name=ranks", "monitor=ROUGE-L", "trainer.devices=2", "trainer.strategy=ddp"))
     run = tmp_path / "runs" / "ranks"
     rows = [row for row in read_metrics(run / "metrics.csv") if "val/ROUGE-L" in row]
     assert len(rows) == 2
@@ -24,3 +40,30 @@ def test_scores_are_gathered_over_ranks(tiny: Callable[..., list[str]], tmp_path
     scores = evaluate(run, "val", ["trainer.devices=1"], device="cpu").scores
     assert {name: best[f"val/{name}"] for name in scores} == pytest.approx(scores, abs=1e-6)
     assert len(json.loads((run / "captions_val.json").read_text())) == 3  # odd: one rank had one photograph more
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        (LIGHTNING, ("decoder=show_attend_tell", "objective.label_smoothing=0.1")),
+        (LIGHTNING, ("decoder=visual_memory", "objective.per=sequence")),
+        # the encoder's head is behind the grid: no gradient reaches it, and no rank may wait for one
+        (TORCHRUN, ("decoder=show_attend_tell", *FINE_TUNED)),
+    ],
+    ids=["penalty", "by sequence", "torchrun, fine-tuned"],
+)
+def test_two_ranks_are_one_process_with_the_same_global_batch(
+    command: list[str], settings: tuple[str, ...], tiny: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    train(LIGHTNING, tiny(*settings, *SETTINGS, *ONE, "name=one"))
+    train(command, tiny(*settings, *SETTINGS, *TWO, "name=two"))
+    one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
+    steps = [row for row in one if "train/loss" in row]
+    assert len(steps) == 4 * 3
+    assert [row.keys() for row in two] == [row.keys() for row in one]
+    for ours, expected in zip(two, one, strict=True):
+        assert ours == pytest.approx(expected, rel=1e-5), f"step {expected['step']}"
+    assert len({row["train/loss"] for row in steps}) == len(steps)
+    finals = [json.loads((tmp_path / "runs" / name / "summary.json").read_text()) for name in ("one", "two")]
+    scores = [{name: value for name, value in final.items() if name.startswith("test/")} for final in finals]
+    assert scores[0] and scores[0] == pytest.approx(scores[1], rel=1e-5)
