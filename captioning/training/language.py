@@ -83,7 +83,7 @@ class LanguageModule(TrainingModule):
         if chunk.first:
             state = self.decoder.start(Features.none(streams))
         reading, state = self.decoder.read_on(state, chunk.words, chunk.packing)
-        loss = self.objective(self.decoder.logits(reading.hidden), chunk.targets, streams)
+        loss = self.objective.of(self.decoder, reading.hidden, chunk.targets, streams)
         return loss, state.map(torch.detach)
 
     def training_step(self, chunk: Chunk, batch_idx: int) -> Tensor:

@@ -80,7 +80,7 @@ class CaptioningModule(TrainingModule):
             reading = self.decoder.read_by_steps(features, batch.words, batch.packing, sampling)
         else:
             reading = self.decoder.read(features, batch.words, batch.packing)
-        words = self.objective(self.decoder.logits(reading.hidden), batch.targets, len(batch.packing.captions))
+        words = self.objective.of(self.decoder, reading.hidden, batch.targets, len(batch.packing.captions))
         return words, self.decoder.losses(reading, features, batch.packing, words.log_likelihood)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
