@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "score a trained captioner on a split",
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
+    "sample": "let a language model of characters write",
 }
 
 USAGE = "\n".join(

@@ -19,7 +19,8 @@ ALLOWED = {
     "training": {"core", "cells", "decoders", "search", "data", "encoders", "metrics", "analysis"},
 }
 ALLOWED["captioner"] = ALLOWED["training"] | {"training"}
-ALLOWED["jobs"] = ALLOWED["captioner"] | {"captioner"}
+ALLOWED["writer"] = ALLOWED["captioner"]
+ALLOWED["jobs"] = ALLOWED["captioner"] | {"captioner", "writer"}
 ALLOWED["__main__"] = {"core", "jobs", ""}
 ALLOWED["__init__"] = {"captioner", ""}
 

@@ -115,8 +115,8 @@ class InOrder(Sampler[int]):
         return self.chunks
 
     def __iter__(self) -> Iterator[int]:
-        """Their numbers."""
-        return iter(range(self.done(), self.chunks))
+        """Their numbers; asked for the first, not before, for by then the trainer knows where it was."""
+        yield from range(self.done(), self.chunks)
 
 
 class TextData(pl.LightningDataModule):

@@ -2,7 +2,6 @@
 
 import codecs
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,15 +117,14 @@ def _smallest(values: int) -> np.dtype[np.unsignedinteger]:
 def _blocks(path: Path) -> Iterator[NDArray[np.uint32]]:
     """The code points of a UTF-8 file, some millions at a time."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    lines = 0
+    lines, block = 1, b"-"
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block:
+            block = file.read(BLOCK)
             try:
-                text = decoder.decode(
-                    block, final=len(block) < BLOCK and file.tell() == os.fstat(file.fileno()).st_size
-                )
+                text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                line = lines + error.object[: error.start].count(b"\n") + 1
+                line = lines + error.object[: error.start].count(b"\n")
                 raise CaptioningError(f"{path}, line {line}: this is not UTF-8 text. Save the file as UTF-8.") from None
             lines += block.count(b"\n")
             yield np.frombuffer(text.encode("utf-32-le"), np.dtype("<u4"))

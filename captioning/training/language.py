@@ -102,17 +102,17 @@ class LanguageModule(TrainingModule):
         super().optimizer_step(*arguments, **settings)
         self.carried = self.state
 
-    def on_train_batch_end(self, outputs: Any, batch: Chunk, batch_idx: int) -> None:
-        """Write a sample every so many steps."""
-        step = self.trainer.global_step
-        if step % self.sample_every == 0 and (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
-            self.show(f"step {step}, loss {self.smooth_loss / self.chunk:.3f}", batch.words)
+    def on_train_batch_start(self, batch: Chunk, batch_idx: int) -> None:
+        """Write a sample every so many steps: before a step, so that a run resumed there writes it too."""
+        due = self.trainer.global_step > 0 and self.trainer.global_step % self.sample_every == 0
+        if due and batch_idx % self.trainer.accumulate_grad_batches == 0 and self.trainer.is_global_zero:
+            self.show(batch.words)
+        super().on_train_batch_start(batch, batch_idx)
 
-    def show(self, title: str, words: Tensor) -> None:
-        """Write a sample to the log and to the file."""
-        if not self.trainer.is_global_zero:
-            return
-        sample = self.sample(self.trainer.global_step)
+    def show(self, words: Tensor) -> None:
+        """Write a sample to the log and to the file; it goes on from the first of the words."""
+        step = self.trainer.global_step
+        title, sample = f"step {step}, loss {self.smooth_loss / self.chunk:.3f}", self.sample(step)
         self.decoder.eval()
         written = write(self.decoder, words[:1].tolist(), sample, self.device)
         text = self.vocabulary.decode(islice(written, sample.max_length))

@@ -13,7 +13,7 @@ from torch import Tensor
 from captioning.decoders import Decoder
 from captioning.training.chunked import sum_in_chunks
 
-AT_ONCE = 2**24  # logits: 64 MB of single precision
+AT_ONCE = 2**23  # logits: 32 MB of single precision
 
 
 @dataclass(frozen=True)

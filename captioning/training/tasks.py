@@ -109,6 +109,11 @@ def language_task(config: dict[str, Any], text: Text, folder: Path) -> Task:
             f"{type(decoder).__name__} captions photographs, and {text.path} is a text: "
             "train with experiment=char_rnn, or with decoder=language_model."
         )
+
+    def sample(seed: int) -> Sample:
+        return build({**config["search"], "seed": seed}, Sample)
+
+    sample(config["seed"])  # what it does not take is said now, and not at the first sample
     module = LanguageModule(
         decoder,
         text.vocabulary,
@@ -116,7 +121,7 @@ def language_task(config: dict[str, Any], text: Text, folder: Path) -> Task:
         optimizer=hydra.utils.instantiate(config["optimizer"]),
         schedule=hydra.utils.instantiate(config["scheduler"]),
         config=config,
-        sample=lambda seed: build({**config["search"], "seed": seed}, Sample),
+        sample=sample,
         samples=folder / "samples.txt",
     )
     return Task(module, text.vocabulary, data, f"{text.training} characters, {len(text.vocabulary)} different ones")

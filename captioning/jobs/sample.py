@@ -1,0 +1,57 @@
+"""``captioning sample``: let a language model of characters write."""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from captioning.core.errors import CaptioningError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="captioning sample",
+        description="Let a language model of characters (experiment=char_rnn) go on with a text, on the terminal.",
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a run's folder, or a .ckpt file")
+    parser.add_argument("--prime", default="", metavar="TEXT", help="what it goes on with (default: a new line)")
+    parser.add_argument("--length", type=int, default=1000, help="characters to write (default: 1000)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="0: the likeliest always (default: 1)")
+    parser.add_argument("--top-k", type=int, default=0, metavar="K", help="draw among the K likeliest (default: all)")
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="draw among the likeliest of total P")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another text (default: 0)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default: cpu, the fastest for one text)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = parser().parse_args(argv)
+    if options.length < 1:
+        raise CaptioningError(f"--length {options.length}: take 1 or more.")
+
+    import torch
+
+    from captioning.search import Greedy, Sample
+    from captioning.writer import Writer
+
+    torch.set_num_threads(1)  # a product of one row is too small to share
+    search = (
+        Greedy()
+        if options.temperature == 0
+        else Sample(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p, seed=options.seed)
+    )
+    writer = Writer.load(options.checkpoint, options.device)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # the text as it is, wherever it goes
+    text = writer.stream(options.prime, search)
+    sys.stdout.write(options.prime)
+    for character in islice(text, options.length):
+        sys.stdout.write(character)
+        sys.stdout.flush()
+    if sys.stdout.isatty():
+        sys.stdout.write("\n")
+    return 0

@@ -1,0 +1,65 @@
+"""Text from Python: ``Writer.load("runs/char_rnn").write("KING:", length=200)``."""
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from captioning.core.device import find_device
+from captioning.core.errors import CaptioningError
+from captioning.core.features import NO_FEATURES
+from captioning.core.vocabulary import CharacterVocabulary
+from captioning.decoders import LanguageModel
+from captioning.search import Rollout, Sample
+from captioning.search.writing import write
+from captioning.training.assembly import make_decoder
+from captioning.training.checkpoint import load_weights, read_checkpoint
+
+
+class Writer:
+    """A language model of characters, trained, with its vocabulary."""
+
+    def __init__(self, decoder: LanguageModel, vocabulary: CharacterVocabulary, config: Mapping[str, Any]) -> None:
+        """Take the parts; the model is put in evaluation mode."""
+        self.decoder = decoder.eval()
+        self.vocabulary, self.config = vocabulary, config
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> "Writer":
+        """Read a checkpoint.
+
+        Args:
+            path: a ``.ckpt`` file, or a run's folder (its best checkpoint).
+            device: where to run; one character at a time is fastest on the CPU.
+
+        Raises:
+            CaptioningError: there is no such checkpoint, it is of a captioner, or it does not fit this version of the
+                code.
+        """
+        checkpoint = read_checkpoint(Path(path))
+        vocabulary = checkpoint.characters
+        decoder = make_decoder(checkpoint.config, vocabulary, NO_FEATURES)
+        if not isinstance(decoder, LanguageModel):
+            raise CaptioningError(f"{checkpoint.path}: {type(decoder).__name__} is not a language model.")
+        weights = {name.removeprefix("decoder."): tensor for name, tensor in checkpoint.weights.items()}
+        load_weights(decoder, weights, checkpoint.path)
+        return cls(decoder.to(find_device(device)), vocabulary, checkpoint.config)
+
+    def write(self, prime: str = "", length: int = 1000, search: Rollout | None = None) -> str:
+        """A text that goes on from ``prime``, without it."""
+        return "".join(islice(self.stream(prime, search), length))
+
+    def stream(self, prime: str = "", search: Rollout | None = None) -> Iterator[str]:
+        """Character after character, without end.
+
+        Args:
+            prime: the text to go on with; where it is empty, a line's end, or else the vocabulary's first character.
+            search: how the next character is chosen; drawn as likely as the model takes it to be where not given.
+
+        Raises:
+            CaptioningError: the model does not know a character of ``prime``; it is named.
+        """
+        numbers = self.vocabulary.encode(prime) or [self.vocabulary.numbers.get("\n", 0)]
+        device = self.decoder.word_layer.weight.device
+        return map(self.vocabulary.words.__getitem__, write(self.decoder, numbers, search or Sample(), device))
