@@ -94,6 +94,25 @@ class Cell(nn.Module, ABC):
         """The state before the first word, zero: ``(*shape, C)`` on the device and in the precision of ``like``."""
         return like.new_zeros(*shape, self.memories * self.hidden_size)
 
+    def read(
+        self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """All steps of packed sequences from what goes in: ``run`` on its terms, or something faster.
+
+        Args:
+            x: ``(M, E)``, time-major.
+            sizes: how many sequences still have a word at each time.
+            state: ``(N, C)`` before the first word.
+            image: ``(M', G·H)``, the image's term for the first M' words.
+
+        Returns:
+            The hidden states ``(M, H)``, and the states ``(N, C)`` after each sequence's last word.
+        """
+        terms = self.input(x)
+        if image is not None:
+            terms = terms + image if len(image) == len(terms) else _add_first(terms, image)
+        return self.run(terms, sizes, state)
+
     def run(self, terms: Tensor, sizes: Sequence[int], state: Tensor) -> tuple[Tensor, Tensor]:
         """All steps of packed sequences, the longest first (see ``core.packing.Packing``).
 
@@ -114,3 +133,8 @@ class Cell(nn.Module, ABC):
                 state = self(step, state)
                 hidden.append(state[:, : self.hidden_size])
         return torch.cat(hidden), torch.cat([state, *reversed(ended)])
+
+
+def _add_first(terms: Tensor, image: Tensor) -> Tensor:
+    """Add to the first rows alone."""
+    return torch.cat([terms[: len(image)] + image, terms[len(image) :]])

@@ -111,15 +111,7 @@ class Recurrent(nn.Module):
         """
         states = []
         for index, before in enumerate(state.unbind(-2)):
-            cell = self.layer(index)
-            terms = cell.input(x if index == 0 else self.dropout(x))
-            if image is not None and index == self.image_layer:
-                terms = terms + image if len(image) == len(terms) else _add_first(terms, image)
-            x, after = cell.run(terms, sizes, before)
+            term = image if index == self.image_layer else None
+            x, after = self.layer(index).read(x if index == 0 else self.dropout(x), sizes, before, term)
             states.append(after)
         return x, torch.stack(states, dim=-2)
-
-
-def _add_first(terms: Tensor, image: Tensor) -> Tensor:
-    """Add to the first rows alone."""
-    return torch.cat([terms[: len(image)] + image, terms[len(image) :]])
