@@ -69,5 +69,5 @@ class LSTM(Cell):
 
 def _onednn_can(x: Tensor, sizes: Sequence[int]) -> bool:
     """Whether torch gives an LSTM over ``x`` to oneDNN."""
-    there = x.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    there = x.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return there and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and sizes[0] == sizes[-1]

@@ -41,7 +41,7 @@ class _Chunks(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         totals, numbers, gradients = [], [], []
         sums: list[Tensor | None] = [None] * len(parameters)
-        for part, wanted in zip(inputs.split(rows), targets.split(rows), strict=True):
+        for part, wanted in zip(torch.split(inputs, rows), torch.split(targets, rows), strict=True):
             with torch.enable_grad():
                 part = part.detach().requires_grad_()
                 total, each = function(part, wanted)

@@ -105,7 +105,7 @@ class CaptioningModule(TrainingModule):
             counts: of what each mean is over, on this rank.
         """
         mine = torch.tensor(counts, dtype=torch.float, device=self.device)
-        every: Tensor = self.trainer.strategy.reduce(mine.clone(), reduce_op="sum")  # type: ignore[assignment]
+        every: Tensor = self.trainer.strategy.reduce(mine.clone(), reduce_op="sum")
         shares: Tensor = mine * self.trainer.world_size / every
         return shares
 
