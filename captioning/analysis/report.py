@@ -14,7 +14,7 @@ SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr")
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw a run's losses, scores and gradient norms over its steps.
+    """Draw a run's losses, scores (of a language model bits per character) and gradient norms over its steps.
 
     Args:
         rows: of the run's ``metrics.csv``.
@@ -28,12 +28,15 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     losses, scores, gradients = figure.subplots(1, 3)
-    line(losses, "train/nll", "training")
-    line(losses, "val/nll", "validation", "o-")
-    losses.set(title="negative log-likelihood (nats per word)", xlabel="step")
-    for name in SCORES:
+    characters = any("val/bits" in row for row in rows)
+    loss, unit = ("loss", "character") if characters else ("nll", "word")
+    line(losses, f"train/{loss}", "training")
+    line(losses, f"val/{loss}", "validation", "o-")
+    losses.set(title=f"negative log-likelihood (nats per {unit})", xlabel="step")
+    for name in ("bits",) if characters else SCORES:
         line(scores, f"val/{name}", name, "o-")
-    scores.set(title="scores of generated captions, validation", xlabel="step")
+    title = "bits per character" if characters else "scores of generated captions"
+    scores.set(title=f"{title}, validation", xlabel="step")
     line(gradients, "train/gradient_norm", "before clipping")
     gradients.set(title="norm of the gradient", xlabel="step", yscale="log")
     for axes in (losses, scores, gradients):

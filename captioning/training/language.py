@@ -10,6 +10,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,13 +34,22 @@ MEMORY = 0.999  # of the smoothed loss
 CARRIED = "carried"  # what a checkpoint calls the state between two chunks
 
 
-class LanguageModule(TrainingModule):
-    """Trains a language model of characters, and lets it write now and then.
+@dataclass(frozen=True)
+class Reached:
+    """Where training is between two chunks.
 
     Attributes:
+        state: of the model, after the last chunk.
         smooth_loss: ``0.999`` of itself and ``0.001`` of the loss of each chunk, summed over T as in min-char-rnn; at
             first that of a model that knows nothing, ``-log(1/V)·T``.
     """
+
+    state: State
+    smooth_loss: float
+
+
+class LanguageModule(TrainingModule):
+    """Trains a language model of characters, and lets it write now and then."""
 
     monitors: ClassVar = ("loss", "bits")
     decoder: LanguageModel
@@ -72,9 +82,8 @@ class LanguageModule(TrainingModule):
         self.vocabulary, self.objective = vocabulary, objective
         self.chunk, self.sample_every = config["data"]["chunk"], config["data"]["sample_every"]
         self.sample, self.samples = sample, samples
-        self.smooth_loss = math.log(len(vocabulary)) * self.chunk
-        self.state = State()  # after the last chunk that was read
-        self.carried = State()  # after the last step that was taken
+        self.reached = Reached(State(), math.log(len(vocabulary)) * self.chunk)  # by the last chunk that was read
+        self.carried = self.reached  # by the last step that was taken
         self.validated = State()
 
     def read(self, chunk: Chunk, state: State) -> tuple[WordLoss, State]:
@@ -88,19 +97,20 @@ class LanguageModule(TrainingModule):
 
     def training_step(self, chunk: Chunk, batch_idx: int) -> Tensor:
         """The loss of a chunk."""
-        words, self.state = self.read(chunk, self.state)
-        nll = -words.log_likelihood.detach().mean()
-        self.smooth_loss = MEMORY * self.smooth_loss + (1 - MEMORY) * float(nll) * self.chunk
+        words, state = self.read(chunk, self.reached.state)
+        nll = -words.log_likelihood.mean()
+        smooth_loss = MEMORY * self.reached.smooth_loss + (1 - MEMORY) * float(nll) * self.chunk
+        self.reached = Reached(state, smooth_loss)
         size = len(chunk.targets)
         self.log("train/loss", nll, prog_bar=True, batch_size=size)
         self.log("train/bits", nll / math.log(2), batch_size=size)
-        self.log("train/smooth_loss", self.smooth_loss, batch_size=size)
+        self.log("train/smooth_loss", smooth_loss, batch_size=size)
         return words.loss
 
     def optimizer_step(self, *arguments: Any, **settings: Any) -> None:
         """Take the step; what it began with is kept until it is taken, for a checkpoint of a step that fails."""
         super().optimizer_step(*arguments, **settings)
-        self.carried = self.state
+        self.carried = self.reached
 
     def on_train_batch_start(self, batch: Chunk, batch_idx: int) -> None:
         """Write a sample every so many steps: before a step, so that a run resumed there writes it too."""
@@ -112,7 +122,7 @@ class LanguageModule(TrainingModule):
     def show(self, words: Tensor) -> None:
         """Write a sample to the log and to the file; it goes on from the first of the words."""
         step = self.trainer.global_step
-        title, sample = f"step {step}, loss {self.smooth_loss / self.chunk:.3f}", self.sample(step)
+        title, sample = f"step {step}, loss {self.reached.smooth_loss / self.chunk:.3f}", self.sample(step)
         self.decoder.eval()
         written = write(self.decoder, words[:1].tolist(), sample, self.device)
         text = self.vocabulary.decode(islice(written, sample.max_length))
@@ -132,19 +142,19 @@ class LanguageModule(TrainingModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save what the next chunk begins with, of all ranks, and how far the samples go."""
         super().on_save_checkpoint(checkpoint)
-        hidden = self.carried.sequence.get("hidden")
+        hidden = self.carried.state.sequence.get("hidden")
         if hidden is not None:
             every: Any = self.all_gather(hidden)
             checkpoint[CARRIED] = {
                 "hidden": every.view(-1, *hidden.shape),  # (ranks, B, 1, depth, C)
-                "smooth_loss": self.smooth_loss,
+                "smooth_loss": self.carried.smooth_loss,
                 "samples": self.samples.stat().st_size if self.samples.exists() else 0,
             }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with them; samples that were written after the checkpoint will be written again."""
         carried = checkpoint[CARRIED]
-        self.state = self.carried = State({}, {"hidden": carried["hidden"][self.global_rank].to(self.device)})
-        self.smooth_loss = carried["smooth_loss"]
+        state = State({}, {"hidden": carried["hidden"][self.global_rank].to(self.device)})
+        self.reached = self.carried = Reached(state, carried["smooth_loss"])
         if self.samples.exists() and self.global_rank == 0:
             os.truncate(self.samples, min(carried["samples"], self.samples.stat().st_size))

@@ -22,3 +22,13 @@ def test_packs_like_torch_and_unpacks_again(lengths: list[list[int]]) -> None:
         first = tokens.flatten(0, 1)[packing.captions]
         assert torch.equal(packing.pack(tokens), torch.cat([first[:n, t] for t, n in enumerate(packing.sizes)]))
         assert torch.equal(packing.images[packing.row_captions], packing.row_images)
+
+
+@given(st.integers(1, 5), st.integers(1, 7))
+def test_sequences_of_equal_length_whatever_their_words(sequences: int, words: int) -> None:
+    tokens = torch.randint(1, 50, (sequences, 1, words))
+    expected, packing = Packing.of(tokens), Packing.even(sequences, words)
+    assert torch.equal(packing.rows, expected.rows)
+    assert torch.equal(packing.captions, expected.captions)
+    assert (packing.sizes, packing.shape) == (expected.sizes, expected.shape)
+    assert torch.equal(packing.pack(tokens), tokens[:, 0].T.flatten())

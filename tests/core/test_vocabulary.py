@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.core.errors import CaptioningError
-from captioning.core.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
+from captioning.core.vocabulary import END, PAD, SPECIAL, START, UNK, CharacterVocabulary, Vocabulary
 
 words = st.text("abcé-'", min_size=1, max_size=3)
 captions = st.lists(st.lists(words, max_size=6), min_size=1, max_size=12)
@@ -57,3 +57,20 @@ def test_lists_that_are_no_vocabulary_are_refused() -> None:
         Vocabulary(["a", "b"])
     with pytest.raises(CaptioningError, match=r"occur twice: \['a'\]"):
         Vocabulary([*SPECIAL, "a", "b", "a"])
+
+
+def test_characters_are_numbered_from_0_and_unknown_ones_named() -> None:
+    vocabulary = CharacterVocabulary("\n eé☃")
+    assert len(vocabulary) == 5
+    assert vocabulary.encode("é e\n") == [3, 1, 2, 0]
+    assert vocabulary.decode([4, 0, 2]) == "☃\ne"
+    with pytest.raises(CaptioningError, match=r"^'x' \(U\+0078\), '你' \(U\+4F60\): not in the text .* 5 characters"):
+        vocabulary.encode("xé你x")
+    with pytest.raises(CaptioningError, match=r"'9' \(U\+0039\), …: not in"):
+        vocabulary.encode("0123456789abc")
+
+
+@pytest.mark.parametrize("characters", ["", "a", "aba"])
+def test_a_vocabulary_of_characters_has_two_or_more_each_once(characters: str) -> None:
+    with pytest.raises(CaptioningError, match="two different characters"):
+        CharacterVocabulary(characters)

@@ -7,7 +7,7 @@ from captioning.cells import LSTM, RNN
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
-from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowTell, VisualMemory
+from captioning.decoders import LRCN, MRNN, Decoder, LanguageModel, NeuralTalk, ShowTell, VisualMemory
 
 B, P, E, H, V = 2, 5, 6, 7, 11
 SPEC = FeatureSpec(pooled=P, grid=1, shape=(1, 1))
@@ -93,3 +93,25 @@ def test_settings_out_of_range_are_a_sentence(kind: type[Decoder], setting: dict
     ((name, value),) = setting.items()
     with pytest.raises(CaptioningError, match=rf"^decoder\.{name}={value}: take "):
         kind(V, SPEC, LSTM, **{**SIZES, **setting})
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_a_language_model_is_neuraltalk_without_the_photograph(one_hot: bool, features: Features) -> None:
+    model = LanguageModel(V, SPEC, LSTM, one_hot=one_hot, depth=2, **SIZES)
+    sighted = NeuralTalk(V, SPEC, LSTM, depth=2, **{**SIZES, "embedding_size": V if one_hot else E})
+    missing = sighted.load_state_dict(model.state_dict(), strict=False)
+    assert missing.missing_keys == ["recurrent.layers.0.Wih.weight"] and not missing.unexpected_keys
+    blank = Features(pooled=torch.zeros(B, P))
+    torch.testing.assert_close(model(features, TOKENS), sighted(blank, TOKENS))
+    torch.testing.assert_close(model(Features.none(B), TOKENS), model(features, TOKENS))
+
+
+def test_characters_as_unit_vectors_are_nothing_to_learn_and_the_first_character_is_none_to_leave_out() -> None:
+    one_hot, embedded = (LanguageModel(V, SPEC, RNN, one_hot=choice, **SIZES) for choice in (True, False))
+    assert torch.equal(one_hot.embed(torch.tensor([3])), torch.eye(V)[3:4])
+    assert not one_hot.embedding.weight.requires_grad
+    embedded.embed(torch.tensor([0, 0])).sum().backward()
+    assert embedded.embedding.weight.grad is not None
+    assert embedded.embedding.weight.grad[0].tolist() == [2.0] * E
+    with pytest.raises(CaptioningError, match=r"decoder\.tied=false"):
+        LanguageModel(V, SPEC, RNN, one_hot=True, tied=True, **SIZES)

@@ -12,7 +12,7 @@ import torch
 
 from captioning.captioner import Captioner
 from captioning.core.errors import CaptioningError
-from captioning.core.vocabulary import SPECIAL, Vocabulary
+from captioning.core.vocabulary import SPECIAL, CharacterVocabulary, Vocabulary
 from captioning.jobs.config import compose
 from captioning.training import assembly
 from captioning.training.checkpoint import (
@@ -155,3 +155,16 @@ def _grey() -> Any:
     from PIL import Image
 
     return Image.new("L", (40, 40), 99)
+
+
+def test_words_and_characters_are_told_apart(path: Path, config: dict[str, Any], tmp_path: Path) -> None:
+    captioner = read_checkpoint(path)
+    assert captioner.words.words == VOCABULARY.words
+    with pytest.raises(CaptioningError, match=rf"^{path}: this is a captioner"):
+        assert captioner.characters
+    content = {"state_dict": {}, "captioning": describe(config, CharacterVocabulary("\nab☃"))}
+    torch.save(content, tmp_path / "language.ckpt")
+    model = read_checkpoint(tmp_path / "language.ckpt")
+    assert model.characters.words == ["\n", "a", "b", "☃"]
+    with pytest.raises(CaptioningError, match="this is a language model of characters"):
+        assert model.words

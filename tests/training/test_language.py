@@ -17,7 +17,7 @@ from captioning.core.features import NO_FEATURES, Features
 from captioning.core.state import State
 from captioning.data import read_characters
 from captioning.data.streams import Streams
-from captioning.decoders import LanguageModel
+from captioning.decoders import LanguageModel, Reading
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
 from captioning.search import Greedy
@@ -244,6 +244,33 @@ def test_stopped_anywhere_it_goes_on_as_if_it_had_not_been(
     samples = (tmp_path / "whole" / "samples.txt").read_bytes()
     assert (tmp_path / "cut" / "samples.txt").read_bytes() == samples
     assert samples.startswith(b"---- step 4, loss ")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_can_spoil_anything(
+    tiny: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint holds the weights and the carried state of before: without the accident the run goes on."""
+    whole = run(tiny("trainer.max_epochs=1"), tmp_path / "whole")
+    read_on = LanguageModel.read_on
+
+    def spoilt(self: LanguageModel, state: State, words: Tensor, packing: Any) -> Any:
+        reading, state = read_on(self, state, words * 0, packing)
+        return Reading(reading.hidden * math.nan), state.map(lambda part: part * math.nan)
+
+    with monkeypatch.context() as patch:
+        step = LanguageModule.training_step
+
+        def spoil(self: LanguageModule, chunk: Any, batch_idx: int) -> Tensor:
+            if self.trainer.global_step == 5:
+                patch.setattr(LanguageModel, "read_on", spoilt)
+            return step(self, chunk, batch_idx)
+
+        patch.setattr(LanguageModule, "training_step", spoil)
+        with pytest.raises(
+            CaptioningError, match=r"the loss is nan.* 16 characters each of \S+verse\.txt, from the char"
+        ):
+            run(tiny("trainer.max_epochs=1"), tmp_path / "cut")
+    assert run(tiny("trainer.max_epochs=1"), tmp_path / "cut") == whole
 
 
 def test_best_is_the_least_loss(

@@ -62,3 +62,10 @@ def test_cosine_is_torchs() -> None:
 def test_constant_after_a_rise() -> None:
     assert [constant(step, 100, 3) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert constant(0, 100) == 1.0
+
+
+def test_per_sequence_the_words_losses_are_summed() -> None:
+    logits, targets = torch.randn(12, 5), torch.randint(5, (12,))
+    mean, summed = (CrossEntropy(0.1, per)(logits, targets, 4) for per in ("word", "sequence"))
+    torch.testing.assert_close(summed.loss, mean.loss * 12 / 4)
+    assert torch.equal(summed.log_likelihood, mean.log_likelihood)
