@@ -1,6 +1,7 @@
 """Tokenized captions in flat arrays: a few bytes a word, whether there are forty thousand captions or eight million."""
 
 import logging
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,31 +58,34 @@ class TokenizedCaptions:
         Raises:
             CaptioningError: no caption is left.
         """
-        tokens, ends, last = [], [], []
-        size = left_out = captions = 0
+        tokens, ends, last = array("i"), array("q"), array("q")  # lists of objects would take ten times the memory
+        left_out = 0
         for photo in progress(photos, "tokenizing captions"):
             for caption in photo.captions:
                 numbers = vocabulary.encode(tokenize(caption)[:max_words])
                 if all(number == UNK for number in numbers[1:-1]):
                     left_out += 1
                     continue
-                tokens.append(np.asarray(numbers, dtype=np.int32))
-                size += len(numbers)
-                captions += 1
-                ends.append(size)
-            last.append(captions)
-        if not captions:
+                tokens.extend(numbers)
+                ends.append(len(tokens))
+            last.append(len(ends))
+        if not ends:
             raise CaptioningError(
                 f"All {left_out} captions are empty or made of words outside of the vocabulary "
                 f"({len(vocabulary) - len(SPECIAL)} words). Check the captions, or lower data.minimum_count."
             )
         if left_out:
             log.warning("%d captions are empty or made of rare words alone and are left out.", left_out)
-        return cls(np.concatenate(tokens), np.asarray(ends, np.int64), np.asarray(last, np.int64))
+        return cls(np.frombuffer(tokens, np.int32), np.frombuffer(ends, np.int64), np.frombuffer(last, np.int64))
 
     def __len__(self) -> int:
         """The number of captions."""
         return len(self.ends)
+
+    @property
+    def photos(self) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """The photographs that have a caption, by their places."""
+        return np.flatnonzero(np.diff(self.last, prepend=0))
 
     def of_photo(self, photo: int) -> range:
         """The numbers of a photograph's captions."""

@@ -69,7 +69,6 @@ class CaptionData(pl.LightningDataModule):
         """
         photos = self.photos[split]
         captions = TokenizedCaptions.of(photos, self.vocabulary, self.max_words)
-        places = range(len(photos))
         dataset = BatchDataset(
             captions,
             self.captions_per_photo if shuffle else None,
@@ -77,7 +76,7 @@ class CaptionData(pl.LightningDataModule):
             image=partial(_read, photos, self.image) if self.features is None else None,
         )
         sampler = BatchSampler(
-            [place for place in places if captions.of_photo(place)] if shuffle else places,  # without: nothing to learn
+            captions.photos if shuffle else range(len(photos)),  # without a caption there is nothing to learn
             self.batch_size,
             seed=self.seed,
             shuffle=shuffle,
