@@ -18,6 +18,8 @@ COMMANDS = {
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
     "sample": "let a language model of characters write",
+    "cells": "find units of a trained network that mean something",
+    "gradients": "measure how gradients vanish and explode on their way back through time",
 }
 
 USAGE = "\n".join(

@@ -16,7 +16,7 @@ from captioning.jobs.config import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [page for page in (ROOT / "README.md", ROOT / "data" / "README.md") if page.exists()]
-PARSED = ("prepare", "evaluate", "score", "caption", "sample")  # by argparse; train is Hydra's
+PARSED = ("prepare", "evaluate", "score", "caption", "sample", "cells", "gradients")  # by argparse; train is Hydra's
 
 
 def lines(page: Path) -> Iterator[str]:

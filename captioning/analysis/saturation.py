@@ -20,7 +20,7 @@ def draw_saturation(gates: Mapping[str, Mapping[str, Saturation]], path: Path) -
         path: the PNG to write.
     """
     names = list(dict.fromkeys(name for layer in gates.values() for name in layer))
-    figure = Figure(figsize=(4 * len(names), 4), layout="constrained")
+    figure = Figure(figsize=(4 * len(names), 4.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False).flat, names, strict=True):
         for layer, found in gates.items():
             if name in found:

@@ -1,0 +1,212 @@
+"""How the gradient's norm changes on its way back through time.
+
+Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks",
+ICML 2013, arXiv 1211.5063: the gradient at time t is that at time T times a product of T - t Jacobians, which for
+``h' = tanh(Wxh x + Whh h)`` are ``diag(1 - h'²) Whh``. Where the largest singular value of ``Whh`` is below 1 it must
+vanish (section 2.1 of the paper); where it is above 1 it may explode.
+
+Dimensions: N sequences, T steps, E input features, H hidden, C a cell's state.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from captioning.core.files import atomic_write
+
+Array = NDArray[np.float64]
+
+DESCENT = partial(torch.optim.SGD, lr=1.0)
+
+
+class Recurrent(Protocol):
+    """What is asked of a recurrent network (see ``captioning.cells.Recurrent``)."""
+
+    hidden_size: int
+
+    def initial(self, *shape: int, like: Tensor) -> Tensor:
+        """The state before the first step, ``(*shape, depth, C)``."""
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """``(N, E)`` and ``(N, depth, C)`` to ``(N, H)`` and ``(N, depth, C)``."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The norms of a gradient on its way back through time.
+
+    Attributes:
+        hidden: ``(T + 1, depth)``, of ``∂L/∂h_t`` of each layer, from t = 0 to T; the geometric mean over sequences.
+        memory: likewise of ``∂L/∂c_t``; None where the cells have no memory.
+    """
+
+    hidden: Array
+    memory: Array | None = None
+
+    @property
+    def state(self) -> Array:
+        """``(T + 1,)``, of the whole state: all layers, and the memories with them."""
+        parts = [self.hidden] if self.memory is None else [self.hidden, self.memory]
+        norms: Array = np.linalg.norm(np.concatenate(parts, axis=1), axis=1)
+        return norms
+
+    @property
+    def rate(self) -> float:
+        """The factor that a step back multiplies the state's norm with, the geometric mean over all steps."""
+        return float((self.state[0] / self.state[-1]) ** (1 / (len(self.state) - 1)))
+
+
+def measure_flow(recurrent: Recurrent, inputs: Tensor, readout: Tensor | None = None) -> Flow:
+    """Send a gradient back through time: that of ``L_T = u · h_T``, for a direction u of length 1.
+
+    Args:
+        recurrent: the network; its weights are not changed.
+        inputs: ``(T, N, E)``.
+        readout: u, ``(H,)``, or one for each sequence, ``(N, H)``; drawn from torch's generator where not given.
+    """
+    N, H = inputs.shape[1], recurrent.hidden_size
+    u = torch.randn(N, H).to(inputs) if readout is None else readout
+    state = recurrent.initial(N, like=inputs).requires_grad_()
+    states = [state]
+    for x in inputs:
+        _, state = recurrent.step(x, state)
+        states.append(state)
+    loss = (state[:, -1, :H] * u / u.norm(dim=-1, keepdim=True)).sum()
+    gradients = torch.stack(torch.autograd.grad(loss, states)).double()  # (T + 1, N, depth, C)
+    hidden, memory = gradients.tensor_split([H], dim=-1)
+    return Flow(_mean_norms(hidden), _mean_norms(memory) if memory.shape[-1] else None)
+
+
+def _mean_norms(gradients: Tensor) -> Array:
+    """``(T + 1, N, depth, H)`` to the geometric means ``(T + 1, depth)`` over the sequences."""
+    norms: Array = gradients.norm(dim=-1).clamp_min(1e-300).log().mean(1).exp().numpy()
+    return norms
+
+
+def scale_whh(module: nn.Module, largest: float) -> None:
+    """Give every block of H rows of every ``Whh`` in a module the same largest singular value.
+
+    Args:
+        module: of cells.
+        largest: the singular value.
+    """
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            if name.endswith("Whh.weight"):
+                for block in torch.split(weight, weight.shape[1]):
+                    block *= largest / torch.linalg.matrix_norm(block, 2)
+
+
+def draw_flows(panels: Mapping[str, Mapping[str, Flow]], path: Path) -> None:
+    """Draw the state's norms over the steps back, one plot for each panel, one line for each network.
+
+    Args:
+        panels: flows by name, by the panel's title.
+        path: the PNG to write.
+    """
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    for axes, (title, flows) in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels.items(), strict=True):
+        for name, flow in flows.items():
+            axes.plot(flow.state[::-1] / flow.state[-1], label=f"{name} (×{flow.rate:.2f} a step)")
+        _finish(axes, title, "steps back from T", "norm of the gradient, of that at T")
+        axes.set_yscale("log")
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=110)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A short training.
+
+    Attributes:
+        losses: of each update.
+        norms: of the gradient of each update, before clipping.
+    """
+
+    losses: list[float]
+    norms: list[float]
+
+
+def train_to_remember(
+    recurrent: nn.Module,
+    steps: int,
+    *,
+    updates: int = 150,
+    optimizer: Callable[..., torch.optim.Optimizer] = DESCENT,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    seed: int = 0,
+) -> Training:
+    """Train a network to say, after T steps of noise, whether the first input was positive or negative.
+
+    The loss is the cross-entropy of that one answer, so that all that is learnt has come back through T steps; 32
+    sequences an update. A guess costs 0.69 nats.
+
+    Args:
+        recurrent: a network of cells that reads 1 number, see ``Recurrent``; it is trained.
+        steps: T.
+        updates: how many.
+        optimizer: makes the optimizer from the weights; plain gradient descent where not given.
+        clip_norm: the norm that a longer gradient is shortened to (Pascanu et al., section 3.2).
+        clip_value: the value that each number of the gradient is cut at (Graves 2013, arXiv 1308.0850).
+        seed: of the sequences and the readout.
+    """
+    network: Recurrent = recurrent  # type: ignore[assignment]
+    generator = torch.Generator().manual_seed(seed)
+    readout = torch.randn(network.hidden_size, generator=generator).div(network.hidden_size**0.5).requires_grad_()
+    weights = [*recurrent.parameters(), readout]
+    update = optimizer(weights)
+    losses, norms = [], []
+    for _ in range(updates):
+        signs = torch.randint(0, 2, (32, 1), generator=generator) * 2.0 - 1
+        state = network.initial(32, like=signs)
+        top, state = network.step(signs, state)
+        for _ in range(steps - 1):
+            top, state = network.step(0.1 * torch.randn(32, 1, generator=generator), state)
+        loss = nn.functional.softplus(-signs.squeeze(1) * (top @ readout)).mean()
+        update.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.item())
+        norms.append(nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None]).item())
+        if clip_norm is not None:
+            nn.utils.clip_grad_norm_(weights, clip_norm)
+        if clip_value is not None:
+            nn.utils.clip_grad_value_(weights, clip_value)
+        update.step()
+    return Training(losses, norms)
+
+
+def draw_trainings(panels: Mapping[str, Mapping[str, Training]], path: Path) -> None:
+    """Draw the losses and the norms of some trainings over their updates, one row of plots for each panel.
+
+    Args:
+        panels: trainings by name, by the panel's title.
+        path: the PNG to write.
+    """
+    figure = Figure(figsize=(12, 4 * len(panels)), layout="constrained")
+    for (losses, norms), (title, trainings) in zip(
+        figure.subplots(len(panels), 2, squeeze=False), panels.items(), strict=True
+    ):
+        for name, training in trainings.items():
+            losses.plot(training.losses, label=name)
+            norms.plot(training.norms, label=name)
+        _finish(losses, title, "update", "loss (nats)")
+        _finish(norms, f"{title}: before clipping", "update", "norm of the gradient")
+        norms.set_yscale("log")
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=110)
+
+
+def _finish(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")

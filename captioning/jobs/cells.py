@@ -1,0 +1,118 @@
+"""``captioning cells``: find units of a trained network that mean something, and draw what they do."""
+
+import argparse
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from captioning.core.errors import CaptioningError
+
+if TYPE_CHECKING:
+    from captioning.analysis.cells import Reading
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="captioning cells",
+        description="Let a trained network read, find the units that follow a feature of the text (inside quotes, "
+        "position in line, …) in the first half, score them on the second, and draw what they do there. A language "
+        "model of characters reads a text; a captioner reads the captions that it generates of photographs.",
+    )
+    parser.add_argument("inputs", nargs="+", help="a text file; or photographs, folders, quoted patterns")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a run's folder, or a .ckpt file")
+    parser.add_argument("--out", type=Path, default=Path("cells"), help="folder for what it writes (default: cells)")
+    parser.add_argument("--length", type=int, default=20_000, help="characters to read (default: 20000)")
+    parser.add_argument("--drawn", type=int, default=2000, help="characters or words to draw (default: 2000)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = parser().parse_intermixed_args(argv)
+    from captioning.analysis.candidates import as_table
+    from captioning.core.vocabulary import CharacterVocabulary
+    from captioning.training.checkpoint import read_checkpoint
+
+    if isinstance(read_checkpoint(options.checkpoint).vocabulary, CharacterVocabulary):
+        reading = read_text(options.checkpoint, options.inputs, options.length)
+    else:
+        reading = read_captions(options.checkpoint, options.inputs)
+    candidates = reading.candidates()
+    if not candidates:
+        raise CaptioningError(
+            f"{options.checkpoint}: what it read has no feature that varies in both halves, so there is nothing to "
+            "find. Give more of it, or train longer."
+        )
+    print(as_table(candidates))
+    reading.write(candidates, options.out, options.drawn)
+    print(f"\n{options.out / 'cells.html'} shows what they do; cells.json, gates.png and a PNG each are beside it")
+    return 0
+
+
+def read_text(checkpoint: Path, names: Sequence[str], length: int) -> "Reading":
+    """Let a language model read the first ``length`` characters of a text.
+
+    Raises:
+        CaptioningError: not one text is named, it can't be read or is short, or the model does not know a character.
+    """
+    from captioning.analysis.cells import Reading
+    from captioning.analysis.recording import record
+    from captioning.analysis.text_features import text_features
+    from captioning.core.features import Features
+    from captioning.writer import Writer
+
+    if len(names) != 1:
+        raise CaptioningError(f"{checkpoint}: a language model of characters reads one text, not {len(names)}.")
+    try:
+        with Path(names[0]).open(encoding="utf-8", newline="") as file:
+            text = file.read(length)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CaptioningError(f"{names[0]}: can't be read as UTF-8 text ({error}). Name a text file.") from error
+    if len(text) < 100:
+        raise CaptioningError(f"{names[0]}: {len(text)} characters are too few to find anything in. Take 100 or more.")
+    writer = Writer.load(checkpoint)
+    numbers = writer.vocabulary.encode(text)
+    recording = record(writer.decoder, writer.decoder.start(Features.none(1)), numbers)
+    return Reading(list(text), text_features(text), recording)
+
+
+def read_captions(checkpoint: Path, names: Sequence[str]) -> "Reading":
+    """Let a captioner read the captions that it generates of photographs, ``<start>`` first.
+
+    Raises:
+        CaptioningError: there are too few photographs, or one can't be read.
+    """
+    import torch
+
+    from captioning.analysis.cells import Reading
+    from captioning.analysis.recording import record
+    from captioning.analysis.text_features import caption_features
+    from captioning.captioner import Captioner
+    from captioning.core.features import Features
+    from captioning.core.images import read_image
+    from captioning.core.progress import progress
+    from captioning.core.vocabulary import PAD, START
+    from captioning.jobs.caption import find_pictures
+
+    paths = find_pictures(names)
+    if len(paths) < 10:
+        raise CaptioningError(f"{len(paths)} photographs are too few to find anything. Take 10 or more.")
+    captioner = Captioner.load(checkpoint)
+    encoded = []
+    with torch.inference_mode():
+        for path in progress(paths, "encoding photographs"):
+            image = captioner.encoder.transform(read_image(path))
+            encoded.append(captioner.encoder(image.unsqueeze(0).to(captioner.device)))
+        parts = {part: torch.cat([getattr(one, part) for one in encoded]) for part in captioner.decoder.reads}
+        features = Features(**parts)
+        captions = [caption.text.split() for caption in captioner.describe(features)]
+        lengths = [1 + len(words) for words in captions]
+        tokens = torch.full((len(captions), max(lengths)), PAD)
+        for row, words in zip(tokens, captions, strict=True):
+            row[: 1 + len(words)] = torch.tensor([START, *map(captioner.vocabulary.numbers.__getitem__, words)])
+        recording = record(captioner.decoder, captioner.decoder.start(features), tokens, lengths)
+    read = [["<start>", *words] for words in captions]
+    pieces = [f"{word} " if more else f"{word}\n" for words in read for word, more in zip_longest(words, words[1:])]
+    return Reading(pieces, caption_features(read), recording)
