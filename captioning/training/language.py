@@ -98,7 +98,7 @@ class LanguageModule(TrainingModule):
     def training_step(self, chunk: Chunk, batch_idx: int) -> Tensor:
         """The loss of a chunk."""
         words, state = self.read(chunk, self.reached.state)
-        nll = -words.log_likelihood.mean()
+        nll: Any = self.trainer.strategy.reduce(-words.log_likelihood.mean(), reduce_op="mean")  # over ranks
         smooth_loss = MEMORY * self.reached.smooth_loss + (1 - MEMORY) * float(nll) * self.chunk
         self.reached = Reached(state, smooth_loss)
         size = len(chunk.targets)

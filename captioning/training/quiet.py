@@ -17,6 +17,7 @@ def quiet() -> None:
         "Checkpoint directory .* exists and is not empty",
         "The number of training batches .* is smaller than the logging interval",
         "Found .* module\\(s\\) in eval mode at the start of training",  # a frozen encoder
+        "torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of it
         "It is recommended to use .*sync_dist=True",  # scores are gathered before they are logged
         "Trying to infer the `batch_size`",
         ".*treespec.*LeafSpec.*",
