@@ -15,6 +15,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
@@ -22,11 +23,33 @@ from typing import Any, Protocol
 import pytest
 import torch
 from pytest_benchmark.utils import get_commit_info
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 STORED = Path(".benchmarks")
 SLOWER = 0.9  # of the ratio in the stored run; what differs less may be chance
 ROWS = pytest.StashKey[list[dict[str, Any]]]()
+PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default}
 HEAD = ("what", "rate", "limit", "ratio", "at least", "peak memory")
+
+
+class Products(TorchDispatchMode):
+    """Keeps the operands of every matrix product, so that the products can be run again, alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Callable[[], Any]] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in PRODUCTS:
+            operands = tree_map_only(torch.Tensor, torch.Tensor.detach, args)
+            self.calls.append(partial(function, *operands, **(kwargs or {})))
+        return function(*args, **(kwargs or {}))
+
+    def __call__(self) -> None:
+        with torch.inference_mode():
+            for call in self.calls:
+                call()
 
 
 class Report(Protocol):
@@ -137,6 +160,19 @@ class Peak:
             return torch.cuda.max_memory_allocated(self.device) / 1e9
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM:"))
+
+
+@pytest.fixture(scope="session")
+def products_of() -> Callable[[Callable[[], object]], Products]:
+    """Some work to what does its matrix products again, alone: the limit of that work."""
+
+    def record(work: Callable[[], object]) -> Products:
+        with Products() as products:
+            work()
+        assert products.calls
+        return products
+
+    return record
 
 
 @pytest.fixture

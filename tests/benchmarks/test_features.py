@@ -5,10 +5,8 @@ Every figure is a ratio to what the same machine does in the same run.
 
 import os
 import time
-from collections.abc import Callable
-from itertools import pairwise
+from itertools import count
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pytest
@@ -19,7 +17,7 @@ from captioning.data.feature_files import FORMAT, GrowingRows
 from captioning.data.feature_store import FeatureStore
 from captioning.encoders.efficientnet import EfficientNetLite0
 
-PHOTOGRAPHS, BATCH, ROUNDS = 640, 32, 3
+PHOTOGRAPHS, BATCH = 320, 32
 COCO_IMAGES, COCO_CAPTIONS = 123_287, 616_435
 
 
@@ -27,18 +25,6 @@ def resident() -> float:
     """This process's resident memory, in GB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
-
-
-@pytest.fixture
-def row(capsys: pytest.CaptureFixture[str], benchmark) -> Callable[..., None]:
-    """Print a line of the table, and leave it in the benchmark's JSON."""
-
-    def say(what: str, rate: float, limit: float, unit: str, memory: float) -> None:
-        benchmark.extra_info.update(what=what, rate=rate, limit=limit, ratio=rate / limit, unit=unit, peak_gb=memory)
-        with capsys.disabled():
-            print(f"\n{what:<58} {rate:8.1f} {limit:8.1f} {unit:<10} {rate / limit:6.1%} {memory:6.2f} GB", end="")
-
-    return say
 
 
 def draw(folder: Path, size: tuple[int, int]) -> list[Path]:
@@ -54,24 +40,21 @@ def draw(folder: Path, size: tuple[int, int]) -> list[Path]:
 
 
 @pytest.mark.parametrize("size", [(224, 224), (640, 480)], ids=lambda size: f"{size[0]}×{size[1]}")
-def test_extraction_against_the_bare_encoder(size: tuple[int, int], tmp_path: Path, row, benchmark) -> None:
+def test_extraction_against_the_bare_encoder(size: tuple[int, int], tmp_path: Path, race) -> None:
     """From JPEGs on disk to features on disk, EfficientNet-Lite0, all that it takes included."""
     encoder = EfficientNetLite0().fused()
     (tmp_path / "pictures").mkdir()
-    paths = draw(tmp_path / "pictures", size)
+    paths, stores = draw(tmp_path / "pictures", size), count()
     ready = torch.stack([encoder.transform.read(path) for path in paths])
 
-    def bare() -> float:
-        began = time.perf_counter()
+    def bare() -> None:
         with torch.inference_mode():
             for images in ready.split(BATCH):
                 encoder(images)
-        return len(ready) / (time.perf_counter() - began)
 
-    def pipeline(name: str) -> float:
-        began = time.perf_counter()
+    def pipeline() -> None:
         FeatureStore.build(
-            tmp_path / name,
+            tmp_path / f"store{next(stores)}",
             key={"encoder": "bench"},
             spec=encoder.spec,
             transform=encoder.transform,
@@ -79,27 +62,21 @@ def test_extraction_against_the_bare_encoder(size: tuple[int, int], tmp_path: Pa
             extract=encoder,
             batch_size=BATCH,
         )
-        return len(paths) / (time.perf_counter() - began)
 
-    def measure() -> tuple[list[float], list[float]]:
-        """In turns, so that what others do on the machine falls on both."""
-        alone, piped = [bare()], []
-        for number in range(ROUNDS):
-            piped.append(pipeline(f"store{number}"))
-            alone.append(bare())
-        return alone, piped
-
-    bare()  # oneDNN prepares itself
-    alone, piped = benchmark.pedantic(measure)
-    ratio = median(2 * pipe / sum(around) for pipe, around in zip(piped, pairwise(alone), strict=True))
-    limit = median(alone)
-    row(f"features of {size[0]}×{size[1]} JPEGs, EfficientNet-Lite0", ratio * limit, limit, "photo/s", resident())
-    if size == (224, 224):  # larger ones are bound by decoding JPEGs
-        assert ratio >= 0.85
+    race(
+        f"features of {size[0]}×{size[1]} JPEGs, EfficientNet-Lite0",
+        pipeline,
+        bare,
+        count=len(paths),
+        unit="photographs",
+        against="the bare encoder",
+        at_least=0.9,
+        rounds=3,
+    )
 
 
 @pytest.mark.parametrize(("part", "shape"), [("pooled", (2048,)), ("grid", (49, 2048))])
-def test_reading_an_epoch_of_coco_s_size(part: str, shape: tuple[int, ...], tmp_path: Path, row, benchmark) -> None:
+def test_reading_an_epoch_of_coco_s_size(part: str, shape: tuple[int, ...], tmp_path: Path, report) -> None:
     """The size of ResNet-101's features, every photograph once with its five captions, in random order.
 
     The file is sparse: the kernel fills its holes with zeros, so that this measures the reading, not a disk.
@@ -128,6 +105,6 @@ def test_reading_an_epoch_of_coco_s_size(part: str, shape: tuple[int, ...], tmp_
                 pass
         return COCO_CAPTIONS / (time.perf_counter() - began)
 
-    rate = benchmark.pedantic(epoch)
-    row(f"reading {part} of {COCO_IMAGES:,} photographs (sparse file)", rate, sequential(), "caption/s", peak)
+    what = f"reading {part} of {COCO_IMAGES:,} photographs (sparse file)"
+    report(what, epoch(), "captions", sequential(), "reading in order")
     assert peak < 2 and peak - before < 0.2

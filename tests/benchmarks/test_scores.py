@@ -1,7 +1,4 @@
-"""Ours against pycocoevalcap's tokenizer, Bleu, Rouge and Cider: the same captions, the same run, one table.
-
-Run: pytest tests/benchmarks/test_scores.py
-"""
+"""Ours against pycocoevalcap's tokenizer, Bleu, Rouge and Cider: the same captions, the same run."""
 
 import gc
 import json
@@ -45,9 +42,7 @@ def captions(shared: Path) -> list[list[str]]:
 
 @pytest.mark.java
 @pytest.mark.shared
-def test_at_least_ten_times_faster_than_pycocoevalcap(
-    captions: list[list[str]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_at_least_ten_times_faster_than_pycocoevalcap(captions: list[list[str]], report: Callable[..., None]) -> None:
     if shutil.which("java") is None:
         pytest.skip("needs java")
     ptb = pytest.importorskip("pycocoevalcap.tokenizer.ptbtokenizer").PTBTokenizer()
@@ -77,27 +72,21 @@ def test_at_least_ten_times_faster_than_pycocoevalcap(
     fast, _ = best_of(5, ours_by_default)
     differences = [abs(a - b) for a, b in zip(found, expected, strict=True)]
     image_differences = [np.abs(a - b).max() for a, b in zip(found_images, expected_images, strict=True)]
-    with capsys.disabled():
-        print(f"\n\n{len(references)} images × {len(references[0])} references, tokenization included")
-        print(f"pycocoevalcap               {slow:8.3f} s")
-        print(f"captioning                  {fast:8.3f} s  {slow / fast:6.1f} times faster")
-        print(f"captioning, bug-compatible  {compatible:8.3f} s  {slow / compatible:6.1f} times faster")
-        print("\nscore      pycocoevalcap    captioning    difference  largest of an image")
-        for name, *values in zip(NAMES, expected, found, differences, image_differences, strict=True):
-            print("{:9} {:14.9f} {:13.9f} {:13.1e} {:20.1e}".format(name, *values))
-    assert slow / fast >= 10
-    assert max(differences[i] for i in range(6) if NAMES[i] != "ROUGE-L") < 1e-9
+    of = f"scores of {len(references):,} images × {len(references[0])} references"
+    report(of, len(references) / fast, "images", len(references) / slow, "pycocoevalcap", at_least=10)
+    report(f"{of}, bug-compatible", len(references) / compatible, "images", len(references) / slow, "pycocoevalcap")
+    others = [number for number, name in enumerate(NAMES) if name != "ROUGE-L"]
+    assert max(differences[number] for number in others) < 1e-9
+    assert max(image_differences[number] for number in others) < 1e-9
     # "22 3/4", one token with a no-break space in it, is one word to their ROUGE-L and two to their other scores.
     assert differences[NAMES.index("ROUGE-L")] < 1e-4
 
 
 @pytest.mark.shared
-def test_rewards_of_a_batch_in_ten_milliseconds(captions: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_rewards_of_a_batch_in_ten_milliseconds(captions: list[list[str]], report: Callable[..., None]) -> None:
     references = References([image[:5] for image in captions])
     samples = [captions[(image + sample) % len(captions)][0] for image in range(50) for sample in range(5)]
     images = np.repeat(np.arange(50), 5)
     seconds, rewards = best_of(20, lambda: references.cider_d(samples, images))
-    with capsys.disabled():
-        print(f"\nCIDEr-D of 50 images × 5 samples, references cached: {1000 * seconds:.1f} ms")
+    report("CIDEr-D of 50 images × 5 samples", 1 / seconds, "batches", 100, "ten milliseconds", at_least=1)
     assert rewards.reshape(50, 5)[:, 0].min() > 1  # the first sample is one of the references
-    assert seconds < 0.010
