@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from captioning.cells.base import Cell
+from captioning.core.linear import onednn
 
 
 class LSTM(Cell):
@@ -53,7 +54,7 @@ class LSTM(Cell):
         It can on a CPU, in single precision, for sequences of one length that see no image. In half precision the loop
         is faster; cuDNN's would round to TF32, and under autocast to float16.
         """
-        if image is not None or not _onednn_can(x, sizes):
+        if image is not None or sizes[0] != sizes[-1] or not onednn(x):
             return super().read(x, sizes, state, image)
         h, c = (part.contiguous().unsqueeze(0) for part in state.chunk(2, dim=-1))
         weights = [self.Wxh.weight, self.Whh.weight, self.Wxh.bias, self.Whh.bias]
@@ -65,9 +66,3 @@ class LSTM(Cell):
         """i, f, g and o, ``(N, H)`` each."""
         i, f, g, o = (terms + self.Whh(state[..., : self.hidden_size])).chunk(4, dim=-1)
         return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
-
-
-def _onednn_can(x: Tensor, sizes: Sequence[int]) -> bool:
-    """Whether torch gives an LSTM over ``x`` to oneDNN."""
-    there = x.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return there and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and sizes[0] == sizes[-1]

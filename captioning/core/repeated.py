@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captioning.core.linear import Linear, linear, onednn
 
-class Repeated(nn.Linear):
-    """``torch.nn.Linear``, for use at every step of a loop.
+
+class Repeated(Linear):
+    """``Linear``, for use at every step of a loop.
 
     Automatic differentiation adds up a matrix of the size of the weights at every step. Inside of ``repeated`` the
     inputs and the outputs' gradients of all steps are put together, and the weights' gradient is one product. Under
@@ -55,13 +57,15 @@ class _Loop:
         half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         dtype = half or layer.weight.dtype
         self.inputs: list[Tensor] = []
-        self.weight = layer.weight.detach().to(dtype).t()  # (I, O)
+        self.weight = layer.weight.detach().to(dtype)
         biases: Tensor = _Biases.apply(layer.weight, layer.bias, sum(sizes), dtype, self.inputs)
         self.biases = iter(torch.split(biases, list(sizes)))
 
     def __call__(self, input: Tensor) -> Tensor:
         self.inputs.append(input.detach())
-        return torch.addmm(next(self.biases), input, self.weight)
+        if onednn(input):
+            return linear(input, self.weight) + next(self.biases)
+        return torch.addmm(next(self.biases), input, self.weight.t())
 
 
 class _Biases(torch.autograd.Function):

@@ -5,6 +5,7 @@ Dimensions: L regions, D grid features, Q what asks, A attention.
 
 from torch import Tensor, nn
 
+from captioning.core.linear import Linear
 from captioning.core.repeated import Repeated
 
 
@@ -25,7 +26,7 @@ class AdditiveAttention(nn.Module):
             attention_size: A.
         """
         super().__init__()
-        self.key = nn.Linear(grid_size, attention_size)
+        self.key = Linear(grid_size, attention_size)
         self.query = Repeated(query_size, attention_size, bias=False)
         self.score = nn.Linear(attention_size, 1, bias=False)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from captioning.cells import Cell
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec, Part
+from captioning.core.linear import Linear
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.core.vocabulary import PAD
@@ -107,7 +108,7 @@ class Decoder(nn.Module, ABC):
         self.image_dropout = nn.Dropout(image_dropout)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.output_dropout = nn.Dropout(output_dropout)
-        self.word_layer = nn.Linear(output_size, vocabulary_size)
+        self.word_layer = Linear(output_size, vocabulary_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         nn.init.zeros_(self.word_layer.bias)
         if tied:

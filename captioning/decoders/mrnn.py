@@ -10,10 +10,11 @@ word to ``Ur r`` and takes ReLU. Dropout is chosen by the settings common to all
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
+from captioning.core.linear import Linear
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.decoders.base import Decoder, Reading
@@ -44,11 +45,11 @@ class MRNN(Decoder):
         """
         super().__init__(vocabulary_size, features, cell, output_size=multimodal_size, **common)
         W, H = second_embedding_size, self.hidden_size
-        self.second_embedding = nn.Linear(self.embedding_size, W)
+        self.second_embedding = Linear(self.embedding_size, W)
         self.recurrent = Recurrent(cell, W, H, self.depth, dropout=self.layer_dropout)
-        self.Vw = nn.Linear(W, multimodal_size)
-        self.Vr = nn.Linear(H, multimodal_size, bias=False)
-        self.VI = nn.Linear(features.pooled, multimodal_size, bias=False)
+        self.Vw = Linear(W, multimodal_size)
+        self.Vr = Linear(H, multimodal_size, bias=False)
+        self.VI = Linear(features.pooled, multimodal_size, bias=False)
 
     def start(self, features: Features) -> State:
         """``VI I`` once per photograph, and a state of zeros."""

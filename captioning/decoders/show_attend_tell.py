@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
+from captioning.core.linear import Linear
 from captioning.core.packing import Packing
 from captioning.core.repeated import Repeated, repeated
 from captioning.core.state import State
@@ -81,13 +82,13 @@ class ShowAttendTell(Decoder):
         D, E, H = features.grid, self.embedding_size, self.hidden_size
         self.recurrent = Recurrent(cell, E, H, self.depth, image_size=D, dropout=self.layer_dropout)
         self.initial = nn.ModuleList(
-            nn.Sequential(nn.Linear(D, H), nn.Tanh(), nn.Linear(H, self.depth * H), nn.Tanh())
+            nn.Sequential(Linear(D, H), nn.Tanh(), Linear(H, self.depth * H), nn.Tanh())
             for _ in range(self.recurrent.layer(0).memories)
         )
         self.attention = AdditiveAttention(D, H, attention_size)
         self.gate = Repeated(H, 1)
-        self.Lh = nn.Linear(H, E)
-        self.Lz = nn.Linear(D, E, bias=False)
+        self.Lh = Linear(H, E)
+        self.Lz = Linear(D, E, bias=False)
         if self.hard:
             self.register_buffer("baseline", torch.zeros(()))
 

@@ -9,10 +9,11 @@ Deviations: the cell may be any and of any depth; the paper has one layer of LST
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
+from captioning.core.linear import Linear
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.decoders.base import Decoder, Reading
@@ -24,7 +25,7 @@ class ShowTell(Decoder):
     def __init__(self, vocabulary_size: int, features: FeatureSpec, cell: Callable[..., Cell], **common: Any) -> None:
         """Make the layers; the arguments are those of ``Decoder``."""
         super().__init__(vocabulary_size, features, cell, **common)
-        self.image_embedding = nn.Linear(features.pooled, self.embedding_size)
+        self.image_embedding = Linear(features.pooled, self.embedding_size)
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
 
     def start(self, features: Features) -> State:

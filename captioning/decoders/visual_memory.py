@@ -18,11 +18,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
+from captioning.core.linear import Linear
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.decoders.base import Decoder, Reading
@@ -58,7 +59,7 @@ class VisualMemory(Decoder):
         E, P, U = self.embedding_size, features.pooled, memory_size
         self.memory = Recurrent(cell, E, U)
         self.recurrent = Recurrent(cell, E + U, self.hidden_size, self.depth, image_size=P, dropout=self.layer_dropout)
-        self.Wuv = nn.Linear(U, P)
+        self.Wuv = Linear(U, P)
 
     def start(self, features: Features) -> State:
         """``Wih v`` once per photograph, and both recurrences at zero."""

@@ -29,7 +29,13 @@ from torch.utils._pytree import tree_map_only
 STORED = Path(".benchmarks")
 SLOWER = 0.9  # of the ratio in the stored run; what differs less may be chance
 ROWS = pytest.StashKey[list[dict[str, Any]]]()
-PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default}
+PRODUCTS = {
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten.mkldnn_linear.default,
+    torch.ops.aten.mkldnn_linear_backward.default,
+}
 HEAD = ("what", "rate", "limit", "ratio", "at least", "peak memory")
 
 

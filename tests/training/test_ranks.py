@@ -19,7 +19,7 @@ FINE_TUNED = (
     "encoder_lr=0.01",
 )
 LIGHTNING = [sys.executable, "-m", "captioning"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "-m", "captioning"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "captioning"]
 ONE = ("data.batch_size=4", "trainer.devices=1")
 TWO = ("data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp")
 # captions are drawn (one of two), the last batch of an epoch is smaller, and no two ranks drop out the same
