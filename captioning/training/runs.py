@@ -21,7 +21,8 @@ from captioning.training.loggers import read_metrics
 from captioning.training.monitor import Monitor, as_text
 
 # What may differ when a run goes on: it does not change what is trained, only where, how long and what is said of it.
-FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience", "checkpoint_minutes", "search"}
+FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience", "search"}
+FREE |= {"checkpoint_minutes", "compile"}
 FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare", "text", "cache", "sample_every"}
 FREE_TRAINER = {"accelerator", "enable_progress_bar", "log_every_n_steps", "enable_model_summary"}
 

@@ -20,6 +20,7 @@ from captioning.decoders import LanguageModel
 from captioning.search import Sample
 from captioning.training import assembly
 from captioning.training.base import TrainingModule
+from captioning.training.compiled import compile_attention
 from captioning.training.language import LanguageModule
 from captioning.training.module import CaptioningModule
 from captioning.training.objectives import CrossEntropy
@@ -80,6 +81,8 @@ def captioning_task(config: dict[str, Any], photos: CaptionedPhotos, device: tor
     encoder = assembly.make_encoder(config)
     decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
     encoder.keep(decoder.reads)
+    if config["compile"]:
+        compile_attention(decoder)
     if config["word_vectors"]:
         found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
         log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))

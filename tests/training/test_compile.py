@@ -1,0 +1,72 @@
+"""torch.compile changes nothing but the time that a step takes."""
+
+import shutil
+
+import pytest
+import torch
+from torch import Tensor
+
+from captioning.cells import LSTM
+from captioning.core.errors import CaptioningError
+from captioning.core.features import Features, FeatureSpec
+from captioning.core.packing import Packing
+from captioning.decoders import NeuralTalk, ShowAttendTell
+from captioning.decoders.attention import _weigh
+from captioning.training.compiled import compile_attention
+from captioning.training.objectives import CrossEntropy
+
+B, L, D, V = 3, 6, 5, 11
+
+
+def make() -> ShowAttendTell:
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 8, "hidden_size": 8, "attention_size": 16}
+    return ShowAttendTell(V, FeatureSpec(D, D, (2, 3)), LSTM, **sizes).train()
+
+
+def step(decoder: ShowAttendTell, lengths: list[list[int]]) -> list[Tensor]:
+    """The losses of a batch, and all gradients."""
+    torch.manual_seed(1)
+    tokens = torch.randint(4, V, (B, 2, 7)) * (torch.arange(7) < torch.tensor(lengths).unsqueeze(-1))
+    features, packing = Features(grid=torch.randn(B, L, D)), Packing.of(tokens)
+    words = packing.pack(tokens)
+    reading = decoder.read(features, words, packing)
+    said = CrossEntropy().of(decoder, reading.hidden, words)
+    extra = decoder.losses(reading, features, packing, said.log_likelihood)["doubly_stochastic"]
+    decoder.zero_grad()
+    (said.loss + extra).backward()
+    return [said.loss, extra, *(p.grad.clone() for p in decoder.parameters() if p.grad is not None)]
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_step_is_the_plain_one() -> None:
+    plain, compiled = make(), make()
+    compile_attention(compiled)
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    for lengths in ([[3, 7], [1, 0], [4, 2]], [[5, 5], [5, 2], [6, 1]]):
+        torch.testing.assert_close(step(compiled, lengths), step(plain, lengths), atol=1e-5, rtol=1e-4)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert 1 <= graphs <= 4
+    step(compiled, [[2, 2], [4, 3], [4, 7]])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs  # no shape is compiled anew
+
+
+def test_without_attention_there_is_nothing_to_compile(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        compile_attention(NeuralTalk(V, FeatureSpec(D, D, (2, 3)), LSTM, embedding_size=8, hidden_size=8))
+    assert "NeuralTalk has no attention" in caplog.text
+
+
+def test_without_a_compiler_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(CaptioningError, match="compile=true needs a C"):
+        compile_attention(make())
+
+
+def test_it_is_for_training_alone() -> None:
+    decoder = make()
+    decoder.attention.weigh = None  # type: ignore[assignment]
+    with torch.no_grad():
+        step_of_search = decoder.attention(torch.randn(2, L, 16), torch.randn(2, 8))
+    assert step_of_search.shape == (2, L)
+    assert make().attention.weigh is _weigh
