@@ -84,7 +84,7 @@ class _Biases(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
-            weight_gradient = gradient.t() @ torch.cat(ctx.inputs).to(gradient.dtype)
+            weight_gradient = linear(gradient.t(), torch.cat(ctx.inputs).to(gradient.dtype).t())
         if ctx.needs_input_grad[1]:
             bias_gradient = gradient.sum(0, dtype=ctx.weight_dtype)
         return weight_gradient, bias_gradient, None, None, None
