@@ -1,0 +1,57 @@
+"""Nothing is computed for padding, and what belongs to a photograph is computed once for all of its captions."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+
+from captioning.cells import GRU, Cell
+from captioning.core.features import Features, FeatureSpec
+from captioning.core.packing import Packing
+from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowAttendTell, ShowTell, VisualMemory
+
+B, L, D, V = 4, 3, 5, 12
+LENGTHS = torch.tensor([[9, 1, 4], [2, 7, 3], [5, 0, 1], [8, 8, 2]])
+M = int(LENGTHS.sum())
+# what sees the photograph: once for each
+IMAGE = {
+    NeuralTalk: {"recurrent.layers.0.Wih"},
+    LRCN: {"recurrent.layers.0.Wih"},
+    ShowTell: {"image_embedding"},
+    MRNN: {"VI"},
+    VisualMemory: {"recurrent.layers.0.Wih"},
+    ShowAttendTell: {"attention.key", "initial.0.0", "initial.0.2"},
+}
+
+
+@pytest.mark.parametrize("kind", IMAGE, ids=lambda kind: kind.__name__)
+def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
+    torch.manual_seed(0)
+    decoder = kind(V, FeatureSpec(D, D, (1, L)), GRU, embedding_size=6, hidden_size=6)
+    rows: Counter[str] = Counter()
+
+    def count(name: str) -> None:
+        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            rows[name] += output.shape[:-1].numel()
+
+        decoder.get_submodule(name).register_forward_hook(hook)
+
+    for name, module in decoder.named_modules():
+        if isinstance(module, nn.Linear | nn.Embedding | Cell):
+            count(name)
+    tokens = torch.randint(4, V, (*LENGTHS.shape, 9)) * (torch.arange(9) < LENGTHS.unsqueeze(-1))
+    packing = Packing.of(tokens)
+    reading = decoder.read(Features(torch.randn(B, D), torch.randn(B, L, D)), packing.pack(tokens), packing)
+    decoder.logits(reading.hidden)
+
+    score = rows.pop("attention.score", 0)
+    assert score in (0, M * L)
+    image = {name: rows.pop(name) for name in IMAGE[kind]}
+    start = {"recurrent.layers.0": B, "recurrent.layers.0.Wxh": B, "recurrent.layers.0.Whh": B}
+    if kind is ShowTell:  # the photograph is its first word
+        rows.subtract(start)
+    assert image == {name: B * L if name == "attention.key" else B for name in IMAGE[kind]}
+    assert rows.pop("Wuv", M) == M
+    assert {"embedding", "word_layer"} <= rows.keys()
+    assert set(rows.values()) == {M}, rows
