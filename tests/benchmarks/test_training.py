@@ -16,6 +16,7 @@ from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowAttendTell, ShowTell, VisualMemory
+from captioning.training.compiled import compile_attention
 from captioning.training.objectives import CrossEntropy
 
 V, D, H, T = 10_000, 2048, 512, 20  # COCO with ResNet-101
@@ -137,4 +138,19 @@ def test_attention_against_a_plain_loop(precision: torch.dtype, race: Callable, 
         unit="captions",
         against="keys, words and vocabulary at every step",
         at_least=3.0 if precision == torch.float32 else None,
+    )
+
+
+@pytest.mark.slow
+@halves
+def test_compiled_attention(precision: torch.dtype, race: Callable, device: torch.device) -> None:
+    plain, compiled = (coco(ShowAttendTell, precision, device, 49) for _ in range(2))
+    compile_attention(compiled.decoder)
+    race(
+        name(ShowAttendTell, precision, f"compile=true, COCO, batch {plain.captions}, L = 49"),
+        compiled.step,
+        plain.step,
+        count=plain.captions,
+        unit="captions",
+        against="compile=false",
     )
