@@ -32,7 +32,8 @@ test: lint
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(INSTALLED)
-	@$(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' tests/benchmarks
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' \
+		-m 'not slow' tests/benchmarks $(if $(COMPARE),--compare $(COMPARE))
 
 clean:
 	rm -rf .venv runs data/scenes data/features

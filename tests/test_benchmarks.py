@@ -1,6 +1,7 @@
 """The tool behind ``make bench``: its table, what it writes, and what it says of a stored run."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,11 @@ def test_table_json_and_comparison(tmp_path: Path) -> None:
     rows = [{"what": "napping", "ratio": 4.0, "peak_gb": 1.0}, {"what": "idling", "ratio": 0.5, "peak_gb": 1.0}]
     (tmp_path / "then.json").write_text(json.dumps({"rows": rows}))
     command = [sys.executable, "-m", "pytest", ".", "-q", "-p", "no:cacheprovider", "--compare", "then.json"]
-    done = subprocess.run([*command, "--json", "new/now.json"], cwd=tmp_path, capture_output=True, text=True)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    command += ["--json", "new/now.json"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=alone
+    )  # beside others it times nothing
     assert done.returncode == 0, done.stdout + done.stderr
 
     lines = {line.split("  ")[0]: line for line in done.stdout.partition(" rates ")[2].splitlines()}
