@@ -32,7 +32,7 @@ test: lint
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(INSTALLED)
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' \
+	@$(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' \
 		-m 'not slow' tests/benchmarks $(if $(COMPARE),--compare $(COMPARE))
 
 clean:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.core.files import write_json
+from captioning.core.memory import keep_memory
 from captioning.jobs.config import change
 from captioning.jobs.options import add_search_options, search_of
 
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_intermixed_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_memory()
     found = evaluate(
         options.checkpoint, options.split, options.overrides, partial(search_of, options), options.out, options.device
     )

@@ -18,6 +18,7 @@ from captioning.analysis.report import draw_curves
 from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
+from captioning.core.memory import keep_memory
 from captioning.data import CaptionedPhotos
 from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import evaluate
@@ -85,6 +86,7 @@ def train(config: dict[str, Any], folder: Path) -> float:
         CaptioningError: the folder holds another run, or something in the data or the configuration is wrong.
     """
     quiet()
+    keep_memory()
     device = "cpu" if config["trainer"]["accelerator"] == "cpu" else "auto"
     run, monitor = RunFolder(folder), Monitor(config["monitor"])
     resume_from = run.begin(config)

@@ -1,6 +1,6 @@
-"""A sum over rows, and its gradients, without ever holding what lies between for all of the rows.
+"""A loss of logits, and its gradients, without ever holding the logits of all rows.
 
-Dimensions: M rows, O inputs of each.
+Dimensions: M rows, O inputs of each, V logits of each.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,46 +9,60 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Rows = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 def sum_in_chunks(
-    function: Rows, inputs: Tensor, targets: Tensor, parameters: Sequence[Tensor], rows: int
+    layer: Callable[[Tensor], Tensor],
+    loss: Loss,
+    inputs: Tensor,
+    targets: Tensor,
+    parameters: Sequence[Tensor],
+    rows: int,
 ) -> tuple[Tensor, Tensor]:
-    """Sum a function of rows, some rows at a time.
+    """The sum over all rows of a loss of logits, some rows at a time.
 
-    The gradient of each chunk is taken as soon as its sum is known, while its logits are there, and kept until it is
+    The gradient of each chunk is taken as soon as its loss is known, while its logits are there, and kept until it is
     asked for: nothing is computed twice. (As in Hsu et al., "Liger Kernel", 2024, arXiv 2410.10989, section 3.2.)
 
     Args:
-        function: some of the inputs and targets to their sum, and to a number for each, through which no gradient goes.
+        layer: inputs ``(m, O)`` to logits ``(m, V)``.
+        loss: logits and targets to their summed loss, to a number for each row, through which no gradient goes, and to
+            the gradient of the sum by the logits.
         inputs: ``(M, O)``.
         targets: ``(M,)``.
-        parameters: what else the sum depends on.
+        parameters: of the layer; those that it does not depend on may be among them.
         rows: of a chunk.
 
     Returns:
         The sum, and the numbers ``(M,)``.
     """
-    total, each = _Chunks.apply(function, rows, inputs, targets, *parameters)
+    total, each = _Chunks.apply(layer, loss, rows, inputs, targets, *parameters)
     return total, each
 
 
 class _Chunks(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, function: Rows, rows: int, inputs: Tensor, targets: Tensor, *parameters: Tensor
+        ctx: Any,
+        layer: Callable[[Tensor], Tensor],
+        loss: Loss,
+        rows: int,
+        inputs: Tensor,
+        targets: Tensor,
+        *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
         totals, numbers, gradients = [], [], []
         sums: list[Tensor | None] = [None] * len(parameters)
         for part, wanted in zip(torch.split(inputs, rows), torch.split(targets, rows), strict=True):
             with torch.enable_grad():
                 part = part.detach().requires_grad_()
-                total, each = function(part, wanted)
-                gradient, *found = torch.autograd.grad(total, [part, *parameters], allow_unused=True)
+                logits = layer(part)
+            total, each, slope = loss(logits.detach(), wanted)
+            gradient, *found = torch.autograd.grad(logits, [part, *parameters], slope, allow_unused=True)
             sums = [new if old is None else old.add_(new) for old, new in zip(sums, found, strict=True)]
-            totals.append(total.detach())
-            numbers.append(each.detach())
+            totals.append(total)
+            numbers.append(each)
             gradients.append(gradient)
         ctx.save_for_backward(torch.cat(gradients), *sums)
         numbers_of_all = torch.cat(numbers)
@@ -59,4 +73,4 @@ class _Chunks(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         inputs, *parameters = (None if saved is None else gradient * saved for saved in ctx.saved_tensors)
-        return None, None, inputs, None, *parameters
+        return None, None, None, inputs, None, *parameters

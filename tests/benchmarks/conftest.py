@@ -26,6 +26,8 @@ from pytest_benchmark.utils import get_commit_info
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from captioning.core.memory import keep_memory
+
 STORED = Path(".benchmarks")
 SLOWER = 0.9  # of the ratio in the stored run; what differs less may be chance
 ROWS = pytest.StashKey[list[dict[str, Any]]]()
@@ -122,7 +124,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes over half a minute on two cores (left out by -m 'not slow')")
     config.option.benchmark_quiet = True  # there is one table, and it is ours
-    torch.set_num_threads(config.getoption("--threads"))  # the other tests take one
+    keep_memory()  # as `captioning train` and `evaluate` do
     os.environ["OMP_NUM_THREADS"] = str(config.getoption("--threads"))  # for commands that benchmarks start
     if path := config.getoption("--compare"):
         stored = max(STORED.glob("*.json"), default=STORED / "*.json") if path == "last" else Path(path)
@@ -137,12 +139,21 @@ def find_device(config: pytest.Config) -> torch.device:
     return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: torch.device, threads: int) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     models = [line.partition(":")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"{models[0].strip() if models else platform.machine()}, {torch.get_num_threads()} threads, {capability}"
+    return f"{models[0].strip() if models else platform.machine()}, {threads} threads, {capability}"
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads(pytestconfig: pytest.Config) -> Iterator[None]:
+    """As many threads as are asked for, whatever a benchmark sets for itself; the other tests take one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(pytestconfig.getoption("--threads"))
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -240,7 +251,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     write = terminalreporter.write_line
     terminalreporter.section("rates")
-    run = {"device": device_name(find_device(config)), "torch": torch.__version__, "load": os.getloadavg()[0]}
+    run = {
+        "device": device_name(find_device(config), config.getoption("--threads")),
+        "torch": torch.__version__,
+        "load": os.getloadavg()[0],
+    }
     write("{device}, torch {torch}, load {load:.1f}".format(**run))
     for line in aligned([HEAD, *map(cells, rows)]):
         write(line)

@@ -1,0 +1,25 @@
+"""Memory of the CPU that is used again instead of fetched anew."""
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
+_ALWAYS_KEEP = 2**31 - 1
+
+
+def keep_memory() -> bool:
+    """Let freed memory stay with this process until it ends.
+
+    glibc gives a large tensor's memory back to the system when it is freed, and every page of the next one is fetched
+    and zeroed again: a fifth of a training step at a vocabulary of 10,000. (torch keeps a GPU's memory in the same way.)
+
+    Returns:
+        Whether the C library is glibc, which can be told so; any other is left as it is.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _ALWAYS_KEEP))
