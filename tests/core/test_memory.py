@@ -1,5 +1,6 @@
 """Memory that stays with the process: measured by the pages that it fetches, in a process of its own."""
 
+import platform
 import subprocess
 import sys
 
@@ -26,7 +27,7 @@ def faults(keep: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library is not glibc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 def test_freed_memory_is_used_again() -> None:
     assert faults("keep_memory") < 20 < faults("bool")  # 16,384 pages, or 32 of two megabytes
 
