@@ -4,6 +4,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 
+from captioning.core.memory import keep_memory
 from captioning.jobs.config import compose
 
 
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = compose(options.overrides)
     config = settings["data"]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_memory()
 
     from captioning.core.build import call
     from captioning.data import CaptionedPhotos
