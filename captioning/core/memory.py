@@ -11,7 +11,7 @@ def keep_memory() -> bool:
     """Let freed memory stay with this process until it ends.
 
     glibc gives a large tensor's memory back to the system when it is freed, and every page of the next one is fetched
-    and zeroed again: a fifth of a training step at a vocabulary of 10,000. (A GPU's memory torch keeps by itself.)
+    and zeroed again: up to a fifth of a training step on a CPU. The price: the process stays as large as it ever was.
 
     Returns:
         Whether the C library is glibc, which can be told so; any other is left as it is.

@@ -1,10 +1,10 @@
-"""``compile=true``: what of a training step gains by torch.compile.
+"""``compile=true``: what of a training step could gain by torch.compile.
 
 The products are the same; what a compiler gains lies between them. A decoder's loop over words as a whole cannot be
 compiled: how many captions still have a word differs from step to step and from batch to batch, and each of these
 shapes would be compiled anew. Nor do the cells gain, whose few sums of ``(N, H)`` numbers cost less than the guards of
-a compiled function. What does gain is the attention, which goes over ``(N, L, A)`` numbers at every word: one kernel
-for any N.
+a compiled function. What could gain is the attention, which goes over ``(N, L, A)`` numbers at every word: one kernel
+for any N. On two CPU cores it does not (0.97 of the plain rate); on a GPU it has not been measured.
 """
 
 import logging
