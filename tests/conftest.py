@@ -2,13 +2,19 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, product
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from captioning.core.vocabulary import SPECIAL, Vocabulary
+from captioning.data.captions import TokenizedCaptions
+from captioning.data.photos import Photo
 
 torch.set_num_threads(1)  # tests are small, and several processes of them may run at once
 os.environ["OMP_NUM_THREADS"] = "1"  # the same for the processes that tests start
@@ -35,6 +41,33 @@ TINY = [
     "logger=csv",
     "patience=null",
 ]
+
+
+WORDS = ["w" + "".join(letters) for letters in islice(product(ascii_lowercase, repeat=3), 1000)]
+CAPTIONS = [" ".join(WORDS[begin : begin + 10]) for begin in range(0, 1000, 10)]
+
+
+class MadeUp(Sequence[Photo]):
+    """Photographs with five captions of ten words, made when they are asked for."""
+
+    def __init__(self, photos: int) -> None:
+        self.photos = photos
+
+    def __len__(self) -> int:
+        return self.photos
+
+    def __getitem__(self, number):
+        return Photo(number, Path("photo.jpg"), tuple(CAPTIONS[(number + place) % 100] for place in range(5)))
+
+    def __iter__(self) -> Iterator[Photo]:
+        return map(self.__getitem__, range(self.photos))
+
+
+@pytest.fixture(scope="session")
+def made_up() -> Callable[[int], TokenizedCaptions]:
+    """A number of photographs to their captions, five of ten words each, which nothing else holds in memory."""
+    vocabulary = Vocabulary([*SPECIAL, *WORDS])
+    return lambda photos: TokenizedCaptions.of(MadeUp(photos), vocabulary, max_words=30)
 
 
 @pytest.fixture(scope="session")
