@@ -19,7 +19,7 @@ from torch import Tensor
 from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
-from captioning.core.images import read_image, to_rgb
+from captioning.core.images import read_image, stack, to_rgb
 from captioning.core.vocabulary import END, Vocabulary
 from captioning.decoders import Decoder
 from captioning.encoders import Encoder
@@ -135,7 +135,7 @@ class Captioner:
             images = reader.submit(read).result()
             while images:
                 following = reader.submit(read)
-                yield torch.stack(images)
+                yield stack(images)
                 images = following.result()
 
     def describe(self, features: Features, search: Search | None = None, attention: bool = False) -> Iterator[Caption]:

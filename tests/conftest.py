@@ -1,5 +1,7 @@
 """What all tests share: the real data where they are, and a tiny data set and captioner where they are not needed."""
 
+import captioning.__main__  # noqa: F401  # isort: skip  # before torch: threads are to wait as in the commands
+
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from captioning.core.features import Features
+from captioning.core.images import stack
 from captioning.core.packing import Packing
 from captioning.data.captions import TokenizedCaptions
 
@@ -135,7 +136,7 @@ class BatchDataset(Dataset[Batch]):
         """The batch."""
         tokens = self.captions.padded([self._choose(photo, draw.seed) for photo in draw.photos])  # (B, S, T + 1)
         packing = Packing.of(tokens[..., 1:])
-        images = None if self.image is None else torch.stack([self.image(photo) for photo in draw.photos])
+        images = None if self.image is None else stack([self.image(photo) for photo in draw.photos])
         return Batch(
             photos=torch.tensor(draw.photos),
             features=None if self.features is None else self.features(draw.photos),

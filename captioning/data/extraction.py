@@ -1,6 +1,8 @@
 """Photographs through an encoder as fast as the encoder goes.
 
-Worker processes decode and resize, the calling process only runs the encoder, and one thread writes, row after row.
+Worker processes decode and resize, and one thread of the calling process writes, row after row. On a CPU the process
+that reads a photograph encodes it, too, with one thread: the encoder never waits for a picture, nor a core for the
+other half of a layer. A GPU is the calling process's, which then does nothing but feed it.
 """
 
 import logging
@@ -9,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
-from captioning.core.images import ImageTransform
+from captioning.core.images import ImageTransform, stack
 from captioning.core.progress import progress
 from captioning.data.feature_files import GrowingRows, Row, digest_of
 
@@ -28,14 +31,17 @@ log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 5.0  # at most so much work is lost to kill -9
 PROBE = 100  # photographs after which the remaining time is told
-AHEAD = 4  # batches that each worker decodes ahead, and that may wait for the disk
+AT_ONCE = {"cpu": 16, "cuda": 128}  # photographs in a batch of each worker process, of a GPU
+AHEAD = 4  # batches that each worker does ahead, and that may wait for the disk
+
+Extract = Callable[[Tensor], Features]
 
 
 class Batch(NamedTuple):
     """What a worker process hands over."""
 
     rows: list[Row]
-    images: Tensor  # uint8 (B, 3, height, width)
+    content: Tensor | dict[str, Tensor]  # uint8 (B, 3, height, width), or their features by name
     problems: list[str]  # a sentence for each picture that can't be read
 
 
@@ -43,38 +49,38 @@ def extract_rows(
     columns: Mapping[str, GrowingRows],
     files: Sequence[Path],
     transform: ImageTransform,
-    extract: Callable[[Tensor], Features],
-    batch_size: int,
+    extract: Extract,
+    device: torch.device,
+    batch_size: int | None,
     workers: int | None,
 ) -> None:
-    """Compute the rows that are missing in any of ``columns``.
+    """Compute the rows that are missing in any of ``columns``: see ``FeatureStore.build``.
 
     Raises:
         CaptioningError: pictures can't be read (all are named, the rows of the others are kept), features don't fit in
             half precision, or the disk is full.
     """
     todo = np.unique(np.concatenate([column.missing for column in columns.values()]))
-    cores = len(os.sched_getaffinity(0))
+    encode = _Encode(extract, tuple(columns))
     loader = DataLoader(
         _Pictures(files, todo, transform),
-        batch_size=batch_size,
-        num_workers=max(1, cores // 2) if workers is None else workers,
-        collate_fn=_collate,
+        batch_size=batch_size or AT_ONCE.get(device.type, AT_ONCE["cuda"]),
+        num_workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+        collate_fn=_Collate(encode if device.type == "cpu" else None),
         prefetch_factor=None if workers == 0 else AHEAD,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device.type == "cuda",
     )
     problems: list[str] = []
     writer = _Writer(columns)
-    told = _Estimate(len(todo))
+    told = _Estimate(len(todo), sum(len(column.missing) * column.bytes for column in columns.values()))
     try:
-        with torch.inference_mode(), progress([], "extracting features", len(todo), unit="photo") as bar:
-            for batch in loader:
-                problems += batch.problems
-                if batch.rows:
-                    features = extract(batch.images)
-                    writer.put(batch.rows, {part: getattr(features, part).half() for part in columns})
-                bar.update(len(batch.rows) + len(batch.problems))
-                told.update(len(batch.rows))
+        with progress([], "extracting features", len(todo), unit="photo") as bar:
+            for rows, content, unreadable in loader:
+                problems += unreadable
+                if rows:
+                    writer.put(rows, encode(content) if isinstance(content, Tensor) else content)
+                bar.update(len(rows) + len(unreadable))
+                told.update(len(rows))
     finally:  # also when interrupted: what is computed is kept
         writer.close()
     if problems:
@@ -105,10 +111,32 @@ class _Pictures(Dataset[tuple[Row, Tensor] | str]):
             return str(error)
 
 
-def _collate(items: Sequence[tuple[Row, Tensor] | str]) -> Batch:
-    read = [item for item in items if not isinstance(item, str)]
-    images = torch.stack([image for _, image in read]) if read else torch.empty(0)
-    return Batch([row for row, _ in read], images, [item for item in items if isinstance(item, str)])
+@dataclass(frozen=True)
+class _Encode:
+    """Photographs, uint8 ``(B, 3, height, width)``, to parts of their features in half precision, by name."""
+
+    extract: Extract
+    parts: Sequence[str]
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            features = self.extract(images)
+            return {part: getattr(features, part).half() for part in self.parts}
+
+
+@dataclass(frozen=True)
+class _Collate:
+    """Pictures to a batch of them, or, where there is an encoder, of their features."""
+
+    encode: _Encode | None
+
+    def __call__(self, items: Sequence[tuple[Row, Tensor] | str]) -> Batch:
+        read = [item for item in items if not isinstance(item, str)]
+        content: Tensor | dict[str, Tensor] = {}
+        if read:
+            content = stack([image for _, image in read])
+            content = content if self.encode is None else self.encode(content)
+        return Batch([row for row, _ in read], content, [item for item in items if isinstance(item, str)])
 
 
 class _Writer:
@@ -157,10 +185,11 @@ class _Writer:
 
 
 class _Estimate:
-    """Says once, after the first hundred photographs, how long the rest will take."""
+    """Says once, after the first hundred photographs, how long the rest will take, and what disk all of them."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.first = total, 0, 0
+    def __init__(self, total: int, bytes_of_all: int) -> None:
+        self.total, self.gigabytes = total, bytes_of_all / 1e9
+        self.done, self.first = 0, 0
         self.began = time.monotonic()
 
     def update(self, photographs: int) -> None:
@@ -171,4 +200,11 @@ class _Estimate:
         elif before < PROBE <= self.done < self.total:
             rate = (self.done - self.first) / (time.monotonic() - self.began)
             minutes = (self.total - self.done) / rate / 60
-            log.info("%d photographs at %.0f a second: about %.1f minutes", self.total, rate, minutes)
+            log.info(
+                "%d photographs, %.1f GB of features: about %.1f minutes at %.0f photographs a second. What is done by "
+                "then is kept where you stop it.",
+                self.total,
+                self.gigabytes,
+                minutes,
+                rate,
+            )

@@ -24,7 +24,7 @@ from captioning.core.progress import progress
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2  # of the file, and of how pictures are resized
 STAMP = np.dtype([("size", "<i8"), ("modified", "<i8"), ("digest", "<u8")])  # digest 0: no row yet
 
 

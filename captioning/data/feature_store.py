@@ -20,7 +20,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -28,13 +28,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.files import write_error
 from captioning.core.images import ImageTransform
-from captioning.data.extraction import extract_rows
+from captioning.data.extraction import Extract, extract_rows
 from captioning.data.feature_files import FORMAT, STAMP, FinishedRows, GrowingRows, digest_of
 from captioning.data.photos import require_files
 
@@ -42,8 +43,7 @@ log = logging.getLogger(__name__)
 
 PARTS: tuple[Part, ...] = ("pooled", "grid")
 SPARE = 64 << 20  # bytes that an extraction leaves free on the disk
-
-Extract = Callable[[Tensor], Features]
+CPU = torch.device("cpu")
 
 
 class FeatureStore:
@@ -78,8 +78,9 @@ class FeatureStore:
         transform: ImageTransform,
         paths: Sequence[str | os.PathLike[str]],
         extract: Extract,
+        device: torch.device = CPU,
         parts: Sequence[Part] = PARTS,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         workers: int | None = None,
     ) -> "FeatureStore":
         """Open the store of these photographs; compute first what is missing of it.
@@ -93,10 +94,12 @@ class FeatureStore:
             transform: from a picture to the encoder's input.
             paths: the photographs; row n belongs to ``paths[n]``. Their names below the folder that they have in
                 common are part of the key, that folder is not: pictures may move together.
-            extract: uint8 ``(B, 3, height, width)`` on the CPU to features, on any device; B varies.
+            extract: uint8 ``(B, 3, height, width)`` on the CPU to features on ``device``; B varies.
+            device: where ``extract`` computes. On the CPU each process that decodes pictures calls it by itself, with
+                one thread; on a GPU the calling process does.
             parts: what to store, since a grid takes a hundred times the disk of pooled features.
-            batch_size: photographs at a time.
-            workers: processes that decode pictures; None for half of the cores where the encoder runs on the others.
+            batch_size: photographs at a time; None for few in each process on the CPU, many on a GPU.
+            workers: processes that decode pictures; None for as many as there are cores, 0 for the calling one alone.
 
         Raises:
             CaptioningError: pictures are missing or can't be read (all are named; what could be computed is kept), the
@@ -125,7 +128,7 @@ class FeatureStore:
                 _require_space(folder, incomplete)
                 for column in incomplete.values():
                     column.begin()
-                extract_rows(incomplete, files, transform, extract, batch_size, workers)
+                extract_rows(incomplete, files, transform, extract, device, batch_size, workers)
                 for column in incomplete.values():
                     column.finish(described)
         return cls(folder, parts)

@@ -4,7 +4,7 @@ What only data need is imported where they are: who captions a photograph does n
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,14 +97,14 @@ def store_features(
     """
     from captioning.data.feature_store import FeatureStore
 
-    fused = cache(lambda: encoder.fused().to(device))  # made when the first features are missing
     store = FeatureStore.build(
         Path(config["data"]["features_root"]),
         key={"encoder": encoder.fingerprint()},
         spec=encoder.spec,
         transform=encoder.transform,
         paths=[photo.path for photo in photos],
-        extract=lambda images: fused()(images.to(device)),
+        extract=partial(_extract, encoder.fused().to(device), device),
+        device=device,
         parts=tuple(reads),
     )
     first, firsts = 0, {}
@@ -112,6 +112,11 @@ def store_features(
         firsts[split] = first
         first += len(members)
     return lambda split: partial(_read_rows, store, firsts[split])
+
+
+def _extract(encoder: Encoder, device: torch.device, images: Tensor) -> Features:
+    features: Features = encoder(images.to(device, non_blocking=True))
+    return features
 
 
 def _read_photo(transform: ImageTransform, photo: "Photo") -> Tensor:

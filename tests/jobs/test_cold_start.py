@@ -1,11 +1,13 @@
 """Captioning one photograph waits for nothing that it does not need."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 from captioning.core.vocabulary import SPECIAL, Vocabulary
@@ -33,3 +35,16 @@ def test_what_is_not_needed_is_not_imported(tiny: Callable[..., list[str]], tiny
     done = subprocess.run([sys.executable, "-c", SAY_WHAT_WAS_IMPORTED, *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [0, True, []]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "None")],
+    ids=["ours", "count", "policy"],
+)
+def test_threads_are_told_how_to_wait_before_torch_is_there(given: dict[str, str], found: str) -> None:
+    """And whoever has said it otherwise is heard."""
+    says = "import captioning.__main__, os, sys; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    plain = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run([sys.executable, "-c", says], env=plain | given, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [found, "False"]
