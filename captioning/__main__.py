@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from captioning import __version__
 from captioning.core.errors import CaptioningError
 
-# Threads that wait for one another by spinning take the time of those they wait for as soon as anything else runs. Those
-# that sleep at once wake up late: up to a third of a training step's time. So they spin, for some microseconds.
+# Threads that wait for one another by spinning take the time of those they wait for as soon as anything else runs.
+# Those that sleep at once wake up late: up to a third of a training step. So they spin, for some microseconds.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
