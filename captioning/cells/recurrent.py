@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captioning.cells.base import Cell
+from captioning.core.dropout import Dropout
 
 
 class Recurrent(nn.Module):
@@ -46,7 +47,7 @@ class Recurrent(nn.Module):
         )
         self.hidden_size = hidden_size
         self.image_layer = image_layer
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @property
     def depth(self) -> int:

@@ -49,5 +49,7 @@ def onednn(input: Tensor) -> bool:
 
 
 def _onednn_is_faster(input: Tensor, weight: Tensor) -> bool:
+    if torch.compiler.is_compiling():  # the compiler knows dense tensors alone
+        return False
     enough = input.numel() * len(weight) >= WORTH_IT and len(weight) >= NARROW
     return enough and input.dim() > 1 and weight.dtype == input.dtype and onednn(input)

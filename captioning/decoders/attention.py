@@ -61,10 +61,16 @@ class AdditiveAttention(nn.Module):
             arguments: of ``torch.compile``.
             settings: of ``torch.compile``.
         """
-        self.weigh = torch.compile(_weigh, *arguments, **settings)
+        self.weigh = torch.compile(_weigh_by_sums, *arguments, **settings)
 
 
 def _weigh(keys: Tensor, asked: Tensor, score: Tensor) -> Tensor:
     """Twice the keys and the query, ``(…, L, A)`` and ``(…, 1, A)``, and v to the weights ``(…, L)``."""
     seen = (keys + asked).sigmoid_()  # in place: (…, L, A) is the largest tensor
     return (2 * F.linear(seen, score).squeeze(-1)).softmax(-1)
+
+
+def _weigh_by_sums(keys: Tensor, asked: Tensor, score: Tensor) -> Tensor:
+    """``_weigh`` without the product, for which a compiler would have to write ``(…, L, A)`` numbers."""
+    seen = (keys + asked).sigmoid()
+    return (2 * (seen * score.squeeze(0).to(seen.dtype)).sum(-1)).softmax(-1)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from captioning.cells import Cell
+from captioning.core.dropout import Dropout
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec, Part
 from captioning.core.linear import Linear
@@ -105,9 +106,9 @@ class Decoder(nn.Module, ABC):
         self.layer_dropout = layer_dropout
         output_size = output_size or hidden_size
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PAD)
-        self.image_dropout = nn.Dropout(image_dropout)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
-        self.output_dropout = nn.Dropout(output_dropout)
+        self.image_dropout = Dropout(image_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
+        self.output_dropout = Dropout(output_dropout)
         self.word_layer = Linear(output_size, vocabulary_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         nn.init.zeros_(self.word_layer.bias)

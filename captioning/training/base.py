@@ -57,7 +57,9 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the learning rate step by step."""
-        optimizer = self.make_optimizer(self.groups())
+        optimizer: Any = self.make_optimizer(self.groups())
+        # a fused optimizer offers to unscale half precision's gradients in its step: after they have been clipped
+        optimizer._step_supports_amp_scaling = False
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -12,7 +12,7 @@ from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.decoders import NeuralTalk, ShowAttendTell
 from captioning.decoders.attention import _weigh
-from captioning.training.compiled import compile_attention
+from captioning.training.compiled import compile_decoder
 from captioning.training.objectives import CrossEntropy
 
 B, L, D, V = 3, 6, 5, 11
@@ -41,7 +41,7 @@ def step(decoder: ShowAttendTell, lengths: list[list[int]]) -> list[Tensor]:
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_step_is_the_plain_one() -> None:
     plain, compiled = make(), make()
-    compile_attention(compiled)
+    compile_decoder(compiled)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     for lengths in ([[3, 7], [1, 0], [4, 2]], [[5, 5], [5, 2], [6, 1]]):
         torch.testing.assert_close(step(compiled, lengths), step(plain, lengths), atol=1e-5, rtol=1e-4)
@@ -53,14 +53,14 @@ def test_a_compiled_step_is_the_plain_one() -> None:
 
 def test_without_attention_there_is_nothing_to_compile(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        compile_attention(NeuralTalk(V, FeatureSpec(D, D, (2, 3)), LSTM, embedding_size=8, hidden_size=8))
+        compile_decoder(NeuralTalk(V, FeatureSpec(D, D, (2, 3)), LSTM, embedding_size=8, hidden_size=8))
     assert "NeuralTalk has no attention" in caplog.text
 
 
 def test_without_a_compiler_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(CaptioningError, match="compile=true needs a C"):
-        compile_attention(make())
+        compile_decoder(make())
 
 
 def test_it_is_for_training_alone() -> None:

