@@ -62,10 +62,13 @@ def extract_rows(
     """
     todo = np.unique(np.concatenate([column.missing for column in columns.values()]))
     encode = _Encode(extract, tuple(columns))
+    batch_size = batch_size or AT_ONCE.get(device.type, AT_ONCE["cuda"])
+    if workers is None:
+        workers = min(len(os.sched_getaffinity(0)), -(-len(todo) // batch_size))
     loader = DataLoader(
         _Pictures(files, todo, transform),
-        batch_size=batch_size or AT_ONCE.get(device.type, AT_ONCE["cuda"]),
-        num_workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+        batch_size=batch_size,
+        num_workers=workers,
         collate_fn=_Collate(encode if device.type == "cpu" else None),
         prefetch_factor=None if workers == 0 else AHEAD,
         pin_memory=device.type == "cuda",

@@ -99,7 +99,7 @@ class FeatureStore:
                 one thread; on a GPU the calling process does.
             parts: what to store, since a grid takes a hundred times the disk of pooled features.
             batch_size: photographs at a time; None for few in each process on the CPU, many on a GPU.
-            workers: processes that decode pictures; None for as many as there are cores, 0 for the calling one alone.
+            workers: processes that decode pictures; None for one a core, 0 for the calling process alone.
 
         Raises:
             CaptioningError: pictures are missing or can't be read (all are named; what could be computed is kept), the

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from captioning.cells import LSTM
+from captioning.cells import GRU, LSTM, RNN, Cell
 from captioning.core.features import NO_FEATURES, Features
 from captioning.core.packing import Packing
 from captioning.decoders import LanguageModel
 from captioning.search import Sample
 from captioning.search.writing import write
+from captioning.training.compiled import compile_decoder
 from captioning.training.objectives import CrossEntropy
 
 B, T, H, V, DEPTH = 64, 100, 512, 65, 2
@@ -30,7 +31,7 @@ def model() -> LanguageModel:
 def trained(parameters: Any, loss: Callable[[], Tensor]) -> Callable[[], None]:
     """A training step as both do it: backwards, clipped, Adam."""
     weights = [parameter for parameter in parameters if parameter.requires_grad]
-    optimizer = torch.optim.Adam(weights, 2e-3)
+    optimizer = torch.optim.Adam(weights, 2e-3, fused=True)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -76,6 +77,54 @@ def test_training(precision: torch.dtype, race: Callable, device: torch.device) 
         against="torch.nn.LSTM in a bare loop",
         at_least=0.8,
         rounds=3,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "streams", "chunk", "hidden", "depth", "precision"),
+    [
+        (RNN, 1, 25, 100, 1, torch.float32),  # experiment=min_char_rnn
+        (GRU, B, T, H, DEPTH, torch.float32),
+        (LSTM, B, T, H, DEPTH, torch.bfloat16),  # in single precision it is oneDNN's own
+    ],
+    ids=["min-char-rnn", "GRU", "LSTM"],
+)
+def test_compiled(
+    cell: type[Cell],
+    streams: int,
+    chunk: int,
+    hidden: int,
+    depth: int,
+    precision: torch.dtype,
+    race: Callable,
+    device: torch.device,
+) -> None:
+    words, targets = torch.randint(V, (2, chunk * streams), device=device)
+    packing = Packing.even(streams, chunk).to(device)
+
+    def step(compiled: bool) -> Callable[[], None]:
+        decoder = LanguageModel(V, NO_FEATURES, cell, one_hot=True, hidden_size=hidden, depth=depth).to(device)
+        if compiled:
+            compile_decoder(decoder)
+
+        def loss() -> Tensor:
+            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                reading, _ = decoder.read_on(decoder.start(Features.none(streams, device)), words, packing)
+                return CrossEntropy().of(decoder, reading.hidden, targets, streams).loss
+
+        return trained(decoder.parameters(), loss)
+
+    what = f"compile=true, {depth} × {hidden} {cell.__name__}, batch {streams}, T = {chunk}"
+    race(
+        f"{what}, {str(precision).removeprefix('torch.')}",
+        step(compiled=True),
+        step(compiled=False),
+        count=streams * chunk,
+        unit="characters",
+        against="compile=false",
+        at_least=1.0,
+        rounds=5 if streams > 1 else 50,
     )
 
 

@@ -5,6 +5,8 @@ Every figure is a ratio to what the same machine does in the same run.
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -13,11 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
+from captioning.core.images import stack
 from captioning.data.feature_files import FORMAT, GrowingRows
 from captioning.data.feature_store import FeatureStore
+from captioning.encoders.base import Encoder
 from captioning.encoders.efficientnet import EfficientNetLite0
+from captioning.encoders.resnet import ResNet
 
-PHOTOGRAPHS, BATCH = 320, 32
+BATCH = 32  # of the bare encoder
 COCO_IMAGES, COCO_CAPTIONS = 123_287, 616_435
 
 
@@ -27,11 +32,11 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
-def draw(folder: Path, size: tuple[int, int]) -> list[Path]:
+def draw(folder: Path, size: tuple[int, int], photographs: int) -> list[Path]:
     """JPEGs about as hard to decode as photographs: smooth fields with some noise."""
     random = np.random.default_rng(0)
     width, height = size
-    for number in range(PHOTOGRAPHS):
+    for number in range(photographs):
         coarse = Image.fromarray(random.integers(0, 256, (height // 32, width // 32, 3), dtype=np.uint8))
         pixels = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.int16)
         noisy = pixels + random.integers(-12, 13, (height, width, 1))
@@ -39,13 +44,23 @@ def draw(folder: Path, size: tuple[int, int]) -> list[Path]:
     return sorted(folder.glob("*.jpg"))
 
 
-@pytest.mark.parametrize("size", [(224, 224), (640, 480)], ids=lambda size: f"{size[0]}×{size[1]}")
-def test_extraction_against_the_bare_encoder(size: tuple[int, int], tmp_path: Path, race) -> None:
-    """From JPEGs on disk to features on disk, EfficientNet-Lite0, all that it takes included."""
-    encoder = EfficientNetLite0().fused()
+@pytest.mark.parametrize(
+    ("make", "size", "photographs"),
+    [
+        (EfficientNetLite0, (224, 224), 960),  # Flickr8k as it is often kept
+        (EfficientNetLite0, (640, 480), 640),
+        pytest.param(partial(ResNet, "resnet101", weights=None), (640, 480), 256, marks=pytest.mark.slow),  # COCO
+    ],
+    ids=["EfficientNet-Lite0, 224×224", "EfficientNet-Lite0, 640×480", "ResNet-101, 640×480"],
+)
+def test_extraction_against_the_bare_encoder(
+    make: Callable[[], Encoder], size: tuple[int, int], photographs: int, tmp_path: Path, race, request
+) -> None:
+    """From JPEGs on disk to features on disk, all that it takes included."""
+    encoder = make().fused()
     (tmp_path / "pictures").mkdir()
-    paths, stores = draw(tmp_path / "pictures", size), count()
-    ready = torch.stack([encoder.transform.read(path) for path in paths])
+    paths, stores = draw(tmp_path / "pictures", size, photographs), count()
+    ready = stack([encoder.transform.read(path) for path in paths])
 
     def bare() -> None:
         with torch.inference_mode():
@@ -60,11 +75,10 @@ def test_extraction_against_the_bare_encoder(size: tuple[int, int], tmp_path: Pa
             transform=encoder.transform,
             paths=paths,
             extract=encoder,
-            batch_size=BATCH,
         )
 
     race(
-        f"features of {size[0]}×{size[1]} JPEGs, EfficientNet-Lite0",
+        f"features of JPEGs, {request.node.callspec.id}",
         pipeline,
         bare,
         count=len(paths),
@@ -72,6 +86,28 @@ def test_extraction_against_the_bare_encoder(size: tuple[int, int], tmp_path: Pa
         against="the bare encoder",
         at_least=0.9,
         rounds=3,
+    )
+
+
+@pytest.mark.parametrize("size", [(224, 224), (640, 480)], ids=lambda size: f"{size[0]}×{size[1]}")
+def test_reading_against_encoding(size: tuple[int, int], tmp_path: Path, race) -> None:
+    """What a core does besides encoding; at k times the encoder's rate, extraction has k / (k + 1) of it at most."""
+    torch.set_num_threads(1)
+    encoder, paths = EfficientNetLite0().fused(), draw(tmp_path, size, 64)
+    ready = stack([encoder.transform.read(path) for path in paths])
+
+    def encode() -> None:
+        with torch.inference_mode():
+            for images in ready.split(16):
+                encoder(images)
+
+    race(
+        f"decoding and resizing {size[0]}×{size[1]} JPEGs, one core",
+        lambda: [encoder.transform.read(path) for path in paths],
+        encode,
+        count=len(paths),
+        unit="photographs",
+        against="EfficientNet-Lite0, one core",
     )
 
 

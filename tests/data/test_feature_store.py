@@ -92,6 +92,14 @@ def test_stored_features_are_the_live_ones(workers: int, tmp_path: Path, picture
     assert mapped.shape == (N, 4, 3) and np.array_equal(mapped, expected(pictures).grid.numpy())
 
 
+def test_a_gpu_belongs_to_the_calling_process(tmp_path: Path, pictures: list[Path]) -> None:
+    """On the CPU the worker processes encode, so that nothing is counted here."""
+    gpu, cpu = Counting(), Counting()
+    assert holds(build(tmp_path / "gpu", pictures, gpu, workers=2, device=torch.device("mps")), pictures)
+    assert holds(build(tmp_path / "cpu", pictures, cpu, workers=2), pictures)
+    assert (gpu.photographs, cpu.photographs) == (N, 0)
+
+
 def test_an_encoder_s_cached_features_equal_its_live_ones(tmp_path: Path, pictures: list[Path]) -> None:
     from captioning.encoders.efficientnet import EfficientNetLite0
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from captioning.cells import LSTM
+from captioning.cells import GRU, LSTM, RNN, Cell, base
 from captioning.core.errors import CaptioningError
-from captioning.core.features import Features, FeatureSpec
+from captioning.core.features import NO_FEATURES, Features, FeatureSpec
 from captioning.core.packing import Packing
-from captioning.decoders import NeuralTalk, ShowAttendTell
+from captioning.decoders import LanguageModel, NeuralTalk, ShowAttendTell
 from captioning.decoders.attention import _weigh
 from captioning.training.compiled import compile_decoder
 from captioning.training.objectives import CrossEntropy
@@ -38,7 +38,12 @@ def step(decoder: ShowAttendTell, lengths: list[list[int]]) -> list[Tensor]:
     return [said.loss, extra, *(p.grad.clone() for p in decoder.parameters() if p.grad is not None)]
 
 
-@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler"
+)
+
+
+@needs_compiler
 def test_a_compiled_step_is_the_plain_one() -> None:
     plain, compiled = make(), make()
     compile_decoder(compiled)
@@ -49,6 +54,36 @@ def test_a_compiled_step_is_the_plain_one() -> None:
     assert 1 <= graphs <= 4
     step(compiled, [[2, 2], [4, 3], [4, 7]])
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs  # no shape is compiled anew
+
+
+@needs_compiler
+@pytest.mark.parametrize(("cell", "half"), [(RNN, False), (GRU, False), (LSTM, True)], ids=["rnn", "gru", "lstm, half"])
+def test_a_compiled_text_is_the_plain_one(cell: type[Cell], half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two layers, three streams of eight characters: two compiled blocks of three steps each, and two plain steps."""
+    monkeypatch.setattr(base, "BLOCK", 3)
+    words, targets = torch.randint(V, (2, 8 * 3), generator=torch.Generator().manual_seed(0))
+    packing = Packing.even(3, 8)
+
+    def read(compiled: bool) -> list[Tensor]:
+        torch.manual_seed(0)
+        decoder = LanguageModel(V, NO_FEATURES, cell, embedding_size=8, hidden_size=16, depth=2, layer_dropout=0.5)
+        if compiled:
+            compile_decoder(decoder)
+            assert len([part for part in decoder.modules() if isinstance(part, Cell) and part.block]) == 2
+        state = decoder.start(Features.none(3)).map(lambda part: torch.full_like(part, 0.1).requires_grad_())
+        (before,) = state.sequence.values()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            reading, after = decoder.read_on(state, words, packing)
+            loss = CrossEntropy().of(decoder, reading.hidden, targets, 3).loss
+        (loss + after.sequence["hidden"].float().square().mean()).backward()
+        found = [loss, after.sequence["hidden"], before.grad, *(p.grad for p in decoder.parameters())]
+        with torch.no_grad():
+            return [*found, decoder.read_on(state, words, packing)[0].hidden]
+
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    tolerance = {"atol": 2e-2, "rtol": 5e-2} if half else {"atol": 1e-6, "rtol": 1e-4}
+    torch.testing.assert_close(read(compiled=True), read(compiled=False), **tolerance)
+    assert 1 <= torch._dynamo.utils.counters["stats"]["unique_graphs"] - graphs <= 2  # the layers' may be one
 
 
 def test_without_attention_there_is_nothing_to_compile(caplog: pytest.LogCaptureFixture) -> None:

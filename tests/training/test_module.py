@@ -55,6 +55,16 @@ def test_gradients_are_clipped_to_the_norm_and_the_norm_before_is_logged(tiny: O
     torch.testing.assert_close(moved[1e-3][1], moved[1e6][1], atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_a_fused_optimizer_takes_the_steps_of_the_plain_one(optimizer: str, tiny: Overrides, tmp_path: Path) -> None:
+    overrides = tiny(f"optimizer={optimizer}", "test=false")
+    plain, fused = (run([*overrides, f"optimizer.fused={choice}"], tmp_path / choice) for choice in ("false", "true"))
+    losses = [[row["train/loss"] for row in rows if "train/loss" in row] for rows in (plain, fused)]
+    assert len(losses[0]) == 10 and losses[1] == pytest.approx(losses[0], rel=1e-4)
+    for name, tensor in weights(tmp_path / "true").items():
+        torch.testing.assert_close(tensor, weights(tmp_path / "false")[name], atol=1e-4, rtol=1e-3)
+
+
 def test_fine_tuning_moves_the_named_stage_at_its_own_rate(tiny: Overrides, tmp_path: Path) -> None:
     rates = ("optimizer=sgd", "optimizer.momentum=0", "optimizer.lr=0.5", "encoder_lr=0.25", "data.batch_size=10")
     overrides = tiny("encoder.finetune_from=layer4", "trainer.gradient_clip_val=null", *rates, *SHORT)
