@@ -5,6 +5,7 @@ Dimensions: N sequences, M words in all, E input features, P image features, H h
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from captioning.core.repeated import Repeated, repeated
 
-BLOCK = 25  # steps that are compiled together
+STEPS_AT_ONCE = 25  # that are compiled together
 
 
 class Cell(nn.Module, ABC):
@@ -44,7 +45,7 @@ class Cell(nn.Module, ABC):
         self.Wxh = Repeated(input_size, self.gates * hidden_size)
         self.Whh = Repeated(hidden_size, self.gates * hidden_size)
         self.Wih = Repeated(image_size, self.gates * hidden_size, bias=False) if image_size else None
-        self.block: Callable[[Cell, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+        self.compiled_steps: Callable[[Cell, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -127,11 +128,17 @@ class Cell(nn.Module, ABC):
         Returns:
             The hidden states ``(M, H)``, and the states ``(N, C)`` after each sequence's last word.
         """
-        if self.block is not None and sizes[0] == sizes[-1] and torch.is_grad_enabled():
-            return self._run_in_blocks(terms, sizes[0], state, self.block)
+        compiled = self.compiled_steps if torch.is_grad_enabled() and sizes[0] == sizes[-1] else None
+        blocks = len(sizes) // STEPS_AT_ONCE if compiled else 0
+        rest = sizes[blocks * STEPS_AT_ONCE :]
+        parts = iter(torch.split(terms, [STEPS_AT_ONCE * sizes[0]] * blocks + list(rest)))
         hidden, ended = [], []
-        with repeated([self.Whh], sizes):
-            for step in torch.split(terms, list(sizes)):
+        if compiled:
+            for block in islice(parts, blocks):
+                outputs, state = compiled(self, block, state)
+                hidden.append(outputs)
+        with repeated([self.Whh], rest):
+            for step in parts:
                 if len(step) < len(state):
                     ended.append(state[len(step) :])
                     state = state[: len(step)]
@@ -143,31 +150,14 @@ class Cell(nn.Module, ABC):
         """Let torch.compile make one function of 25 steps, for training on sequences of one length.
 
         What it saves is the time that Python and autograd take between the small operations of a step. It cannot where
-        sequences end at different times: each number of them would be compiled anew.
+        sequences end at different times: each number of them would be compiled anew. What is left of a chunk after
+        whole blocks is read step by step.
         """
-        self.block = torch.compile(_block, dynamic=False)
-
-    def _run_in_blocks(
-        self,
-        terms: Tensor,
-        sequences: int,
-        state: Tensor,
-        block: Callable[["Cell", Tensor, Tensor], tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Tensor]:
-        """``run`` where no sequence ends before the others, a block of steps at a time; what is left step by step."""
-        hidden = []
-        whole = len(terms) // (BLOCK * sequences) * BLOCK * sequences
-        for part in torch.split(terms[:whole], BLOCK * sequences):
-            outputs, state = block(self, part, state)
-            hidden.append(outputs)
-        if whole < len(terms):
-            outputs, state = _block(self, terms[whole:], state)
-            hidden.append(outputs)
-        return torch.cat(hidden), state
+        self.compiled_steps = torch.compile(_steps, dynamic=False)
 
 
-def _block(cell: Cell, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The steps of N sequences, none of which ends: terms ``(M, G·H)``, state ``(N, C)``. Compiled, where asked for."""
+def _steps(cell: Cell, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """The steps of N sequences none of which ends, plainly: terms ``(M, G·H)``, state ``(N, C)``."""
     hidden = []
     for step in torch.split(terms, len(state)):
         state = cell(step, state)

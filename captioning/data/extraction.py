@@ -30,9 +30,9 @@ from captioning.data.feature_files import GrowingRows, Row, digest_of
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 5.0  # at most so much work is lost to kill -9
-PROBE = 100  # photographs after which the remaining time is told
-AT_ONCE = {"cpu": 16, "cuda": 128}  # photographs in a batch of each worker process, of a GPU
-AHEAD = 4  # batches that each worker does ahead, and that may wait for the disk
+PROBE = 100  # photographs after which the remaining time is told, or some rounds of all workers where they are many
+AT_ONCE, AT_ONCE_ON_A_GPU = 16, 64  # photographs in a batch
+AHEAD = 2  # batches that each worker does ahead, and that may wait for the disk
 
 Extract = Callable[[Tensor], Features]
 
@@ -62,7 +62,7 @@ def extract_rows(
     """
     todo = np.unique(np.concatenate([column.missing for column in columns.values()]))
     encode = _Encode(extract, tuple(columns))
-    batch_size = batch_size or AT_ONCE.get(device.type, AT_ONCE["cuda"])
+    batch_size = batch_size or (AT_ONCE if device.type == "cpu" else AT_ONCE_ON_A_GPU)
     if workers is None:
         workers = min(len(os.sched_getaffinity(0)), -(-len(todo) // batch_size))
     loader = DataLoader(
@@ -75,7 +75,7 @@ def extract_rows(
     )
     problems: list[str] = []
     writer = _Writer(columns)
-    told = _Estimate(len(todo), sum(len(column.missing) * column.bytes for column in columns.values()))
+    estimate = _Estimate(len(todo), sum(column.missing_bytes for column in columns.values()), workers * batch_size)
     try:
         with progress([], "extracting features", len(todo), unit="photo") as bar:
             for rows, content, unreadable in loader:
@@ -83,7 +83,7 @@ def extract_rows(
                 if rows:
                     writer.put(rows, encode(content) if isinstance(content, Tensor) else content)
                 bar.update(len(rows) + len(unreadable))
-                told.update(len(rows))
+                estimate.update(len(rows))
     finally:  # also when interrupted: what is computed is kept
         writer.close()
     if problems:
@@ -188,26 +188,27 @@ class _Writer:
 
 
 class _Estimate:
-    """Says once, after the first hundred photographs, how long the rest will take, and what disk all of them."""
+    """Says once, after the first hundred photographs or so, how long the rest will take, and what disk all of them."""
 
-    def __init__(self, total: int, bytes_of_all: int) -> None:
-        self.total, self.gigabytes = total, bytes_of_all / 1e9
-        self.done, self.first = 0, 0
-        self.began = time.monotonic()
+    def __init__(self, total: int, bytes_of_all: int, at_once: int) -> None:
+        """Take the number of photographs, and how many of them are under way at a time: they come in bursts."""
+        self.total, self.gigabytes, self.at_once = total, bytes_of_all / 1e9, at_once
+        self.done = self.first = 0
+        self.began, self.told = 0.0, False
 
     def update(self, photographs: int) -> None:
-        """Count a batch; the first, with the start of the workers in it, is not part of the rate."""
-        before, self.done = self.done, self.done + photographs
-        if not before:
+        """Count a batch; the first of each worker, with its start in it, is not part of the rate."""
+        self.done += photographs
+        if self.done <= self.at_once or not self.began:
             self.first, self.began = self.done, time.monotonic()
-        elif before < PROBE <= self.done < self.total:
+        elif not self.told and self.done - self.first >= max(PROBE, 3 * self.at_once) and self.done < self.total:
+            self.told = True
             rate = (self.done - self.first) / (time.monotonic() - self.began)
-            minutes = (self.total - self.done) / rate / 60
             log.info(
                 "%d photographs, %.1f GB of features: about %.1f minutes at %.0f photographs a second. What is done by "
                 "then is kept where you stop it.",
                 self.total,
                 self.gigabytes,
-                minutes,
+                (self.total - self.done) / rate / 60,
                 rate,
             )

@@ -95,6 +95,11 @@ class GrowingRows:
         return np.flatnonzero(self.stamps["digest"] == 0)
 
     @property
+    def missing_bytes(self) -> int:
+        """What these rows will take."""
+        return len(self.missing) * self.bytes
+
+    @property
     def complete(self) -> bool:
         """Whether nothing is to be done."""
         return self.manifest.is_file() and not len(self.missing)

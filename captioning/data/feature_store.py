@@ -20,7 +20,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -77,7 +77,7 @@ class FeatureStore:
         spec: FeatureSpec,
         transform: ImageTransform,
         paths: Sequence[str | os.PathLike[str]],
-        extract: Extract,
+        extractor: Callable[[], Extract],
         device: torch.device = CPU,
         parts: Sequence[Part] = PARTS,
         batch_size: int | None = None,
@@ -94,9 +94,10 @@ class FeatureStore:
             transform: from a picture to the encoder's input.
             paths: the photographs; row n belongs to ``paths[n]``. Their names below the folder that they have in
                 common are part of the key, that folder is not: pictures may move together.
-            extract: uint8 ``(B, 3, height, width)`` on the CPU to features on ``device``; B varies.
-            device: where ``extract`` computes. On the CPU each process that decodes pictures calls it by itself, with
-                one thread; on a GPU the calling process does.
+            extractor: asked, where features are missing, for what brings uint8 ``(B, 3, height, width)`` on the CPU to
+                features on ``device``; B varies.
+            device: where that computes. On the CPU each process that decodes pictures does it by itself, with one
+                thread; on a GPU the calling process does.
             parts: what to store, since a grid takes a hundred times the disk of pooled features.
             batch_size: photographs at a time; None for few in each process on the CPU, many on a GPU.
             workers: processes that decode pictures; None for one a core, 0 for the calling process alone.
@@ -128,7 +129,7 @@ class FeatureStore:
                 _require_space(folder, incomplete)
                 for column in incomplete.values():
                     column.begin()
-                extract_rows(incomplete, files, transform, extract, device, batch_size, workers)
+                extract_rows(incomplete, files, transform, extractor(), device, batch_size, workers)
                 for column in incomplete.values():
                     column.finish(described)
         return cls(folder, parts)
@@ -168,7 +169,7 @@ def _seen(files: Sequence[Path]) -> npt.NDArray[Any]:
 
 def _require_space(folder: Path, columns: Mapping[str, GrowingRows]) -> None:
     """Raise before the extraction what the disk would raise in the middle of it."""
-    needed = sum(len(column.missing) * column.bytes for column in columns.values())
+    needed = sum(column.missing_bytes for column in columns.values())
     free = shutil.disk_usage(folder).free
     if needed + SPARE > free:
         raise CaptioningError(

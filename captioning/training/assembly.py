@@ -103,7 +103,7 @@ def store_features(
         spec=encoder.spec,
         transform=encoder.transform,
         paths=[photo.path for photo in photos],
-        extract=partial(_extract, encoder.fused().to(device), device),
+        extractor=lambda: partial(_extract, encoder.fused().to(device), device),
         device=device,
         parts=tuple(reads),
     )

@@ -20,7 +20,7 @@ from captioning.decoders import LanguageModel
 from captioning.search import Sample
 from captioning.training import assembly
 from captioning.training.base import TrainingModule
-from captioning.training.compiled import compile_decoder
+from captioning.training.compiled import compile_attention, compile_loop
 from captioning.training.language import LanguageModule
 from captioning.training.module import CaptioningModule
 from captioning.training.objectives import CrossEntropy
@@ -82,7 +82,7 @@ def captioning_task(config: dict[str, Any], photos: CaptionedPhotos, device: tor
     decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
     encoder.keep(decoder.reads)
     if config["compile"]:
-        compile_decoder(decoder)
+        compile_attention(decoder)
     if config["word_vectors"]:
         found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
         log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))
@@ -114,7 +114,7 @@ def language_task(config: dict[str, Any], text: Text, folder: Path) -> Task:
         )
 
     if config["compile"]:
-        compile_decoder(decoder)
+        compile_loop(decoder)
 
     def sample(seed: int) -> Sample:
         return build({**config["search"], "seed": seed}, Sample)

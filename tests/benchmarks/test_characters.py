@@ -17,7 +17,7 @@ from captioning.core.packing import Packing
 from captioning.decoders import LanguageModel
 from captioning.search import Sample
 from captioning.search.writing import write
-from captioning.training.compiled import compile_decoder
+from captioning.training.compiled import compile_loop
 from captioning.training.objectives import CrossEntropy
 
 B, T, H, V, DEPTH = 64, 100, 512, 65, 2
@@ -106,7 +106,7 @@ def test_compiled(
     def step(compiled: bool) -> Callable[[], None]:
         decoder = LanguageModel(V, NO_FEATURES, cell, one_hot=True, hidden_size=hidden, depth=depth).to(device)
         if compiled:
-            compile_decoder(decoder)
+            compile_loop(decoder)
 
         def loss() -> Tensor:
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):

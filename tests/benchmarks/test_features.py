@@ -74,7 +74,7 @@ def test_extraction_against_the_bare_encoder(
             spec=encoder.spec,
             transform=encoder.transform,
             paths=paths,
-            extract=encoder,
+            extractor=lambda: encoder,
         )
 
     race(

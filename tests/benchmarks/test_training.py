@@ -17,7 +17,7 @@ from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowAttendTell, ShowTell, VisualMemory
-from captioning.training.compiled import compile_decoder
+from captioning.training.compiled import compile_attention
 from captioning.training.objectives import CrossEntropy
 
 V, D, H, T = 10_000, 2048, 512, 20  # COCO with ResNet-101
@@ -152,7 +152,7 @@ def test_attention_against_a_plain_loop(precision: torch.dtype, race: Callable, 
 @halves
 def test_compiled_attention(precision: torch.dtype, race: Callable, device: torch.device) -> None:
     plain, compiled = (coco(ShowAttendTell, precision, device, 49) for _ in range(2))
-    compile_decoder(compiled.decoder)
+    compile_attention(compiled.decoder)
     race(
         name(ShowAttendTell, precision, f"compile=true, COCO, batch {plain.captions}, L = 49"),
         compiled.step,

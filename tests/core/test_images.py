@@ -54,5 +54,6 @@ def test_a_crop_is_the_largest_part_of_that_shape(size: tuple[int, int], shown: 
 @pytest.mark.parametrize("size", [(224, 224), (640, 480), (30, 300)])
 def test_a_batch_is_channels_last_in_memory(size: tuple[int, int], fit: Literal["crop", "squash"]) -> None:
     images = [ImageTransform((224, 224), fit)(noise(*size)) for _ in range(2)]
+    assert all(image.unsqueeze(0).is_contiguous(memory_format=torch.channels_last) for image in images)
     batch = stack(images)
     assert batch.is_contiguous(memory_format=torch.channels_last) and torch.equal(batch, torch.stack(images))

@@ -153,7 +153,7 @@ def test_the_encoders_input_is_bytes_that_may_be_written_to(tmp_path: Path) -> N
     pixels = ImageTransform((8, 12)).read(path)
     assert pixels.dtype == torch.uint8
     assert pixels.shape == (3, 8, 12)
-    assert pixels.is_contiguous()
+    assert pixels.unsqueeze(0).is_contiguous(memory_format=torch.channels_last)
     pixels += 1
 
 

@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -70,7 +71,7 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 def build(root: Path, paths: Sequence[Path], extract: Callable[[Tensor], Features] = live, **options) -> FeatureStore:
     options = {"key": {"encoder": "e"}, "spec": SPEC, "transform": TRANSFORM, "batch_size": 2, "workers": 0, **options}
-    return FeatureStore.build(root, paths=paths, extract=extract, **options)
+    return FeatureStore.build(root, paths=paths, extractor=lambda: extract, **options)
 
 
 def expected(paths: Sequence[Path]) -> Features:
@@ -332,13 +333,36 @@ def test_worker_processes_read_an_opened_store(tmp_path: Path, pictures: list[Pa
     assert holds(pickle.loads(pickle.dumps(store)), pictures)  # what spawn does
 
 
-def test_the_expected_time_is_told_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter(range(100))
-    monkeypatch.setattr(extraction.time, "monotonic", lambda: next(seconds))
-    estimate = extraction._Estimate(10_000, 25 * 10**9)
+def test_a_complete_store_asks_for_no_encoder(tmp_path: Path, pictures: list[Path]) -> None:
+    settings = {"key": {}, "spec": SPEC, "transform": TRANSFORM, "paths": pictures, "workers": 0}
+    FeatureStore.build(tmp_path, extractor=lambda: live, **settings)
+    FeatureStore.build(tmp_path, extractor=pytest.fail, **settings)
+
+
+@pytest.mark.parametrize(
+    ("batch", "at_once", "first", "rate"),
+    [
+        (16, 32, 6, 32),  # two workers: their batches come in pairs, one pair a second
+        (16, 128, 16, 128),  # eight
+        (64, 256, 8, 256),  # of a GPU, four
+        (3, 0, 34, 1),  # none: three photographs, three seconds
+    ],
+)
+def test_the_expected_time_is_told_once(
+    batch: int, at_once: int, first: int, rate: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, told = 50.0, []
+    monkeypatch.setattr(extraction.time, "monotonic", lambda: now)
+    estimate = extraction._Estimate(10_000, 25 * 10**9, at_once)
     with caplog.at_level("INFO"):
-        for _ in range(10):
-            estimate.update(60)  # a second each
+        for number in range(10_000 // batch):
+            if number % max(1, at_once // batch) == 0:
+                now += max(1, at_once // batch) * batch / rate
+            estimate.update(batch)
+            told.append(len(caplog.records))
     (record,) = caplog.records
-    told = "10000 photographs, 25.0 GB of features: about 2.7 minutes at 60 photographs a second."
-    assert record.getMessage().startswith(told)
+    found = re.match(r"10000 photographs, 25.0 GB of features: about (.*) minutes at (.*) photographs", record.message)
+    assert found and float(found[2]) == pytest.approx(rate, rel=0.15)
+    left = 10_000 - batch * (told.index(1) + 1)
+    assert float(found[1]) == pytest.approx(left / rate / 60, rel=0.15, abs=0.05)
+    assert told.index(1) + 1 >= first

@@ -1,6 +1,8 @@
 """torch.compile changes nothing but the time that a step takes."""
 
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from captioning.core.features import NO_FEATURES, Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.decoders import LanguageModel, NeuralTalk, ShowAttendTell
 from captioning.decoders.attention import _weigh
-from captioning.training.compiled import compile_decoder
+from captioning.training.compiled import compile_attention, compile_loop
 from captioning.training.objectives import CrossEntropy
 
 B, L, D, V = 3, 6, 5, 11
@@ -46,7 +48,7 @@ needs_compiler = pytest.mark.skipif(
 @needs_compiler
 def test_a_compiled_step_is_the_plain_one() -> None:
     plain, compiled = make(), make()
-    compile_decoder(compiled)
+    compile_attention(compiled)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     for lengths in ([[3, 7], [1, 0], [4, 2]], [[5, 5], [5, 2], [6, 1]]):
         torch.testing.assert_close(step(compiled, lengths), step(plain, lengths), atol=1e-5, rtol=1e-4)
@@ -57,45 +59,57 @@ def test_a_compiled_step_is_the_plain_one() -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize(("cell", "half"), [(RNN, False), (GRU, False), (LSTM, True)], ids=["rnn", "gru", "lstm, half"])
-def test_a_compiled_text_is_the_plain_one(cell: type[Cell], half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two layers, three streams of eight characters: two compiled blocks of three steps each, and two plain steps."""
-    monkeypatch.setattr(base, "BLOCK", 3)
-    words, targets = torch.randint(V, (2, 8 * 3), generator=torch.Generator().manual_seed(0))
-    packing = Packing.even(3, 8)
+@pytest.mark.parametrize(
+    ("cell", "half", "streams", "chunk"),
+    [(RNN, False, 3, 8), (GRU, False, 1, 6), (LSTM, True, 3, 7), (RNN, False, 1, 2), (RNN, False, 3, 2)],
+    ids=["rnn, a rest", "gru, no rest", "lstm in half, a rest", "one stream, too short", "three streams, too short"],
+)
+def test_a_compiled_text_is_the_plain_one(
+    cell: type[Cell], half: bool, streams: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two layers that read blocks of three characters, compiled, and what is left, plainly."""
+    monkeypatch.setattr(base, "STEPS_AT_ONCE", 3)
+    words, targets = torch.randint(V, (2, chunk * streams), generator=torch.Generator().manual_seed(0))
+    packing, rows = Packing.even(streams, chunk), []
 
     def read(compiled: bool) -> list[Tensor]:
         torch.manual_seed(0)
         decoder = LanguageModel(V, NO_FEATURES, cell, embedding_size=8, hidden_size=16, depth=2, layer_dropout=0.5)
         if compiled:
-            compile_decoder(decoder)
-            assert len([part for part in decoder.modules() if isinstance(part, Cell) and part.block]) == 2
-        state = decoder.start(Features.none(3)).map(lambda part: torch.full_like(part, 0.1).requires_grad_())
+            compile_loop(decoder)
+            for part in decoder.modules():
+                if isinstance(part, Cell):
+                    part.compiled_steps = counted(part.compiled_steps)
+        state = decoder.start(Features.none(streams)).map(lambda part: torch.full_like(part, 0.1).requires_grad_())
         (before,) = state.sequence.values()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             reading, after = decoder.read_on(state, words, packing)
-            loss = CrossEntropy().of(decoder, reading.hidden, targets, 3).loss
+            loss = CrossEntropy().of(decoder, reading.hidden, targets, streams).loss
         (loss + after.sequence["hidden"].float().square().mean()).backward()
         found = [loss, after.sequence["hidden"], before.grad, *(p.grad for p in decoder.parameters())]
         with torch.no_grad():
             return [*found, decoder.read_on(state, words, packing)[0].hidden]
 
+    def counted(steps: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda cell, terms, state: (rows.append(len(terms)), steps(cell, terms, state))[1]
+
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     tolerance = {"atol": 2e-2, "rtol": 5e-2} if half else {"atol": 1e-6, "rtol": 1e-4}
     torch.testing.assert_close(read(compiled=True), read(compiled=False), **tolerance)
-    assert 1 <= torch._dynamo.utils.counters["stats"]["unique_graphs"] - graphs <= 2  # the layers' may be one
+    assert rows == [3 * streams] * (chunk // 3) * 2  # of two layers, in training alone
+    assert bool(rows) == (torch._dynamo.utils.counters["stats"]["unique_graphs"] > graphs)
 
 
 def test_without_attention_there_is_nothing_to_compile(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        compile_decoder(NeuralTalk(V, FeatureSpec(D, D, (2, 3)), LSTM, embedding_size=8, hidden_size=8))
+        compile_attention(NeuralTalk(V, FeatureSpec(D, D, (2, 3)), LSTM, embedding_size=8, hidden_size=8))
     assert "NeuralTalk has no attention" in caplog.text
 
 
 def test_without_a_compiler_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(CaptioningError, match="compile=true needs a C"):
-        compile_decoder(make())
+        compile_attention(make())
 
 
 def test_it_is_for_training_alone() -> None:

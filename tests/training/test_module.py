@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.plugins.precision.amp import _optimizer_handles_unscaling
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
@@ -63,6 +65,15 @@ def test_a_fused_optimizer_takes_the_steps_of_the_plain_one(optimizer: str, tiny
     assert len(losses[0]) == 10 and losses[1] == pytest.approx(losses[0], rel=1e-4)
     for name, tensor in weights(tmp_path / "true").items():
         torch.testing.assert_close(tensor, weights(tmp_path / "false")[name], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_a_scaler_of_half_precision_s_gradients_has_them_before_they_are_clipped(
+    optimizer: str, tiny: Overrides, tmp_path: Path
+) -> None:
+    module = made(compose(tiny(f"optimizer={optimizer}")))
+    module.trainer = SimpleNamespace(estimated_stepping_batches=10)
+    assert not _optimizer_handles_unscaling(module.configure_optimizers()["optimizer"])
 
 
 def test_fine_tuning_moves_the_named_stage_at_its_own_rate(tiny: Overrides, tmp_path: Path) -> None:
