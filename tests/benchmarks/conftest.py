@@ -199,8 +199,10 @@ def report(request: pytest.FixtureRequest, device: torch.device) -> Report:
 
     def add(what: str, rate: float, unit: str, limit: float, against: str, at_least: float | None = None) -> None:
         row = {"what": what, "rate": rate, "unit": unit, "limit": limit, "against": against, "ratio": rate / limit}
+        known = request.config.stash.setdefault(ROWS, [])
+        assert what not in {other["what"] for other in known}, f"two rows are called {what}"
         row |= {"at_least": at_least, "peak_gb": peak.gigabytes(), "device": device.type}
-        request.config.stash.setdefault(ROWS, []).append(row)
+        known.append(row)
 
     return add
 

@@ -138,7 +138,7 @@ def test_attention_against_a_plain_loop(precision: torch.dtype, race: Callable, 
             batch.plain_step()
 
     race(
-        name(ShowAttendTell, precision, f"COCO, batch {batch.captions}, L = 49"),
+        f"{name(ShowAttendTell, precision, 'COCO, L = 49')}, against a plain loop",
         batch.step,
         plain,
         count=batch.captions,
