@@ -1,7 +1,7 @@
 """``compile=true``: what of a training step gains by torch.compile.
 
-The products are the same; what a compiler gains lies between them. In a captioner these are three quarters of a step
-and more, and its loop over words cannot be compiled: how many captions still have a word differs from step to step and
+The products are the same; what a compiler gains lies between them. In a captioner the products are three quarters of a
+step, and its loop over words cannot be compiled: how many captions still have a word differs from step to step and
 from batch to batch, and each of these shapes would be compiled anew. What is left is the attention, which goes over
 ``(N, L, A)`` numbers at every word: one kernel for any N. It gains little on a CPU, and a captioner without it nothing.
 
