@@ -1,16 +1,19 @@
 """Writing files so that a reader never meets half of one."""
 
 import errno
+import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
 from captioning.core.errors import CaptioningError
 
+UNFINISHED = re.compile(r"\..+\.captioning-[0-9a-f]{8}")  # the names of files that are being written
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what writing to an open file raises
 
 
@@ -19,7 +22,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     """Open a temporary neighbour of ``path`` and put it in its place once it is written in full.
 
     The file's bytes reach the disk (``fsync``) before its name does, so that neither an exception, nor ``kill -9``,
-    nor a full disk leaves half a file under the name that a later run would trust.
+    nor a full disk leaves half a file under the name that a later run would trust. The writer holds a lock on the
+    neighbour, so that the next writer of ``path`` knows, and removes, what a killed one has left.
 
     Args:
         path: the file to write; missing folders are made.
@@ -29,10 +33,12 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         CaptioningError: the disk is full or the folder can't be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    temporary = path.with_name(f".{path.name}.captioning-{uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(path.parent, path.name)
         file = temporary.open(mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8")
+        _flock(file.fileno())
     except OSError as error:
         raise write_error(path, error) from error
     try:
@@ -46,6 +52,33 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         if isinstance(error, OSError) and (error.errno in OF_WRITING or str(error.filename) == str(temporary)):
             raise write_error(path, error) from error
         raise  # what else failed while the file was open, such as reading another
+
+
+def remove_unfinished(folder: Path, name: str | None = None) -> None:
+    """Remove what killed writers have left half-written in a folder; what is still being written stays.
+
+    Args:
+        folder: that they wrote to; one that is not there holds nothing.
+        name: of the file that they were writing; any where not given.
+    """
+    try:
+        left = [entry.name for entry in os.scandir(folder) if UNFINISHED.fullmatch(entry.name)]
+    except FileNotFoundError:
+        return
+    for each in left:
+        if name is None or each[: -len(".captioning-12345678")] == f".{name}":
+            with suppress(FileNotFoundError), (folder / each).open("rb") as file:
+                if _flock(file.fileno()):
+                    (folder / each).unlink()
+
+
+def _flock(descriptor: int) -> bool:
+    """Lock an open file; False where somebody else has, or where the file system knows no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
