@@ -1,6 +1,7 @@
 """One process at a time in a folder."""
 
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import write_error
+
+log = logging.getLogger(__name__)
 
 _SIGN = b"captioning: "  # what a lock file begins with, before the process that holds it
 _held: set[Path] = set()  # by this process, whose own locks do not exclude it
@@ -46,7 +49,13 @@ def lock(path: Path, wait: bool = False) -> Iterator[None]:
         except (BlockingIOError, PermissionError):
             if not wait:
                 raise HeldError(f"{path.parent}: in use by {_holder(descriptor)}.") from None
+            log.info("%s: %s is at work here; waiting for it.", path.parent, _holder(descriptor))
             fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            raise CaptioningError(
+                f"{path}: this file system has no locks ({error.strerror}), without which two processes could spoil "
+                "each other's work. Choose a folder on another one."
+            ) from error
         if os.fstat(descriptor).st_size == 0 or os.pread(descriptor, len(_SIGN), 0) == _SIGN:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, _SIGN + f"process {os.getpid()} of {socket.gethostname()}\n".encode(), 0)

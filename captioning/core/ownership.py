@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import atomic_write, write_error, write_json
+from captioning.core.files import atomic_write, remove_unfinished, write_error, write_json
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,13 @@ def claim(folder: str | os.PathLike[str], kind: str, what: str, names: tuple[str
         names: of what will be written there; other files may stand beside it. None: the folder must be empty.
 
     Raises:
-        CaptioningError: the folder holds, under one of these names, what this program has not written.
+        CaptioningError: the folder holds, under one of these names, what this program has not written, or is its own
+            for another purpose.
     """
     folder = Path(folder)
+    purpose = _read_mark(folder).get("kind", kind)
+    if purpose != kind:
+        raise CaptioningError(f"{folder}: this folder is used for something else ({purpose}). Choose another folder.")
     if is_ours(folder, kind):
         return
     refuse_foreign(folder, what, names)
@@ -58,6 +62,7 @@ def refuse_foreign(folder: Path, what: str, names: tuple[str, ...] | None = None
         return
     if not folder.is_dir():
         raise CaptioningError(f"{folder}: this is no folder. Choose another place.")
+    remove_unfinished(folder, MARK)
     there = sorted(path.name for path in folder.iterdir() if path.name != MARK)
     foreign = [name for name in there if names is None or any(Path(name).match(pattern) for pattern in names)]
     if foreign:

@@ -29,7 +29,7 @@ def test_an_empty_folder_is_claimed_once_and_for_one_purpose(tmp_path: Path) -> 
     assert is_ours(folder, "scenes") and not is_ours(folder, "run")
     (folder / "a.png").touch()
     claim(folder, "scenes", "scenes")
-    with pytest.raises(CaptioningError, match=r"mine: this holds something other than a run \(a\.png\)"):
+    with pytest.raises(CaptioningError, match=r"mine: this folder is used for something else \(scenes\)"):
         claim(folder, "run", "a run")
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from captioning.core.errors import CaptioningError
+from captioning.core.ownership import MARK
 from captioning.data import CaptionedPhotos, read_scenes
 from captioning.data.scenes.describe import PREPOSITIONS, SIZE_WORDS, TEXTURE_WORDS, WITH_TEXTURE, describe
 from captioning.data.scenes.draw import draw_background, draw_scene
@@ -44,7 +45,7 @@ any_scene = st.builds(scene_of, st.integers(0, 100_000), st.booleans())
 
 def test_the_same_seed_gives_the_same_bytes(scenes: CaptionedPhotos, root: Path, tmp_path: Path) -> None:
     read_scenes(tmp_path / "again", count=120)
-    names = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    names = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != MARK)
     assert len(names) == 120 + 6 + 1
     assert filecmp.cmpfiles(root, tmp_path / "again", names, shallow=False) == (names, [], [])
     read_scenes(tmp_path / "other", count=120, seed=1)
@@ -178,13 +179,23 @@ def test_files_are_coco(scenes: CaptionedPhotos, root: Path, monkeypatch: pytest
     assert len(instances.getCatIds()) == 8
 
 
-def test_drawn_once_and_again_for_other_settings(tmp_path: Path) -> None:
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_drawn_once_and_other_scenes_are_refused(tmp_path: Path) -> None:
     root = tmp_path / "scenes"
     read_scenes(root, count=12)
-    first = root.stat().st_ino
+    before = contents(root)
     read_scenes(root, count=12)
-    assert root.stat().st_ino == first
-    assert len(list(read_scenes(root, count=24))) == 24
+    for count, seed in ((24, 0), (12, 1)):
+        with pytest.raises(CaptioningError, match=rf"holds other scenes \(version {VERSION}, count 12, seed 0; asked"):
+            read_scenes(root, count, seed)
+    (root / MARK).unlink()  # as versions before this one have drawn them
+    assert len(list(read_scenes(root, count=12))) == 12
+    with pytest.raises(CaptioningError, match=rf"data\.root={root}_24"):
+        read_scenes(root, count=24)
+    assert contents(root) | {MARK: before[MARK]} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scenes"]
 
 
@@ -197,19 +208,38 @@ def test_an_interrupted_drawing_is_not_trusted(tmp_path: Path, monkeypatch: pyte
         real(self, path, **options)
 
     root = tmp_path / "scenes"
+    read_scenes(tmp_path / "whole", count=12)
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full_disk)
-        with pytest.raises(CaptioningError, match=r"scenes: the disk is full"):
+        with pytest.raises(CaptioningError, match=r"scenes can't be drawn \(No space left on device\)"):
             read_scenes(root, count=12)
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(CaptioningError, match=r"used for something else \(scenes 2, 12 of seed 0\)"):
+        read_scenes(root, count=13)
+    (root / "train" / "000001.png").write_bytes(b"half")
     assert len(list(read_scenes(root, count=12))) == 12
+    assert contents(root) == contents(tmp_path / "whole")
 
 
-def test_foreign_folders_are_left_alone(tmp_path: Path) -> None:
+MANIFESTS = [
+    '{"name": "my photos"}',
+    f'{{"version": {VERSION}, "count": 24, "seed": 0}}',
+    f'{{"version": {VERSION}, "count": 12, "seed": 0, "photographer": "me"}}',
+    "[]",
+    "no JSON",
+]
+
+
+@pytest.mark.parametrize("manifest", [None, *MANIFESTS])
+def test_foreign_folders_are_left_alone(manifest: str | None, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "000001.png").write_text("a wedding")
     (tmp_path / "thesis.txt").write_text("two years of work")
-    with pytest.raises(CaptioningError, match="something other than scenes"):
-        read_scenes(tmp_path)
-    assert (tmp_path / "thesis.txt").read_text() == "two years of work"
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    before = contents(tmp_path)
+    with pytest.raises(CaptioningError, match=r"other than scenes|other scenes|manifest of scenes is not valid JSON"):
+        read_scenes(tmp_path, count=12)
+    assert contents(tmp_path) == before
 
 
 def test_too_few_scenes(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json, write_error, write_json
+from captioning.core.files import read_json, write_json
+from captioning.core.locks import lock
+from captioning.core.ownership import claim
 from captioning.core.progress import progress
 from captioning.data.coco import read_coco
 from captioning.data.photos import SPLITS, Box, CaptionedPhotos
@@ -19,12 +20,12 @@ from captioning.data.scenes.draw import draw_scene
 from captioning.data.scenes.shapes import THINGS
 from captioning.data.scenes.world import HELD_OUT, SIDE, plan_scene
 
-VERSION = 2  # raise it with any change that alters pictures or captions: folders drawn before are then drawn again
+VERSION = 2  # raise it with any change that alters pictures or captions: folders drawn before are then refused
 MANIFEST = "manifest.json"
 
 
 def read_scenes(root: str | os.PathLike[str] = "data/scenes", count: int = 2400, seed: int = 0) -> CaptionedPhotos:
-    """Read the scenes; draw them first, if the folder does not hold these very ones.
+    """Read the scenes; draw them first, if the folder is empty or missing.
 
     Five in six scenes are for training, the others for validation and test. Eight combinations of a colour and a
     thing, one for each thing and each colour, are in half of the test scenes and nowhere else (``HELD_OUT``).
@@ -34,7 +35,7 @@ def read_scenes(root: str | os.PathLike[str] = "data/scenes", count: int = 2400,
     words that name it in captions.
 
     Args:
-        root: the folder; it is made, or drawn anew where it holds scenes of another count, seed or version.
+        root: the folder; nothing that it holds is ever replaced, neither something else nor other scenes.
         count: how many pictures, 12 or more.
         seed: the same seed gives the same bytes.
 
@@ -42,12 +43,11 @@ def read_scenes(root: str | os.PathLike[str] = "data/scenes", count: int = 2400,
         The scenes with the boxes of all objects, in pixels.
 
     Raises:
-        CaptioningError: the folder holds something else, or can't be written.
+        CaptioningError: the folder holds something else or other scenes, or can't be written.
     """
     root = Path(root)
     if not _is_drawn(root, count, seed):
-        _refuse_foreign(root)
-        _draw_aside(root, count, seed)
+        _draw(root, count, seed)
     photos = read_coco(root, {split: split for split in SPLITS}, holdout={}, name="scenes")
     for split in SPLITS:
         boxes = _read_boxes(root / f"instances_{split}.json")
@@ -64,34 +64,42 @@ def _is_drawn(root: Path, count: int, seed: int) -> bool:
     return path.is_file() and read_json(path, "manifest of scenes") == _manifest(count, seed)
 
 
-def _refuse_foreign(root: Path) -> None:
-    """Drawing replaces the folder, so that it must be empty or hold scenes."""
-    if root.exists() and not (root / MANIFEST).is_file() and (not root.is_dir() or any(root.iterdir())):
-        raise CaptioningError(f"{root}: this holds something other than scenes. Choose another folder (data.root).")
-
-
-def _draw_aside(root: Path, count: int, seed: int) -> None:
-    """Draw into a neighbouring folder and put it in place when it is whole, its manifest written last."""
+def _draw(root: Path, count: int, seed: int) -> None:
+    """Draw into the folder, its manifest last: a drawing that was interrupted is drawn again, over itself."""
     if count < 12:
         raise CaptioningError(f"data.count={count}: at least 12 scenes are needed for three splits.")
-    aside = root.with_name(f".{root.name}.{os.getpid()}.part")
-    old = root.with_name(f".{root.name}.{os.getpid()}.old")
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        _draw_all(aside, count, seed)
-        write_json(aside / MANIFEST, _manifest(count, seed))
+    _refuse_others(root, count, seed)
+    claim(root, _purpose(count, seed), "scenes")
+    guard = root / ".lock"
+    with lock(guard, wait=True):
         if _is_drawn(root, count, seed):  # another process was faster
             return
-        if root.exists():
-            root.rename(old)
-        aside.rename(root)
-    except OSError as error:
-        if not _is_drawn(root, count, seed):
-            raise write_error(root, error) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            _draw_all(root, count, seed)
+        except OSError as error:
+            raise CaptioningError(
+                f"{root}: the scenes can't be drawn ({error.strerror or error}). Free some space or check the folder's "
+                "permissions, and run again."
+            ) from error
+        write_json(root / MANIFEST, _manifest(count, seed))
+        guard.unlink()  # whoever waits for it finds the manifest
+
+
+def _purpose(count: int, seed: int) -> str:
+    """What the folder is claimed for: a drawing that was interrupted is not taken for one of other settings."""
+    return f"scenes {VERSION}, {count} of seed {seed}"
+
+
+def _refuse_others(root: Path, count: int, seed: int) -> None:
+    """Refuse a folder of other scenes: whoever trains on them would have them replaced under the training."""
+    path = root / MANIFEST
+    found = read_json(path, "manifest of scenes") if path.is_file() else None
+    if isinstance(found, dict) and found.keys() == _manifest(count, seed).keys():
+        settings = ", ".join(f"{name} {value}" for name, value in found.items())
+        raise CaptioningError(
+            f"{root}: this holds other scenes ({settings}; asked for: version {VERSION}, count {count}, seed {seed}), "
+            f"and they stay. Draw into another folder (data.root={root}_{count}), or delete this one first."
+        )
 
 
 def _draw_all(folder: Path, count: int, seed: int) -> None:
@@ -100,7 +108,7 @@ def _draw_all(folder: Path, count: int, seed: int) -> None:
     captions: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     instances: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for split in SPLITS:
-        (folder / split).mkdir()
+        (folder / split).mkdir(exist_ok=True)
     scenes = [(split, number) for split in SPLITS for number in range(sizes[split])]
     for image_id, (split, number) in enumerate(progress(scenes, "drawing scenes", unit="scene"), start=1):
         rng = np.random.Generator(np.random.PCG64([seed, SPLITS.index(split), number]))

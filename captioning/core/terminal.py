@@ -1,0 +1,29 @@
+"""Text of unknown origin on a terminal."""
+
+import unicodedata
+
+_REORDERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text without what acts on a terminal or breaks a line or column.
+
+    Args:
+        text: a word of a vocabulary, the name of a file, an error's sentence.
+        keep: control characters that stay, such as ``"\n\t"``.
+
+    Returns:
+        Control characters, separators of lines and marks that reverse the reading order as escapes (``\x1b``); file
+        names that are not UTF-8 (lone surrogates) as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_escaped(each) if _acts(each) and each not in keep else each for each in text)
+
+
+def _acts(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _REORDERING
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
