@@ -6,7 +6,10 @@ from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import write_error
-from captioning.data.download import fetch, require_space, unzip
+from captioning.core.locks import lock
+from captioning.data.download import clear, fetch, has_left, require_space, unzip
+
+LOCK = ".captioning-lock"  # in the folder that is being prepared
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ ARCHIVES = {
 def prepare_coco(root: str | os.PathLike[str], year: int = 2017, server: str = "http://images.cocodataset.org") -> None:
     """Fetch what is missing of COCO, check it (size, SHA-256, CRC), and unpack it.
 
-    Interrupted at any point, it goes on from there when it is called again. A zip is deleted once it is unpacked.
+    Interrupted at any point, it goes on from there when it is called again. A zip that it has fetched is deleted once
+    it is unpacked; one that a user has put there is checked, used, and kept. A set or a captions file that is there is
+    neither unpacked nor replaced. Of several processes that prepare one folder, one works and the others wait.
 
     Args:
         root: the folder.
@@ -86,29 +91,43 @@ def prepare_coco(root: str | os.PathLike[str], year: int = 2017, server: str = "
         server: the address that the archives' paths are appended to.
 
     Raises:
-        CaptioningError: the disk has too little room, the server can't be reached, or an archive is damaged.
+        CaptioningError: the disk has too little room, the server can't be reached, an archive is damaged, or a file of
+            somebody else is in the way.
     """
     if year not in ARCHIVES:
         raise CaptioningError(
             f"COCO captions are of 2014 and 2017, not of {year}. Set data.prepare.year to one of them."
         )
     root = Path(root)
-    wanted = [archive for archive in ARCHIVES[year] if not all(_is_there(root, entry) for entry in archive.entries)]
+    if not any(_missing(root, archive) or has_left(root / archive.name, root) for archive in ARCHIVES[year]):
+        return  # without a write: the folder may be read-only
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(root, error) from error
-    require_space(root, _needed(root, wanted), f"COCO {year}")
-    for archive in wanted:
-        path = root / archive.name
-        fetch(f"{server}/{archive.place}", path, archive.size, archive.sha256)
-        unzip(path, root, archive.entries)
-        path.unlink()
+    with lock(root / LOCK, wait=True):
+        wanted = [archive for archive in ARCHIVES[year] if _missing(root, archive)]
+        require_space(root, _needed(root, wanted), f"COCO {year}")
+        for archive in ARCHIVES[year]:
+            path = root / archive.name
+            if missing := _missing(root, archive):
+                fetch(f"{server}/{archive.place}", path, archive.size, archive.sha256)
+                unzip(path, root, missing)
+            clear(path, root)
+
+
+def _missing(root: Path, archive: Archive) -> list[str]:
+    """The entries that are in none of the places where ``read_coco`` looks."""
+    return [entry for entry in archive.entries if not _is_there(root, entry)]
 
 
 def _is_there(root: Path, entry: str) -> bool:
-    """In one of the places where ``read_coco`` looks."""
-    return any((root / place).exists() for place in (entry, f"images/{entry}", Path(entry).name))
+    places = [root / entry, root / f"images/{entry}", root / Path(entry).name]
+    if any(place.exists() for place in places):
+        return True
+    if lost := [place for place in places if place.is_symlink()]:
+        raise CaptioningError(f"{lost[0]}: this link leads nowhere. Mend or remove it and run again.")
+    return False
 
 
 def _needed(root: Path, archives: list[Archive]) -> int:

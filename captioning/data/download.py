@@ -1,7 +1,15 @@
-"""Fetching large files, so that an interrupted download or unpacking goes on where it stopped."""
+"""Fetching large files, so that an interrupted download or unpacking goes on where it stopped.
+
+A note beside a file, ``.<name>.fetch``, says that this program fetches it, from where, and which file came of it.
+A file or ``.part`` without such a note is somebody else's: this module neither removes it nor writes to it.
+"""
 
 import hashlib
 import http.client
+import json
+import logging
+import os
+import re
 import shutil
 import time
 import urllib.error
@@ -9,15 +17,21 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import write_error
+from captioning.core.files import remove_unfinished, write_error, write_json
+from captioning.core.ownership import MARK, PROGRAM, claim, is_ours
 from captioning.core.progress import progress
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 60.0  # seconds without an answer
+UNPACKING = "unpacking"  # what a folder is claimed for
 
 
 def fetch(
@@ -25,55 +39,61 @@ def fetch(
 ) -> None:
     """Fetch a file; ``path`` exists once it is there in full and has been checked.
 
-    What has arrived is kept in ``<path>.part``, and a later call asks the server for the rest alone.
+    What has arrived is kept in ``<path>.part``, and a later call asks the server for the rest alone. The note of the
+    fetching stays beside the file, so that ``clear`` can tell it from a user's own.
 
     Args:
         url: the file's address.
-        path: where to put it; a file that is there with the right size is not fetched again.
+        path: where to put it; a file that is there already is checked, and used as it is.
         size: its length in bytes, if known.
         sha256: its checksum in hexadecimal, if known.
         attempts: how many connections in a row may end without a new byte.
         pause: seconds before the second attempt; doubled with each further one.
 
     Raises:
-        CaptioningError: there is no such file, the server stays silent, the disk is full, or what came is not what
-            was expected (it is then deleted).
+        CaptioningError: there is no such file, the server stays silent, the disk is full, what came is not what was
+            expected (it is then deleted), or what is there already is not (it stays).
     """
-    if path.exists():
-        if size in (None, path.stat().st_size):
-            return
-        raise CaptioningError(f"{path}: it has {path.stat().st_size} bytes, not {size}. Delete it and run again.")
-    part = path.with_name(f"{path.name}.part")
+    if os.path.lexists(path):
+        _accept(path, size, sha256)
+        return
+    part = _part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
+        _begin(url, path, size, sha256)
+        arrived = part.stat().st_size
     except OSError as error:
         raise write_error(part, error) from error
     if size is not None:
-        require_space(path.parent, size - part.stat().st_size, url)
+        require_space(path.parent, size - arrived, url)
     failures = 0
     while True:
         before = part.stat().st_size
         try:
             _fetch_rest(url, part, size)
             break
-        except (OSError, http.client.HTTPException) as error:
-            failures = 1 if part.stat().st_size > before else failures + 1
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            arrived = part.stat().st_size
+            failures = 1 if arrived > before else failures + 1
             if _is_final(error) or failures >= attempts:
+                if not arrived:
+                    _forget(path)
+                kept = f": the {arrived} bytes that have arrived are kept in {part}" if arrived else ""
                 raise CaptioningError(
-                    f"{url}: can't be fetched ({error}). Check the address and the network, and run again: the "
-                    f"{part.stat().st_size} bytes that have arrived are kept in {part}."
+                    f"{url}: can't be fetched ({error}). Check the address and the network, and run again{kept}."
                 ) from error
             time.sleep(pause * 2 ** (failures - 1))
-    _check(url, part, size, sha256)
-    part.replace(path)
+    if fault := _fault(part, size, sha256):
+        _forget(path)
+        raise CaptioningError(f"{url}: what came is not what was expected ({fault}) and was deleted. Run again.")
+    _finish(path)
 
 
 def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
     """Unpack some files or folders of a zip; each is in ``root`` once it is there in full.
 
     They are unpacked aside, in ``root/.<archive>.part``, where a later call finds what an interrupted one has done.
-    Every file's CRC is checked.
+    Every file's CRC is checked. An entry that ``root`` holds already stays as it is.
 
     Args:
         archive: the zip file.
@@ -81,24 +101,56 @@ def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
         entries: paths inside of the zip, of files or folders.
 
     Raises:
-        CaptioningError: the archive is damaged or lacks an entry, or the disk is full.
+        CaptioningError: the archive is damaged or lacks an entry, the disk is full, or the folder aside holds files of
+            somebody else.
     """
-    aside = root / f".{archive.name}.part"
+    aside = _aside(archive, root)
+    wanted = [entry for entry in entries if not os.path.lexists(root / entry)]
     try:
+        if aside.is_dir():
+            remove_unfinished(aside, MARK)
+        claim(aside, UNPACKING, f"what is being unpacked of {archive.name}")
         with zipfile.ZipFile(archive) as zipped:
-            members = [info for info in zipped.infolist() if not info.is_dir() and _is_in(info.filename, entries)]
+            members = [info for info in zipped.infolist() if not info.is_dir() and _is_in(info.filename, wanted)]
             for info in progress(members, f"unpacking {archive.name}", unit="file"):
                 _unzip_one(zipped, info, aside / info.filename)
-        for entry in entries:
+        for entry in wanted:
             if not (aside / entry).exists():
                 raise CaptioningError(f"{archive}: there is no {entry} in it. Delete it and run again.")
             (root / entry).parent.mkdir(parents=True, exist_ok=True)
-            (aside / entry).rename(root / entry)
-        shutil.rmtree(aside)
+            if not os.path.lexists(root / entry):  # nobody has put one there in the meantime
+                (aside / entry).rename(root / entry)
+        _dismantle(aside)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise CaptioningError(f"{archive}: it is damaged ({error}). Delete it and run again.") from error
     except OSError as error:
         raise write_error(aside, error) from error
+
+
+def clear(archive: Path, root: Path) -> None:
+    """Remove what ``fetch`` and ``unzip`` have left of an archive; the archive too, if ``fetch`` has written it.
+
+    Args:
+        archive: the zip file, which need not be there.
+        root: where it was unpacked.
+
+    Raises:
+        CaptioningError: a file can't be removed.
+    """
+    try:
+        _dismantle(_aside(archive, root))
+        remove_unfinished(archive.parent, _note(archive).name)
+        if _is_fetched(archive):
+            archive.unlink()
+        if _read_note(archive):
+            _forget(archive)
+    except OSError as error:
+        raise write_error(archive, error) from error
+
+
+def has_left(archive: Path, root: Path) -> bool:
+    """Whether there is something that ``clear`` may have to remove."""
+    return os.path.lexists(_note(archive)) or os.path.lexists(_aside(archive, root))
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
@@ -115,73 +167,191 @@ def require_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f".{path.name}.fetch")
+
+
+def _aside(archive: Path, root: Path) -> Path:
+    return root / f".{archive.name}.part"
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """What this program has noted of a file that it fetches; nothing where there is no note, or somebody else's."""
+    try:
+        note = json.loads(_note(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    ours = isinstance(note, dict) and note.get("program") == PROGRAM and isinstance(note.get("url"), str)
+    return note if ours else {}
+
+
+def _begin(url: str, path: Path, size: int | None, sha256: str | None) -> None:
+    """Make sure that there is a ``.part`` and that it is ours: the note is written before it."""
+    part, note, said = _part(path), _note(path), _read_note(path)
+    if os.path.lexists(part) and not said:
+        raise CaptioningError(
+            f"{part}: this program has not written this file and will not touch it. Move it away or delete it, and run "
+            "again."
+        )
+    if os.path.lexists(part) and said["url"] != url:
+        raise CaptioningError(
+            f"{part}: this has been fetched from {said['url']}, not from {url}. Go on with that address, or delete the "
+            "file and run again."
+        )
+    if os.path.lexists(note) and not said:
+        raise CaptioningError(f"{note}: this file is not one of this program. Move it away and run again.")
+    if said.get("url") != url:
+        write_json(note, {"program": PROGRAM, "url": url, "size": size, "sha256": sha256})
+    part.touch()
+
+
+def _finish(path: Path) -> None:
+    """Give the ``.part`` its final name; the note says first which file that is."""
+    part = _part(path)
+    if os.path.lexists(path):
+        raise CaptioningError(f"{path}: this was put here during the download, and stays. Run again to use it.")
+    try:
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        write_json(_note(path), {**_read_note(path), "mtime_ns": part.stat().st_mtime_ns})
+        part.rename(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def _forget(path: Path) -> None:
+    """Remove the ``.part`` of a file that this program fetches, and then the note."""
+    _part(path).unlink(missing_ok=True)
+    _note(path).unlink(missing_ok=True)
+
+
+def _is_fetched(path: Path) -> bool:
+    """Whether a file is the very one that came of the fetching, and nobody has replaced or changed it."""
+    return path.is_file() and path.stat().st_mtime_ns == _read_note(path).get("mtime_ns")
+
+
+def _accept(path: Path, size: int | None, sha256: str | None) -> None:
+    """Check a file that is there already; of one that ``fetch`` has written, ``fetch`` has checked the content."""
+    if not path.is_file():
+        raise CaptioningError(f"{path}: this is no file. Move it away and run again.")
+    try:
+        fault = _fault(path, size, None if _is_fetched(path) else sha256)
+    except OSError as error:
+        raise CaptioningError(f"{path}: can't be read ({error.strerror}). Check its permissions.") from error
+    if fault:
+        raise CaptioningError(f"{path}: this is not the file that is expected ({fault}). Move it away and run again.")
+
+
 def _fetch_rest(url: str, part: Path, size: int | None) -> None:
     """Append what is missing to ``part``.
 
+    A server that sends the whole file again has what has arrived compared with it, not overwritten.
+
     Raises:
-        ConnectionError: the connection broke off before the end.
+        ConnectionError: the connection broke off before the end, or what came can't be the file.
     """
     have = part.stat().st_size
-    if have and have == size:
+    if size is not None and have >= size:
         return
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with _open(request, part) as response:
-        if response.status == http.HTTPStatus.OK:
-            have = 0  # the server sends all of it, whatever was asked for
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else size
-        bar = progress((), f"fetching {part.stem}", total=total, initial=have, unit="B", unit_scale=True)
-        with part.open("ab") as file, bar:
-            file.truncate(have)
+    with _open(url, have) as response:
+        at, total = _extent(response, have, size)
+        end = size if total is None else total
+        bar = progress((), f"fetching {part.stem}", total=end, initial=at, unit="B", unit_scale=True)
+        with part.open("r+b", buffering=0) as file, bar:
+            file.seek(at)
             while chunk := response.read(CHUNK):
-                _write(file, chunk, part)
+                if end is not None and at + len(chunk) > end:
+                    _shorten(file, have)
+                    raise ConnectionError(f"more than {end} bytes came")
+                there = file.read(len(chunk))
+                if there != chunk[: len(there)]:
+                    if size is None or total is None:
+                        raise ConnectionError(f"other bytes came than before; if that goes on, delete {part}")
+                    file.truncate(at)  # the server has a file of the right length, and this is not its beginning
+                    file.seek(at)
+                    there = b""
+                _write(file, chunk[len(there) :], part)
+                at += len(chunk)
                 bar.update(len(chunk))
-    arrived = part.stat().st_size
-    if total is not None and arrived < total:
-        raise ConnectionError(f"the connection broke off after {arrived} of {total} bytes")
+            if at < have or (end is not None and at < end):
+                if total is None:  # an answer of unsaid length counts only when it brings all
+                    _shorten(file, have)
+                raise ConnectionError(f"the connection broke off after {at} of {end or have} bytes")
 
 
-def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPResponse:
+def _open(url: str, have: int) -> http.client.HTTPResponse:
+    """Ask for what is missing; for all of it, if the server says that nothing comes after what has arrived."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # there is nothing after what has arrived
-            part.unlink()
-            part.touch()
-            raise ConnectionError("the rest could not be had; all of it is asked for again") from error
+        if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            error.close()
+            return _open(url, 0)
         raise
     return response
 
 
-def _write(file: BinaryIO, chunk: bytes, path: Path) -> None:
+def _extent(response: http.client.HTTPResponse, have: int, size: int | None) -> tuple[int, int | None]:
+    """Where an answer's first byte belongs, and the whole file's length, if the server says it.
+
+    Raises:
+        ConnectionError: the answer can't be of the file that is wanted, such as the page of a captive portal.
+    """
+    if response.status == http.HTTPStatus.PARTIAL_CONTENT:
+        found = re.fullmatch(r"bytes (\d{1,18})-\d+/(\d{1,18}|\*)", response.headers.get("Content-Range", "").strip())
+        if not found or int(found[1]) != have:
+            raise ConnectionError("the server sends another part than the one asked for")
+        at, total = have, found[2]
+    else:
+        at, total = 0, response.headers.get("Content-Length", "").strip()
+    if not re.fullmatch(r"[0-9]{1,18}", total):
+        return at, None
+    if size not in (None, int(total)):
+        raise ConnectionError(f"the server offers {total} bytes, not {size}")
+    return at, int(total)
+
+
+def _shorten(file: FileIO, have: int) -> None:
+    """Remove what a connection has appended to what had arrived before it."""
+    if file.seek(0, os.SEEK_END) > have:
+        file.truncate(have)
+
+
+def _write(file: FileIO, chunk: bytes, path: Path) -> None:
     """A failed write is no failure of the network, and trying again would not mend it."""
+    rest = memoryview(chunk)
     try:
-        file.write(chunk)
-        file.flush()
+        while rest:
+            rest = rest[file.write(rest) :]
     except OSError as error:
         raise write_error(path, error) from error
 
 
 def _is_final(error: Exception) -> bool:
-    """A refusal (4xx) that trying again won't change."""
-    return isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500 and error.code not in (408, 429)
+    """What trying again won't change: a refusal (4xx), or an address that is none."""
+    if isinstance(error, urllib.error.HTTPError):
+        return 400 <= error.code < 500 and error.code not in (408, 429)
+    return isinstance(error, ValueError)
 
 
-def _check(url: str, part: Path, size: int | None, sha256: str | None) -> None:
-    wrong = None
-    arrived = part.stat().st_size
-    if size is not None and arrived != size:
-        wrong = f"{arrived} bytes came, not {size}"
-    elif sha256 is not None and (found := _sha256(part)) != sha256:
-        wrong = f"its SHA-256 is {found}, not {sha256}"
-    if wrong:
-        part.unlink()
-        raise CaptioningError(f"{url}: what came is not what was expected ({wrong}) and was deleted. Run again.")
+def _fault(path: Path, size: int | None, sha256: str | None) -> str | None:
+    """What of a file is not as expected."""
+    there = path.stat().st_size
+    if size is not None and there != size:
+        return f"it has {there} bytes, not {size}"
+    if sha256 is not None and (found := _sha256(path)) != sha256:
+        return f"its SHA-256 is {found}, not {sha256}"
+    return None
 
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    bar = progress((), f"checking {path.stem}", total=path.stat().st_size, unit="B", unit_scale=True)
+    bar = progress((), f"checking {path.name}", total=path.stat().st_size, unit="B", unit_scale=True)
     with path.open("rb") as file, bar:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
@@ -202,3 +372,19 @@ def _unzip_one(zipped: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> 
     with zipped.open(info) as source, unfinished.open("wb") as file:
         shutil.copyfileobj(source, file, CHUNK)
     unfinished.replace(target)
+
+
+def _dismantle(aside: Path) -> None:
+    """Remove the mark and the empty folders of a folder that was claimed for unpacking; files in it stay."""
+    if not aside.is_dir():
+        return
+    remove_unfinished(aside, MARK)
+    if is_ours(aside, UNPACKING):
+        for folder, _, _ in os.walk(aside, topdown=False):
+            with suppress(OSError):  # it holds something
+                Path(folder).rmdir()
+        (aside / MARK).unlink()
+        if any(aside.iterdir()):
+            log.warning("%s: it holds files that were not wanted, and they stay", aside)
+    with suppress(OSError):
+        aside.rmdir()
