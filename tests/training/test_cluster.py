@@ -17,8 +17,8 @@ Overrides = Callable[..., list[str]]
 
 def test_jobs_in_other_processes_have_one_table(tiny: Overrides, tmp_path: Path) -> None:
     targets = "decoder._target_=captioning.decoders.NeuralTalk,no_such.Thing"
-    fast = tiny("trainer.max_epochs=1", "encoder.last_stage=layer1", "test=false", "sweep=far", targets)
-    command = [sys.executable, "-m", "captioning", "train", "-m", "hydra/launcher=submitit_local", *fast]
+    fast = tiny("trainer.max_epochs=1", "encoder.last_stage=layer1", "test=false", "sweep=far", "patience=choice(9)")
+    command = [sys.executable, "-m", "captioning", "train", "-m", "hydra/launcher=submitit_local", *fast, targets]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     folder = tmp_path / "runs" / "far"
@@ -26,6 +26,8 @@ def test_jobs_in_other_processes_have_one_table(tiny: Overrides, tmp_path: Path)
         finished, failed = csv.DictReader(file)
     assert (finished["status"], failed["status"]) == ("finished", "failed")
     assert float(finished["val/CIDEr"]) >= 0
+    # named in their processes as planned in this one, although a key that is swept is among hydra's exclude_keys
+    assert f"best job by val/CIDEr: {folder / finished['job']}" in done.stdout
     assert (folder / finished["job"] / "checkpoints" / "best.ckpt").exists()
     assert "no_such.Thing can't be imported" in (folder / failed["job"] / "failed.txt").read_text()
     assert f"1 failed, see failed.txt in their folders: {failed['job']}" in done.stderr
