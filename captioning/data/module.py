@@ -1,7 +1,8 @@
 """The Lightning data module: batches for training, validation and test."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -14,7 +15,38 @@ from captioning.data.captions import TokenizedCaptions
 from captioning.data.photos import CaptionedPhotos, Photo
 
 
-class CaptionData(pl.LightningDataModule):
+class ResumableData(pl.LightningDataModule):
+    """Training data that an interrupted run goes on with.
+
+    Attributes:
+        resumed: the epoch and the number of its batches that were done when the checkpoint was written that the run
+            goes on from; (0, 0) for a run from its beginning.
+    """
+
+    resumed = (0, 0)
+
+    def position(self) -> tuple[int, int]:
+        """The epoch that begins, and how many of its batches are done already.
+
+        Worker processes are filled before Lightning has taken up the progress of a checkpoint, whose own position is
+        therefore asked, too: the later of both is right.
+        """
+        if self.trainer is None:
+            return self.resumed
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        now = self.trainer.current_epoch, 0 if batches.is_last_batch else batches.current.ready
+        return max(self.resumed, now)
+
+
+def position_in(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
+    """The epoch that a run goes on with from one of Lightning's checkpoints, and how many of its batches are done."""
+    loop = checkpoint["loops"]["fit_loop"]
+    batches = loop["epoch_loop.batch_progress"]
+    done = 0 if batches["is_last_batch"] else batches["current"]["processed"]
+    return loop["epoch_progress"]["current"]["processed"], done
+
+
+class CaptionData(ResumableData):
     """Batches of captioned photographs, from stored features or from the pictures themselves."""
 
     def __init__(
@@ -82,7 +114,7 @@ class CaptionData(pl.LightningDataModule):
             shuffle=shuffle,
             rank=self.trainer.global_rank if self.trainer else 0,
             ranks=self.trainer.world_size if self.trainer else 1,
-            position=lambda: position_of(self.trainer),
+            position=self.position if shuffle else from_the_beginning,
         )
         return DataLoader(
             dataset,
@@ -97,12 +129,9 @@ class CaptionData(pl.LightningDataModule):
         return "photographs " + ", ".join(str(self.photos["train"][place].id) for place in batch.photos.tolist())
 
 
-def position_of(trainer: pl.Trainer | None) -> tuple[int, int]:
-    """The epoch that begins, and how many of its batches the trainer has done already."""
-    if trainer is None:
-        return 0, 0
-    batches = trainer.fit_loop.epoch_loop.batch_progress
-    return trainer.current_epoch, 0 if batches.is_last_batch else batches.current.ready
+def from_the_beginning() -> tuple[int, int]:
+    """The position of what is read in order, as a whole: validation and test."""
+    return 0, 0
 
 
 def _read(photos: Sequence[Photo], image: Callable[[Photo], Tensor], place: int) -> Tensor:

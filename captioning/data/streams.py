@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from captioning.core.errors import CaptioningError
 from captioning.core.packing import Packing
-from captioning.data.module import position_of
+from captioning.data.module import ResumableData
 from captioning.data.text import Text
 
 
@@ -119,7 +118,7 @@ class InOrder(Sampler[int]):
         yield from range(self.done(), self.chunks)
 
 
-class TextData(pl.LightningDataModule):
+class TextData(ResumableData):
     """Chunks of a text for training and validation."""
 
     def __init__(self, text: Text, *, batch_size: int = 32, chunk: int = 100) -> None:
@@ -153,7 +152,7 @@ class TextData(pl.LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             ranks=self.trainer.world_size if self.trainer else 1,
         )
-        return _loader(streams, lambda: position_of(self.trainer)[1])
+        return _loader(streams, lambda: self.position()[1])
 
     def val_dataloader(self) -> DataLoader[Chunk]:
         """The validation part, which every process reads as a whole, and before it what each stream should remember.

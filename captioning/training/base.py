@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
+from captioning.data.module import position_in
 from captioning.decoders import Decoder
 from captioning.training.checkpoint import KEY, describe
 
@@ -54,6 +55,11 @@ class TrainingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make one file enough to go on without this run's folder."""
         checkpoint[KEY] = dict(self.checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the data go on where the checkpoint was written."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data.resumed = position_in(checkpoint)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the learning rate step by step."""

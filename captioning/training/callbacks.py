@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.apply_func import convert_tensors_to_scalars
 from pytorch_lightning.callbacks import (
     Checkpoint,
     EarlyStopping,
@@ -18,6 +19,7 @@ from pytorch_lightning.callbacks import (
 )
 from torch import Tensor
 
+from captioning.core.errors import CaptioningError
 from captioning.training.checkpoint import BEST, LAST
 from captioning.training.gradients import Gradients
 from captioning.training.loggers import CSVLogger
@@ -44,7 +46,7 @@ def callbacks(
         ema_decay: of the running mean of the weights that is validated and kept; None: the weights themselves are.
         gradients: whether to log the gradient's norm layer by layer.
     """
-    best = ModelCheckpoint(
+    best = BestCheckpoint(
         folder / "checkpoints",
         filename=Path(BEST).stem,
         monitor=monitor.key,
@@ -53,7 +55,7 @@ def callbacks(
         enable_version_counter=False,
         save_on_train_epoch_end=False,
     )
-    stop = [EarlyStopping(monitor.key, mode=monitor.mode, patience=patience)] if patience is not None else []
+    stop = [Patience(monitor.key, mode=monitor.mode, patience=patience)] if patience is not None else []
     bar = [ProgressBar()] if progress_bar else []
     average = [AveragedWeights(decay=ema_decay)] if ema_decay is not None else []
     last = LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes)
@@ -67,6 +69,41 @@ class ProgressBar(TQDMProgressBar):
         """What stands behind the bar."""
         metrics: dict[str, Any] = super().get_metrics(trainer, module)
         return {name: value for name, value in metrics.items() if name != "v_num"}
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the best checkpoint, and knows it again when the run's folder has moved.
+
+    Lightning's own forgets which was the best where the folder has another path than the checkpoint's.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up which checkpoint was the best, at the place where it lies now.
+
+        Raises:
+            CaptioningError: it is not there.
+        """
+        folder = Path(str(self.dirpath))
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        if state_dict["best_model_path"] and not Path(here(state_dict["best_model_path"])).exists():
+            raise CaptioningError(
+                f"{here(state_dict['best_model_path'])}: this file is missing, so that the best captioner so far would "
+                "be lost. Bring it back, or begin anew with resume=false."
+            )
+        paths = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
+
+
+class Patience(EarlyStopping):
+    """Ends training after so many validations without a better one; a patience that was changed since counts."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the counts of an interrupted run, and none of its settings."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
 
 class AveragedWeights(WeightAveraging, Checkpoint):
@@ -116,6 +153,7 @@ class LastCheckpoint(Checkpoint):
         last = batch_idx + 1 >= trainer.num_training_batches
         due = trainer.strategy.broadcast(time.monotonic() - self.written >= self.seconds)
         if due and not accumulating and not last:
+            self._log_step(trainer)
             self.write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -129,6 +167,16 @@ class LastCheckpoint(Checkpoint):
                 logger.write()
         trainer.save_checkpoint(self.path)
         self.written = time.monotonic()
+
+    @staticmethod
+    def _log_step(trainer: pl.Trainer) -> None:
+        """Log the step that has just been taken: Lightning logs it after the callbacks, too late for a checkpoint."""
+        connector = trainer._logger_connector
+        if connector.should_update_logs:
+            row = {**convert_tensors_to_scalars(connector.metrics["log"]), "epoch": trainer.current_epoch}
+            for logger in trainer.loggers:
+                if isinstance(logger, CSVLogger):
+                    logger.log_metrics(row, trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
 class ResumeLogs(pl.Callback):

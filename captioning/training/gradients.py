@@ -110,6 +110,7 @@ class Gradients(pl.Callback):
         for buffer, before in self.buffers:
             buffer.copy_(before)
         progress = trainer.fit_loop.epoch_loop.batch_progress
+        progress.is_last_batch = False
         for count in (progress.total, progress.current):
             count.completed -= len(self.batches) - 1
             count.reset_on_restart()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from captioning.core.features import Features
 from captioning.core.state import State
+from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary
 from captioning.data.streams import Chunk
 from captioning.decoders import LanguageModel
@@ -127,7 +128,7 @@ class LanguageModule(TrainingModule):
         written = write(self.decoder, words[:1].tolist(), sample, self.device)
         text = self.vocabulary.decode(islice(written, sample.max_length))
         self.decoder.train()
-        log.info("%s\n----\n%s\n----", title, text)
+        log.info("%s\n----\n%s\n----", title, printable(text, keep="\n\t"))
         with self.samples.open("a", encoding="utf-8", newline="") as file:
             file.write(f"---- {title}\n{text}\n")
 
@@ -153,6 +154,7 @@ class LanguageModule(TrainingModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with them; samples that were written after the checkpoint will be written again."""
+        super().on_load_checkpoint(checkpoint)
         carried = checkpoint[CARRIED]
         state = State({}, {"hidden": carried["hidden"][self.global_rank].to(self.device)})
         self.reached = self.carried = Reached(state, carried["smooth_loss"])

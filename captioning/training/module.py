@@ -110,8 +110,9 @@ class CaptioningModule(TrainingModule):
         return shares
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the captions of the split before."""
+        """Forget the captions of the split before; what a search draws is a function of the seed and the step."""
         self.captions = {}
+        torch.manual_seed(hash((self.seed, self.trainer.global_step, -1, self.global_rank)) % 2**63)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Generate captions, and take the words' loss for comparison."""

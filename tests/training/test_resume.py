@@ -49,14 +49,16 @@ def test_killed_mid_epoch_resumes_to_the_same_losses(tiny: Overrides, tmp_path: 
     same(run([*overrides], folder), whole)
 
 
-@pytest.mark.parametrize("at", [1, 5, 12])
+@pytest.mark.parametrize(("at", "workers"), [(1, 0), (5, 0), (12, 0), (7, 1), (5, 2), (7, 2), (10, 4), (12, 4)])
 def test_stopped_anywhere_resumes_to_the_same_weights(
-    at: int, tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: int, workers: int, tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the middle of an epoch and at its end (5 batches), as one that had no workers and was never stopped."""
     from captioning.training.module import CaptioningModule
 
     overrides = tiny("trainer.max_epochs=3", "checkpoint_minutes=0", "cell=gru")
     whole = run(overrides, tmp_path / "whole")
+    overrides = [*overrides, f"data.workers={workers}"]
     step = CaptioningModule.training_step
 
     def failing(self: CaptioningModule, batch: object, batch_idx: int) -> object:

@@ -1,0 +1,143 @@
+"""A run that is killed right after any of its checkpoints, moved, and started again ends in the files of the whole run.
+
+Here the moment is chosen: the folder is copied when a checkpoint has just been written, which is what a kill at that
+moment leaves. ``make kills`` kills real processes at random moments.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from captioning.core.errors import CaptioningError
+from captioning.jobs.config import compose
+from captioning.jobs.train import train
+from captioning.training.trainer import AtomicCheckpointIO
+
+Overrides = Callable[..., list[str]]
+VERSE = "the cat sat on the mat. " * 40
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> list[str]:
+    """Overrides of a language model of characters that takes a second."""
+    (tmp_path / "verse.txt").write_text(VERSE)
+    sizes = ["data.batch_size=4", "data.chunk=16", "data.sample_every=3", "decoder.hidden_size=8", "decoder.depth=1"]
+    trainer = ["trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.precision=32-true", "search.max_length=8"]
+    quiet = ["trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "logger=csv"]
+    return ["experiment=char_rnn", f"data.text={tmp_path / 'verse.txt'}", *sizes, *trainer, *quiet]
+
+
+def photographed(
+    overrides: list[str], folder: Path, copies: Path, patch: pytest.MonkeyPatch, name: str = "last.ckpt"
+) -> list[Path]:
+    """Run to the end; copies of the run's folder at the moments at which a checkpoint has just been written."""
+    save, made = AtomicCheckpointIO.save_checkpoint, []
+
+    def spy(self: AtomicCheckpointIO, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        save(self, checkpoint, path, storage_options)
+        if Path(path).name == name:
+            made.append(Path(shutil.copytree(folder, copies / str(len(made)))))
+
+    with patch.context() as context:
+        context.setattr(AtomicCheckpointIO, "save_checkpoint", spy)
+        train(compose(overrides), folder)
+    return made
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """All that a run has left, but for times and logs of what was said."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.name == "summary.json":
+            found[name] = {key: value for key, value in json.loads(path.read_text()).items() if key != "seconds"}
+        elif path.suffix == ".ckpt":
+            loaded = torch.load(path, weights_only=True)
+            best = [
+                state["best_model_score"]
+                for key, state in loaded.get("callbacks", {}).items()
+                if "ModelCheckpoint" in key
+            ]
+            found[name] = loaded["epoch"], loaded["global_step"], [float(score) for score in best]
+            found[f"{name}, weights"] = {key: tensor.numpy().tobytes() for key, tensor in loaded["state_dict"].items()}
+        elif path.is_file() and path.name not in ("train.log", ".lock", "curves.png"):
+            found[name] = path.read_bytes()
+    return found
+
+
+def same(left: dict[str, Any], right: dict[str, Any]) -> None:
+    assert left.keys() == right.keys()
+    assert [name for name in left if left[name] != right[name]] == []
+
+
+DRAWN = ("search=sample", "search.max_length=6", "data.workers=2", "trainer.max_epochs=3", "optimizer.lr=0.05")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (*DRAWN, "checkpoint_minutes=0"),
+        (*DRAWN, "checkpoint_minutes=0", "trainer.accumulate_grad_batches=2", "ema_decay=0.9", "patience=9"),
+    ],
+    ids=["two workers, captions drawn", "accumulated, averaged"],
+)
+def test_a_captioner(
+    settings: tuple[str, ...], tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = tiny(*settings)
+    copies = photographed(overrides, tmp_path / "whole", tmp_path / "copies", monkeypatch)
+    whole = content(tmp_path / "whole")
+    assert whole["summary.json"]["epochs"] == 3
+    for copy in (copies[len(copies) // 2], copies[-2]):
+        train(compose(overrides), copy)
+        same(content(copy), whole)
+
+
+def test_a_text(text: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = [*text, "checkpoint_minutes=0"]
+    copies = photographed(overrides, tmp_path / "whole", tmp_path / "copies", monkeypatch)
+    whole = content(tmp_path / "whole")
+    assert whole["samples.txt"].count(b"----") > 5
+    for copy in (copies[2], copies[-1]):
+        train(compose(overrides), copy)
+        same(content(copy), whole)
+
+
+def test_killed_between_the_best_and_the_last_checkpoint(
+    tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first best one is there before there is a last one: the run begins anew, and nothing of it is taken up."""
+    overrides = tiny("trainer.max_epochs=3", "test=false")
+    copies = photographed(overrides, tmp_path / "whole", tmp_path / "copies", monkeypatch, "best.ckpt")
+    assert not (copies[0] / "checkpoints" / "last.ckpt").exists()
+    whole = content(tmp_path / "whole")
+    for copy in (copies[0], copies[-1]):
+        train(compose(overrides), copy)
+        same(content(copy), whole)
+
+
+def test_a_best_checkpoint_that_is_gone_is_missed(
+    tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = photographed(tiny("test=false"), tmp_path / "whole", tmp_path / "copies", monkeypatch)
+    (copies[0] / "checkpoints" / "best.ckpt").unlink()
+    with pytest.raises(CaptioningError, match=r"0/checkpoints/best\.ckpt: this file is missing"):
+        train(compose(tiny("test=false")), copies[0])
+
+
+def test_a_patience_that_was_changed_counts(tiny: Overrides, tmp_path: Path) -> None:
+    from captioning.training.loggers import read_metrics
+
+    def epochs(*settings: str) -> int:
+        train(compose(tiny("optimizer.lr=0", "trainer.max_epochs=7", "test=false", *settings)), tmp_path / "run")
+        return sum("val/CIDEr" in row for row in read_metrics(tmp_path / "run" / "metrics.csv"))
+
+    assert epochs("patience=2") == 3
+    assert epochs("patience=2") == 3
+    assert epochs("patience=4") == 5
+    assert epochs("patience=null") == 7
