@@ -3,7 +3,8 @@
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,16 @@ from captioning.core.memory import keep_memory
 from captioning.data import CaptionedPhotos
 from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import evaluate
+from captioning.jobs.options import import_from_working_folder
 from captioning.training.checkpoint import check_resumable
+from captioning.training.inputs import inputs_of
 from captioning.training.loggers import read_metrics
 from captioning.training.monitor import Monitor
 from captioning.training.quiet import quiet
-from captioning.training.runs import RunFolder, folder_name
-from captioning.training.tasks import make_task, read_source
+from captioning.training.runs import FolderError, RunFolder, folder_name, rank
+from captioning.training.tasks import Source, make_task, read_source
 from captioning.training.trainer import make_trainer
+from captioning.training.trust import targets_of
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,7 @@ OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the Hydra application; with ``-m`` a sweep."""
+    import_from_working_folder()  # decoder._target_=my_module.MyDecoder
     sys.argv = [sys.argv[0], *(sys.argv[2:] if argv is None else argv)]
     application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(_job)
     application()
@@ -55,69 +60,116 @@ def _job(config: DictConfig) -> float | None:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     settings = {str(key): value for key, value in plain.items()}
-    if hydra_config.mode != RunMode.MULTIRUN:
-        try:
-            return train(settings, folder)
-        except CaptioningError as error:
+    record = {
+        "config.yaml": OmegaConf.to_yaml(config),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra_config})),
+        "overrides.yaml": OmegaConf.to_yaml(hydra_config.overrides.task),
+    }
+    sweeping = hydra_config.mode == RunMode.MULTIRUN
+    try:
+        return train(settings, folder, record)
+    except CaptioningError as error:
+        if not sweeping:
             log.error("captioning: error: %s", error)
             sys.exit(1)
-    run = RunFolder(folder)
-    run.failure.unlink(missing_ok=True)
-    try:
-        return train(settings, folder)
+        fail(folder, error)
     except Exception as error:
-        log.error("%s failed: %s", folder.name, error)
-        with atomic_write(run.failure) as file:
+        if not sweeping:
+            raise
+        fail(folder, error)
+    return None
+
+
+def fail(folder: Path, error: Exception) -> None:
+    """Say that a job of a sweep failed, also in its folder, unless that is another run's."""
+    log.error("%s failed: %s", folder.name, error)
+    if not isinstance(error, FolderError):
+        # a full disk must not keep the sweep from its table, which names this job all the same
+        with suppress(CaptioningError, OSError), atomic_write(RunFolder(folder).failure) as file:
             file.write(f"{error or type(error).__name__}\n\n{traceback.format_exc()}")
-        return None
 
 
-def train(config: dict[str, Any], folder: Path) -> float:
+def train(config: dict[str, Any], folder: Path, record: Mapping[str, str] | None = None) -> float:
     """Train, or go on with training, and score the test split with the best checkpoint where there is one.
 
     Args:
         config: resolved, see ``conf/train.yaml``.
         folder: of the run.
+        record: Hydra's record of the command, by file name, for the folder.
 
     Returns:
         The best value of the monitored measurement on the validation split.
 
     Raises:
-        CaptioningError: the folder holds another run, or something in the data or the configuration is wrong.
+        FolderError: the folder holds another run, is in use, or is not this program's.
+        CaptioningError: something in the data or the configuration is wrong.
     """
     quiet()
     keep_memory()
-    device = "cpu" if config["trainer"]["accelerator"] == "cpu" else "auto"
-    run, monitor = RunFolder(folder), Monitor(config["monitor"])
-    resume_from = run.begin(config)
-    if run.finished:
-        log.info("%s is finished: %s", folder, run.summary())
-        return run.best(monitor)
+    run = RunFolder(folder)
+    with run.hold():
+        run.compare_settings(config)
+        run.keep_record(record or {})
+        source = read_source(config)
+        inputs = inputs_of(config, source) if rank() == 0 else {}
+        run.compare_inputs(config, inputs)
+        if config["resume"] and run.finished and not run.goes_on(config):
+            return say_finished(run, config, source)
+        resume_from = run.begin(config, inputs)
+        try:
+            return _train(config, run, source, resume_from)
+        except CaptioningError:
+            run.release()
+            raise
+
+
+def _train(config: dict[str, Any], run: RunFolder, source: Source, resume_from: Path | None) -> float:
+    device = device_of(config)
     pl.seed_everything(config["seed"], workers=True)
-    source = read_source(config)
-    task = make_task(config, source, folder, find_device(device))
+    task = make_task(config, source, run.folder, find_device(device))
     if resume_from:
-        check_resumable(resume_from, task.module, task.vocabulary)
+        check_resumable(resume_from, task.module, task.vocabulary, targets_of(config))
     parameters = sum(parameter.numel() for parameter in task.module.parameters() if parameter.requires_grad)
-    log.info("%s: %s, %.1f M trained parameters.", folder, task.size, parameters / 1e6)
-    trainer = make_trainer(config, folder)
+    log.info("%s: %s, %.1f M trained parameters.", run.folder, task.size, parameters / 1e6)
+    trainer = make_trainer(config, run.folder)
     trainer.fit(task.module, task.data, ckpt_path=resume_from, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
         draw_curves(read_metrics(run.metrics), run.curves)
-        scores = score_test(run, source, device) if config["test"] and isinstance(source, CaptionedPhotos) else {}
+        scores = score_test(run, config, source) if config["test"] else {}
         timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
         run.finish(config, scores, timer.time_elapsed("train"), parameters)
-        log.info("%s: %s", folder, run.summary())
-    return run.best(monitor)
+        log.info("%s: %s", run.folder, run.summary())
+    return run.best(Monitor(config["monitor"]))
 
 
-def score_test(run: RunFolder, photos: CaptionedPhotos, device: str) -> dict[str, float]:
+def say_finished(run: RunFolder, config: dict[str, Any], source: Source) -> float:
+    """Say what a finished run has reached; its test split is scored here where that was left out before."""
+    if rank() == 0:
+        run.failure.unlink(missing_ok=True)
+        if config["test"] and not run.tested:
+            run.add_scores(score_test(run, config, source))
+    log.info("%s is finished: %s", run.folder, run.summary())
+    if not run.searches_as(config):
+        log.info(
+            "These are the scores of the search that it was trained with, not of the one that is now set: "
+            "`captioning evaluate %s` scores it with another (--beam, --length-penalty, …).",
+            run.folder,
+        )
+    return run.best(Monitor(config["monitor"]))
+
+
+def device_of(config: Mapping[str, Any]) -> str:
+    """Where encoder and search run beside the training."""
+    return "cpu" if config["trainer"]["accelerator"] == "cpu" else "auto"
+
+
+def score_test(run: RunFolder, config: dict[str, Any], source: Source) -> dict[str, float]:
     """The scores of the test split with the best checkpoint; none where there is no test split."""
-    if not photos.splits.get("test"):
+    if not isinstance(source, CaptionedPhotos) or not source.splits.get("test"):
         return {}
-    found = evaluate(run.folder, "test", photos=photos, out=run.folder, device=device)
+    found = evaluate(run.folder, "test", config=config, photos=source, out=run.folder, device=device_of(config))
     if found.pointing:
         log.info("%s", found.pointing)
     return found.scores

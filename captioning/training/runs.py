@@ -1,38 +1,65 @@
 """A run's folder, which tells everything about it.
 
-``config.yaml`` (resolved), ``checkpoints/best.ckpt`` and ``last.ckpt``, ``metrics.csv``, ``curves.png``, from the
-evaluation ``captions_test.json`` (COCO's results format), ``references_test.json``, ``scores_test.json`` and
-``captions_test.png``, of a language model ``samples.txt``, and at the very end ``summary.json``.
+``config.yaml`` (resolved), ``inputs.json`` (digests of what was read), ``checkpoints/best.ckpt`` and ``last.ckpt``,
+``metrics.csv``, ``curves.png``, ``train.log``, from the evaluation ``captions_test.json`` (COCO's results format),
+``references_test.json``, ``scores_test.json`` and ``captions_test.png``, of a language model ``samples.txt``, and at
+the very end ``summary.json``. ``.captioning`` says that the folder is this program's; ``.lock`` is locked during a run.
 """
 
 import hashlib
+import logging
+import math
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import atomic_write, read_json, write_json
-from captioning.training.checkpoint import LAST
+from captioning.core.files import atomic_write, read_json, remove_unfinished, write_error, write_json
+from captioning.core.locks import HeldError, lock
+from captioning.core.ownership import claim, is_ours, refuse_foreign
+from captioning.data.photos import SPLITS
+from captioning.training.checkpoint import BEST, LAST
 from captioning.training.loggers import read_metrics
 from captioning.training.monitor import Monitor, as_text
 
+log = logging.getLogger(__name__)
+
 # What may differ when a run goes on: it does not change what is trained, only where, how long and what is said of it.
-FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience", "search"}
+# Of the files that ``data`` names the contents must be the same (``inputs.json``), not the places.
+FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience"}
 FREE |= {"checkpoint_minutes", "compile"}
 FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare", "text", "cache", "sample_every"}
 FREE_TRAINER = {"accelerator", "enable_progress_bar", "log_every_n_steps", "enable_model_summary"}
+PLACES = ("root", "file", "images", "text")  # of ``data``, to be named where the contents differ
 
-FILES = ("summary.json", "metrics.csv", "curves.png", "failed.txt", "samples.txt")  # besides a split's, see ``_clear``
+TRAINED = (
+    *("config.yaml", "inputs.json", "checkpoints", "tensorboard", "metrics.csv", "curves.png", "samples.txt"),
+    *("summary.json", "failed.txt"),
+)
+SAID = ("train.log", "train_rank_*.log", ".hydra")  # by every attempt
+EVALUATED = tuple(f"{what}_{split}.*" for what in ("captions", "references", "scores") for split in SPLITS)
 
 
 def folder_name(text: str) -> str:
-    """A text such as ``decoder=lrcn,data.root=a/b`` as the name of one folder, which file systems hold to 255 bytes."""
-    name = re.sub(r"[^\w.,=+-]+", "_", text, flags=re.ASCII) or "default"
-    return name if len(name) <= 200 else f"{name[:180]}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    """A text such as ``decoder=lrcn,seed=1`` as the name of one folder; two different texts never have one name.
+
+    File systems hold names to 255 bytes. A name that isn't the text itself ends in a hash of the text, and a text that
+    could be such a name gets a hash of its own.
+    """
+    name = re.sub(r"[^\w.,=+-]+", "_", text, flags=re.ASCII)
+    if name == text and len(text) <= 200 and not re.fullmatch(r"\.|\.\.|default|.*_[0-9a-f]{12}", text):
+        return text or "default"
+    return f"{name[:180]}_{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+class FolderError(CaptioningError):
+    """A run's folder holds another run, or is in use: nothing in it may be touched."""
 
 
 class RunFolder:
@@ -42,49 +69,178 @@ class RunFolder:
         """Take the folder; it need not exist."""
         self.folder = Path(folder)
         self.config = self.folder / "config.yaml"
+        self.inputs = self.folder / "inputs.json"
         self.last = self.folder / "checkpoints" / LAST
+        self.best_file = self.folder / "checkpoints" / BEST
         self.metrics = self.folder / "metrics.csv"
         self.curves = self.folder / "curves.png"
+        self.samples = self.folder / "samples.txt"
         self.summary_file = self.folder / "summary.json"
         self.failure = self.folder / "failed.txt"
 
-    def begin(self, config: Mapping[str, Any]) -> Path | None:
-        """Begin the run, or go on with it.
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the folder for this run alone, for as long as the block runs, and what is said in its ``train.log``.
+
+        Of several ranks the first one holds it, for all of them.
+
+        Raises:
+            FolderError: another process holds it, or it holds files that this program has not written.
+        """
+        if rank() > 0:
+            with _log_to(self.folder / f"train_rank_{rank()}.log"):
+                yield
+            return
+        try:
+            if not (is_ours(self.folder, "run") or self._is_of_an_earlier_version()):
+                refuse_foreign(self.folder, "a run", (*TRAINED, *SAID))
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except CaptioningError as error:
+            raise FolderError(str(error)) from error
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        with ExitStack() as held:
+            try:
+                held.enter_context(lock(self.folder / ".lock"))
+            except HeldError as error:
+                raise FolderError(f"{error} Wait for it, or give this run a name of its own (name=…).") from error
+            claim(self.folder, "run", "a run", names=())  # what is there has been looked at
+            held.enter_context(_log_to(self.folder / "train.log"))
+            for folder in (self.folder, self.last.parent):
+                remove_unfinished(folder)
+            yield
+
+    def compare_settings(self, config: Mapping[str, Any]) -> None:
+        """Compare a run's settings with those that the folder's run has.
+
+        Raises:
+            FolderError: a setting that changes the training differs.
+        """
+        if not (config["resume"] and self.config.exists()):
+            return
+        odd = _differences(_essence(self._before()), _essence(config))
+        if odd and not (self.finished and all(each.startswith("search.") for each in odd) and not self.goes_on(config)):
+            raise FolderError(
+                f"{self.folder}: holds a run of other settings ({'; '.join(odd[:5])}). "
+                "Give this run a name of its own (name=…), or begin anew in this folder with resume=false."
+            )
+
+    def compare_inputs(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+        """Compare what a run reads with what the folder's run has read; data that have moved are the same.
+
+        Args:
+            config: of the run.
+            inputs: what it reads, to a digest of it, see ``captioning.training.inputs``.
+
+        Raises:
+            FolderError: the data, or another file that it reads, are not the same.
+        """
+        if not (config["resume"] and self.config.exists() and self.inputs.exists()):
+            return
+        known = read_json(self.inputs, "record of what a run read")
+        odd = [name for name, digest in inputs.items() if known.get(name, digest) != digest]
+        if odd:
+            before, now = self._before()["data"], config["data"]
+            moved = [key for key in PLACES if before.get(key) != now.get(key)]
+            said = [f"data.{key}: {before.get(key)}, now {now.get(key)}" for key in moved]
+            said += [f"the {name} have changed" for name in odd]
+            raise FolderError(
+                f"{self.folder}: holds a run on other data ({'; '.join(said)}). "
+                "Give this run a name of its own (name=…), or begin anew in this folder with resume=false."
+            )
+
+    def begin(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> Path | None:
+        """Begin the run, or go on with it; ``compare_settings`` and ``compare_inputs`` have passed.
 
         Returns:
             The checkpoint to resume from, or None for a new run.
-
-        Raises:
-            CaptioningError: the folder holds a run of other settings.
         """
-        if config["resume"] and self.config.exists() and (self.last.exists() or self.finished):
-            before: Any = OmegaConf.to_container(OmegaConf.load(self.config))
-            odd = _differences(_essence(before), _essence(config))
-            if odd:
-                raise CaptioningError(
-                    f"{self.folder}: holds a run of other settings ({'; '.join(odd[:5])}). "
-                    "Give this run a name of its own (name=…), or begin anew in this folder with resume=false."
-                )
-            if self.finished and before["trainer"]["max_epochs"] < config["trainer"]["max_epochs"]:
-                self.summary_file.unlink(missing_ok=True)  # the run goes on; another rank may have been first
-        elif not config["resume"]:
-            self._clear()
-        with atomic_write(self.config) as file:
-            file.write(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        if rank() > 0:
+            return self.last if config["resume"] and self.last.exists() else None
+        if not config["resume"]:
+            self._move_aside()
+        for file in (self.summary_file, self.failure):
+            file.unlink(missing_ok=True)
+        if not self.last.exists():  # what an attempt without a checkpoint has left is not this one's
+            for file in (self.best_file, self.metrics, self.samples):
+                file.unlink(missing_ok=True)
+        with atomic_write(self.config) as written:
+            written.write(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        write_json(self.inputs, dict(inputs))
         return self.last if self.last.exists() else None
+
+    def keep_record(self, record: Mapping[str, str]) -> None:
+        """Write Hydra's record of the command, by file name, to ``.hydra``."""
+        if rank() == 0:
+            for name, text in record.items():
+                with atomic_write(self.folder / ".hydra" / name) as record_file:
+                    record_file.write(text)
+
+    def release(self) -> None:
+        """After a failure before the first checkpoint: bind the folder to no settings, so that they can be mended."""
+        if rank() == 0 and not self.last.exists():
+            for file in (self.config, self.inputs):
+                file.unlink(missing_ok=True)
 
     @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return self.summary_file.exists()
 
-    def _clear(self) -> None:
-        """Remove all that an earlier run in this folder wrote: nothing of it may be taken for the new one's."""
-        for folder in (self.last.parent, self.folder / "tensorboard"):
-            shutil.rmtree(folder, ignore_errors=True)
-        for pattern in (*FILES, "*_train.*", "*_val.*", "*_test.*"):
-            for file in self.folder.glob(pattern):
-                file.unlink(missing_ok=True)
+    @property
+    def tested(self) -> bool:
+        """Whether the test split of a finished run was scored."""
+        return any(name.startswith("test/") for name in read_json(self.summary_file))
+
+    def searches_as(self, config: Mapping[str, Any]) -> bool:
+        """Whether the folder's run was validated and scored with the same search."""
+        return bool(self._before()["search"] == config["search"])
+
+    def goes_on(self, config: Mapping[str, Any]) -> bool:
+        """Whether a finished run is to be trained further: for more epochs, or with more patience."""
+        before = self._before()
+        if epochs_of(before) < epochs_of(config):
+            return True
+        patience = [math.inf if each["patience"] is None else each["patience"] for each in (before, config)]
+        trained = read_json(self.summary_file, "summary of a run")["epochs"]
+        return bool(patience[1] > patience[0] and trained < epochs_of(config))
+
+    def _before(self) -> Any:
+        """The configuration of the folder's run.
+
+        Raises:
+            CaptioningError: the file is damaged.
+        """
+        try:
+            before = OmegaConf.to_container(OmegaConf.load(self.config))
+            _essence(before)  # type: ignore[arg-type]
+        except Exception as error:
+            raise CaptioningError(
+                f"{self.config}: not a configuration that can be read. Give this run a name of its own (name=…), or "
+                "begin anew in this folder with resume=false."
+            ) from error
+        return before
+
+    def _is_of_an_earlier_version(self) -> bool:
+        """Whether a version before marks wrote this folder: its configuration is one of ours, by its content."""
+        try:
+            config = OmegaConf.to_container(OmegaConf.load(self.config))
+        except Exception:
+            return False
+        ours = {"choices", "data", "decoder", "checkpoint_minutes", "monitor", "trainer"}
+        return isinstance(config, dict) and ours <= config.keys() and (self.folder / "train.log").exists()
+
+    def _move_aside(self) -> None:
+        """Move all that an earlier run in this folder wrote to ``earlier/N``: nothing of it is the new one's."""
+        ours = (*TRAINED, *EVALUATED)
+        there = [path for path in sorted(self.folder.iterdir()) if any(path.match(pattern) for pattern in ours)]
+        if not there:
+            return
+        aside = next(path for n in count(1) if not (path := self.folder / "earlier" / str(n)).exists())
+        aside.mkdir(parents=True)
+        for path in there:
+            path.rename(aside / path.name)
+        log.info("%s: what an earlier run has left is now in %s.", self.folder, aside)
 
     def finish(self, config: Mapping[str, Any], scores: Mapping[str, float], seconds: float, parameters: int) -> None:
         """Mark the run as finished, with what a table of runs wants to know.
@@ -112,6 +268,13 @@ class RunFolder:
             },
         )
 
+    def add_scores(self, scores: Mapping[str, float]) -> None:
+        """Add scores of the test split to the summary of a finished run."""
+        write_json(
+            self.summary_file,
+            {**read_json(self.summary_file), **{f"test/{name}": value for name, value in scores.items()}},
+        )
+
     def summary(self) -> str:
         """The measurements of a finished run in a line."""
         values = read_json(self.summary_file)
@@ -122,6 +285,34 @@ class RunFolder:
     def best(self, monitor: Monitor) -> float:
         """The best value of a measurement on the validation split so far."""
         return monitor.best(read_metrics(self.metrics)).get(monitor.key, float("nan"))
+
+
+def rank() -> int:
+    """The number of this process among those that train one model."""
+    number: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return number
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Add what is said, and the error that ends it, to a file."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    except Exception as error:
+        handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), None))
+        raise
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def epochs_of(config: Mapping[str, Any]) -> float:
+    """How many epochs a run is to be trained; null and -1 are no limit."""
+    epochs = config["trainer"]["max_epochs"]
+    return math.inf if epochs in (None, -1) else float(epochs)
 
 
 def _essence(config: Mapping[str, Any]) -> dict[str, Any]:

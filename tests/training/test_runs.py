@@ -5,33 +5,49 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json
+from captioning.core.files import read_json, write_json
+from captioning.core.ownership import MARK, is_ours
 from captioning.jobs.config import compose
+from captioning.jobs.train import train
 from captioning.training.loggers import CSVLogger
 from captioning.training.monitor import Monitor
-from captioning.training.runs import RunFolder, folder_name
+from captioning.training.runs import FolderError, RunFolder, folder_name
 
 Overrides = Callable[..., list[str]]
+
+
+READ = {"photographs": "a", "captions": "b", "splits": "c"}
+
+
+def begin(run: RunFolder, config: dict[str, Any], read: dict[str, str] | None = None) -> Path | None:
+    """As ``captioning train`` does."""
+    with run.hold():
+        run.compare_settings(config)
+        run.compare_inputs(config, READ if read is None else read)
+        if config["resume"] and run.finished and not run.goes_on(config):
+            return None
+        return run.begin(config, READ if read is None else read)
 
 
 @pytest.fixture
 def begun(tiny: Overrides, tmp_path: Path) -> RunFolder:
     """A run that has trained for a while."""
     run = RunFolder(tmp_path / "run")
-    assert run.begin(compose(tiny())) is None
+    assert begin(run, compose(tiny())) is None
     run.last.parent.mkdir()
     run.last.touch()
     return run
 
 
 @pytest.mark.parametrize(
-    "override",
-    ["trainer.max_epochs=9", "data.workers=2", "patience=3", "search.max_length=9", "test=false", "data.root=moved"],
+    "override", ["trainer.max_epochs=9", "data.workers=2", "patience=3", "test=false", "data.root=moved"]
 )
 def test_what_does_not_change_the_training_may_change(begun: RunFolder, tiny: Overrides, override: str) -> None:
-    assert begun.begin(compose(tiny(override))) == begun.last
+    assert begin(begun, compose(tiny(override))) == begun.last
 
 
 @pytest.mark.parametrize(
@@ -42,20 +58,118 @@ def test_what_does_not_change_the_training_may_change(begun: RunFolder, tiny: Ov
         ("data.batch_size=3", r"data\.batch_size: 2, now 3"),
         ("cell=gru", r"cell\._target_: captioning\.cells\.LSTM, now captioning\.cells\.GRU"),
         ("optimizer.lr=1", r"optimizer\.lr: 0\.01, now 1"),
+        ("search.max_length=9", r"search\.max_length: 6, now 9"),  # two searches' scores are not one curve
     ],
 )
 def test_what_does_is_refused_by_name(begun: RunFolder, tiny: Overrides, override: str, said: str) -> None:
-    with pytest.raises(CaptioningError, match=rf"holds a run of other settings \({said}.*name=…"):
-        begun.begin(compose(tiny(override)))
-    assert begun.begin(compose(tiny(override, "resume=false"))) is None
+    before = begun.config.read_bytes()
+    with pytest.raises(FolderError, match=rf"holds a run of other settings \({said}.*name=…"):
+        begin(begun, compose(tiny(override)))
+    assert begun.config.read_bytes() == before
+    assert begin(begun, compose(tiny(override, "resume=false"))) is None
     assert not begun.last.exists()
+
+
+def test_settings_bind_before_the_first_checkpoint(tiny: Overrides, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin(run, compose(tiny()))
+    with pytest.raises(FolderError, match="seed: 1, now 2"):
+        begin(run, compose(tiny("seed=2")))
+
+
+@pytest.mark.parametrize("changed", ["photographs", "captions", "splits"])
+def test_other_data_are_refused_by_name_and_moved_ones_are_not(
+    changed: str, begun: RunFolder, tiny: Overrides, tiny_data: Path
+) -> None:
+    assert begin(begun, compose(tiny("data.root=moved"))) == begun.last
+    begin(begun, compose(tiny()))
+    before = begun.inputs.read_bytes(), begun.config.read_bytes()
+    with pytest.raises(FolderError, match=rf"other data \(the {changed} have changed\)\. Give this run a name"):
+        begin(begun, compose(tiny()), READ | {changed: "other"})
+    with pytest.raises(FolderError, match=rf"data\.root: {tiny_data}, now moved; the {changed} have changed"):
+        begin(begun, compose(tiny("data.root=moved")), READ | {changed: "other"})
+    assert (begun.inputs.read_bytes(), begun.config.read_bytes()) == before
+    assert begin(begun, compose(tiny("resume=false")), READ | {changed: "other"}) is None
+
+
+def test_two_runs_cannot_have_one_folder_at_once(begun: RunFolder, tiny: Overrides) -> None:
+    """Another process, or another rank's, is asked in tests/core/test_ownership.py."""
+    other = RunFolder(begun.folder)
+    with begun.hold(), pytest.raises(FolderError, match="this process is at work in this folder already"):
+        begin(other, compose(tiny()))
+    assert begin(other, compose(tiny())) == begun.last
+
+
+FOREIGN = ("config.yaml", "checkpoints/model.ckpt", "metrics.csv", "summary.json", "train.log", ".hydra/config.yaml")
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("resume", ["true", "false"])
+def test_a_folder_of_somebody_else_is_refused_and_stays(
+    name: str, resume: str, tiny: Overrides, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "theirs")
+    (run.folder / name).parent.mkdir(parents=True)
+    (run.folder / name).write_text("{}")
+    with pytest.raises(FolderError, match=rf"something other than a run \({name.split('/')[0]}\)"):
+        begin(run, compose(tiny(f"resume={resume}")))
+    assert [path for path in run.folder.rglob("*") if path.is_file()] == [run.folder / name]
+    assert (run.folder / name).read_text() == "{}"
+
+
+def test_other_files_may_stand_beside_a_run(tiny: Overrides, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.folder.mkdir()
+    (run.folder / "notes.txt").write_text("mine")
+    (run.folder / "data_train.csv").write_text("mine, too")
+    begin(run, compose(tiny()))
+    begin(run, compose(tiny("resume=false")))
+    assert (run.folder / "notes.txt").read_text() == "mine"
+    assert (run.folder / "data_train.csv").read_text() == "mine, too"
+
+
+def test_a_run_of_a_version_without_marks_goes_on(begun: RunFolder, tiny: Overrides) -> None:
+    (begun.folder / MARK).unlink()
+    begun.inputs.unlink()
+    assert begin(begun, compose(tiny())) == begun.last
+    assert begun.inputs.exists() and is_ours(begun.folder, "run")
+
+
+def test_what_an_attempt_without_a_checkpoint_left_is_not_taken_up(tiny: Overrides, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin(run, compose(tiny()))
+    for file in (run.samples, run.metrics, run.best_file):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("of a run that was killed")
+    begin(run, compose(tiny()))
+    assert not (run.samples.exists() or run.metrics.exists() or run.best_file.exists())
+
+
+@pytest.mark.parametrize("content", ["", "[1", "- 1", "data: 1", "\0"])
+def test_a_damaged_configuration_is_a_sentence(content: str, begun: RunFolder, tiny: Overrides) -> None:
+    begun.config.write_text(content)
+    with pytest.raises(CaptioningError, match=r"config\.yaml: not a configuration that can be read.*resume=false"):
+        begin(begun, compose(tiny()))
 
 
 def test_a_run_that_failed_before_its_first_checkpoint_binds_to_nothing(tiny: Overrides, tmp_path: Path) -> None:
     """A sentence said "lower data.minimum_count"; who does that must not be refused."""
-    run = RunFolder(tmp_path / "run")
-    run.begin(compose(tiny("data.minimum_count=99")))
-    assert run.begin(compose(tiny())) is None
+    with pytest.raises(CaptioningError, match=r"lower data\.minimum_count"):
+        train(compose(tiny("data.minimum_count=99")), tmp_path / "run")
+    train(compose(tiny("trainer.max_epochs=1", "test=false")), tmp_path / "run")
+
+
+def test_more_patience_lets_a_run_that_was_ended_go_on(begun: RunFolder, tiny: Overrides) -> None:
+    def finished(*overrides: str) -> bool:
+        config = compose(tiny("trainer.max_epochs=9", *overrides))
+        return begun.finished and not begun.goes_on(config)
+
+    begin(begun, compose(tiny("trainer.max_epochs=9", "patience=2")))
+    write_json(begun.summary_file, {"epochs": 4})
+    assert finished("patience=2") and finished("patience=1")
+    assert not finished("patience=3") and not finished("patience=null")
+    write_json(begun.summary_file, {"epochs": 9})
+    assert finished("patience=3") and finished("patience=null")
 
 
 def test_the_summary_of_a_finished_run(begun: RunFolder, tiny: Overrides) -> None:
@@ -73,43 +187,53 @@ def test_the_summary_of_a_finished_run(begun: RunFolder, tiny: Overrides) -> Non
     assert (summary["val/CIDEr"], summary["test/CIDEr"]) == (0.4, 0.5)
     assert begun.summary() == "test/CIDEr 50.0"
     assert begun.best(Monitor("CIDEr")) == 0.4
-    begun.begin(config)
+    begin(begun, config)
     assert begun.finished
-    begun.begin(compose(tiny("trainer.max_epochs=1", "trainer.enable_progress_bar=true")))
-    assert begun.finished
-    begun.begin(compose(tiny("trainer.max_epochs=9")))
+    before = begun.config.read_bytes()
+    begin(begun, compose(tiny("trainer.max_epochs=1", "trainer.enable_progress_bar=true", "search.max_length=3")))
+    assert begun.finished and begun.config.read_bytes() == before
+    begin(begun, compose(tiny("trainer.max_epochs=9")))
     assert not begun.finished  # more epochs: it goes on
 
 
 @pytest.mark.parametrize("change", ["trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2"])
 def test_what_changes_the_training_is_refused(change: str, begun: RunFolder, tiny: Overrides) -> None:
-    begun.begin(compose(tiny()))
     with pytest.raises(CaptioningError, match=change.partition("=")[0]):
-        begun.begin(compose(tiny(change)))
+        begin(begun, compose(tiny(change)))
 
 
 def test_more_epochs_are_refused_where_the_schedule_depends_on_them(begun: RunFolder, tiny: Overrides) -> None:
     with pytest.raises(CaptioningError, match="scheduler"):
-        begun.begin(compose(tiny("scheduler=cosine")))
-    begun.begin(compose(tiny("scheduler=cosine", "resume=false")))
+        begin(begun, compose(tiny("scheduler=cosine")))
+    begin(begun, compose(tiny("scheduler=cosine", "resume=false")))
     begun.last.parent.mkdir()
     begun.last.touch()
     with pytest.raises(CaptioningError, match="max_epochs: 2, now 3"):
-        begun.begin(compose(tiny("scheduler=cosine", "trainer.max_epochs=3")))
+        begin(begun, compose(tiny("scheduler=cosine", "trainer.max_epochs=3")))
 
 
-def test_beginning_anew_leaves_nothing_of_the_old_run(begun: RunFolder, tiny: Overrides) -> None:
+def test_beginning_anew_moves_the_old_run_aside(begun: RunFolder, tiny: Overrides) -> None:
     old = ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "summary.json", "scores_test.json"]
-    for name in old:
-        (begun.folder / name).parent.mkdir(exist_ok=True)
-        (begun.folder / name).touch()
-    assert begun.begin(compose(tiny("resume=false"))) is None
-    assert not any((begun.folder / name).exists() for name in old)
+    for times in (1, 2):
+        for name in old:
+            (begun.folder / name).parent.mkdir(exist_ok=True)
+            (begun.folder / name).write_text(f"{times}")
+        assert begin(begun, compose(tiny("resume=false"))) is None
+        assert not any((begun.folder / name).exists() for name in old)
+    for times in (1, 2):
+        assert all((begun.folder / "earlier" / str(times) / name).read_text() == f"{times}" for name in old)
 
 
-def test_names_of_jobs_are_names_of_folders() -> None:
-    assert folder_name("decoder=lrcn,data.root=a/b c") == "decoder=lrcn,data.root=a_b_c"
+SINGLE = st.text(alphabet=st.sampled_from("ab/_.=,ä \n\0\ud800"), max_size=8) | st.text(max_size=8)
+
+
+@given(st.lists(st.builds(lambda text, times: text * times, SINGLE, st.sampled_from([1, 60])), max_size=8))
+def test_names_of_jobs_are_names_of_folders(texts: list[str]) -> None:
+    assert folder_name("decoder=lrcn,data.root=a.b") == "decoder=lrcn,data.root=a.b"
+    assert folder_name("data.root=a/b c") == "data.root=a_b_c_6153a4dafe42"
     assert folder_name("") == "default"
-    long = [folder_name(",".join(f"decoder.setting_{n}={n}" for n in range(60)) + f",seed={seed}") for seed in (1, 2)]
-    assert long[0] != long[1]
-    assert all(len(name.encode()) <= 255 for name in [*long, folder_name("é" * 250)])
+    different = {*texts, *map(folder_name, texts), "", "default", ".", ".."}
+    names = {folder_name(text) for text in different}
+    assert len(names) == len(different)
+    assert names.isdisjoint({"", ".", ".."})
+    assert all("/" not in name and len(name.encode()) <= 255 for name in names)
