@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from captioning import __version__
 from captioning.core.errors import CaptioningError
+from captioning.core.terminal import printable
 
 # Threads that wait for one another by spinning take the time of those they wait for as soon as anything else runs.
 # Those that sleep at once wake up late: up to a third of a training step. So they spin, for some microseconds.
@@ -55,14 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"captioning: there is no command {command!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
-    if os.getcwd() not in sys.path:  # noqa: PTH109
-        # For a user's own captioner: decoder._target_=my_module.MyDecoder. Last, lest a random.py that lies among
-        # somebody's photographs is taken for the library's.
-        sys.path.append(os.getcwd())  # noqa: PTH109
     try:
         status: int = importlib.import_module(f"captioning.jobs.{command}").main(arguments[1:])
     except CaptioningError as error:
-        print(f"captioning: error: {error}", file=sys.stderr)
+        print(printable(f"captioning: error: {error}", keep="\n"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("captioning: interrupted.", file=sys.stderr)

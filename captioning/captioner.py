@@ -4,7 +4,7 @@ Dimensions: B images, T words, L regions.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +25,7 @@ from captioning.decoders import Decoder
 from captioning.encoders import Encoder
 from captioning.search import Captions, Search
 from captioning.training.assembly import make_decoder, make_encoder, make_search
-from captioning.training.checkpoint import load_weights, read_checkpoint
+from captioning.training.checkpoint import make_with_weights, read_checkpoint
 
 Picture = str | os.PathLike[str] | Image.Image
 
@@ -55,25 +55,28 @@ class Captioner:
         self.vocabulary, self.config = vocabulary, config
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> "Captioner":
-        """Read a checkpoint.
+    def load(cls, path: str | os.PathLike[str], device: str = "auto", trust: Collection[str] = ()) -> "Captioner":
+        """Read a checkpoint; it may be a stranger's, for nothing that it holds or names is run (docs/security.md).
 
         Args:
             path: a ``.ckpt`` file, or a run's folder (its best checkpoint).
             device: where to run; ``"auto"``: the GPU where there is one.
+            trust: modules or classes outside of this package that it may name: these are imported.
 
         Raises:
-            CaptioningError: there is no such checkpoint, it is of a language model, or it does not fit this version of
-                the code.
+            CaptioningError: there is no such checkpoint, it is of a language model, it names a class that is not
+                trusted, or it does not fit this version of the code.
         """
-        checkpoint = read_checkpoint(Path(path))
+        checkpoint = read_checkpoint(Path(path), trust)
         config, vocabulary = checkpoint.config, checkpoint.words
-        encoder = make_encoder({**config, "encoder": {**config["encoder"], "weights": None}})
-        decoder = make_decoder(config, vocabulary, encoder.spec)
-        parts = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
-        load_weights(parts, checkpoint.weights, checkpoint.path)
-        parts.to(find_device(device))
-        return cls(encoder, decoder, vocabulary, config)
+
+        def make() -> torch.nn.Module:
+            encoder = make_encoder({**config, "encoder": {**config["encoder"], "weights": None}})
+            decoder = make_decoder(config, vocabulary, encoder.spec)
+            return torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+
+        parts: Any = make_with_weights(make, checkpoint).to(find_device(device))
+        return cls(parts["encoder"], parts["decoder"], vocabulary, config)
 
     @property
     def device(self) -> torch.device:

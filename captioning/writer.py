@@ -1,10 +1,12 @@
 """Text from Python: ``Writer.load("runs/char_rnn").write("KING:", length=200)``."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
@@ -14,7 +16,7 @@ from captioning.decoders import LanguageModel
 from captioning.search import Rollout, Sample
 from captioning.search.writing import write
 from captioning.training.assembly import make_decoder
-from captioning.training.checkpoint import load_weights, read_checkpoint
+from captioning.training.checkpoint import make_with_weights, read_checkpoint
 
 
 class Writer:
@@ -26,25 +28,29 @@ class Writer:
         self.vocabulary, self.config = vocabulary, config
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> "Writer":
-        """Read a checkpoint.
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu", trust: Collection[str] = ()) -> "Writer":
+        """Read a checkpoint; it may be a stranger's, for nothing that it holds or names is run (docs/security.md).
 
         Args:
             path: a ``.ckpt`` file, or a run's folder (its best checkpoint).
             device: where to run; one character at a time is fastest on the CPU.
+            trust: modules or classes outside of this package that it may name: these are imported.
 
         Raises:
-            CaptioningError: there is no such checkpoint, it is of a captioner, or it does not fit this version of the
-                code.
+            CaptioningError: there is no such checkpoint, it is of a captioner, it names a class that is not trusted, or
+                it does not fit this version of the code.
         """
-        checkpoint = read_checkpoint(Path(path))
+        checkpoint = read_checkpoint(Path(path), trust)
         vocabulary = checkpoint.characters
-        decoder = make_decoder(checkpoint.config, vocabulary, NO_FEATURES)
-        if not isinstance(decoder, LanguageModel):
-            raise CaptioningError(f"{checkpoint.path}: {type(decoder).__name__} is not a language model.")
-        weights = {name.removeprefix("decoder."): tensor for name, tensor in checkpoint.weights.items()}
-        load_weights(decoder, weights, checkpoint.path)
-        return cls(decoder.to(find_device(device)), vocabulary, checkpoint.config)
+
+        def make() -> torch.nn.Module:
+            decoder = make_decoder(checkpoint.config, vocabulary, NO_FEATURES)
+            if not isinstance(decoder, LanguageModel):
+                raise CaptioningError(f"{checkpoint.path}: {type(decoder).__name__} is not a language model.")
+            return torch.nn.ModuleDict({"decoder": decoder})
+
+        parts: Any = make_with_weights(make, checkpoint).to(find_device(device))
+        return cls(parts["decoder"], vocabulary, checkpoint.config)
 
     def write(self, prime: str = "", length: int = 1000, search: Rollout | None = None) -> str:
         """A text that goes on from ``prime``, without it."""

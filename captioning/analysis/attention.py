@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from captioning.core.files import atomic_write
+from captioning.core.ownership import output
 
 LONGEST = 360  # pixels of a drawn photograph's longer side
 PAGE = 2.0  # a drawing's width over its height, about
@@ -56,7 +56,7 @@ def draw_attention(
     for axes, (word, picture) in zip(figure.axes, pictures, strict=False):
         axes.imshow(picture)
         axes.set_title(word, fontsize="large", parse_math=False)
-    with atomic_write(path, "wb") as file:
+    with output(path, "wb") as file:
         figure.savefig(file, format="png", dpi=120)
 
 

@@ -9,7 +9,7 @@ from captioning.analysis.coloured_text import draw_text, write_html
 from captioning.analysis.recording import Recording
 from captioning.analysis.saturation import draw_saturation
 from captioning.analysis.text_features import Feature, varying
-from captioning.core.files import write_json
+from captioning.core.ownership import write_json_output
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,6 @@ class Reading:
         write_html("Units that follow a feature of the text", sections, pieces, folder / "cells.html")
         table = [{**asdict(one), "unit": str(one.unit), "convincing": one.convincing} for one in candidates]
         positions = {"found on": self.recording.middle, "held out": len(self.pieces) - self.recording.middle}
-        write_json(folder / "cells.json", {"positions": positions, "candidates": table})
+        write_json_output(folder / "cells.json", {"positions": positions, "candidates": table})
         if self.recording.gates:
             draw_saturation(self.recording.gates, folder / "gates.png")

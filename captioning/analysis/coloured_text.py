@@ -16,7 +16,7 @@ from matplotlib import colormaps, font_manager
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from captioning.core.files import atomic_write
+from captioning.core.ownership import output
 
 COLOURS = colormaps["coolwarm"]
 WIDTH = 100  # characters of a line in the PNG
@@ -59,7 +59,7 @@ def write_html(
     """
     low, none, high = (_css(colour) for colour in colours(np.array([-1, 0, 1], np.float32)))
     body = "\n".join(f"<h2>{html.escape(name)}</h2>\n{coloured_html(pieces, values)}" for name, values in sections)
-    with atomic_write(path) as file:
+    with output(path) as file:
         file.write(PAGE.format(title=html.escape(title), sections=body, low=low, none=none, high=high))
 
 
@@ -103,7 +103,7 @@ def draw_text(title: str, pieces: Sequence[str], values: NDArray[np.float32], pa
         draw.rectangle((x, y, x + len(_shown(piece)) * width - 1, y + height - 1), tuple(colour.tolist()))
         for number, character in enumerate(_shown(piece)):
             draw.text((x + number * width, y + 1), character, "black", font)
-    with atomic_write(path, "wb") as file:
+    with output(path, "wb") as file:
         image.save(file, "png")
 
 

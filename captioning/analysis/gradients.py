@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from captioning.core.files import atomic_write
+from captioning.core.ownership import output
 
 Array = NDArray[np.float64]
 
@@ -119,7 +119,7 @@ def draw_flows(panels: Mapping[str, Mapping[str, Flow]], path: Path) -> None:
             axes.plot(flow.state[::-1] / flow.state[-1], label=f"{name} (×{flow.rate:.2f} a step)")
         _finish(axes, title, "steps back from T", "norm of the gradient, of that at T")
         axes.set_yscale("log")
-    with atomic_write(path, "wb") as file:
+    with output(path, "wb") as file:
         figure.savefig(file, format="png", dpi=110)
 
 
@@ -202,7 +202,7 @@ def draw_trainings(panels: Mapping[str, Mapping[str, Training]], path: Path) -> 
         _finish(losses, title, "update", "loss (nats)")
         _finish(norms, f"{title}: before clipping", "update", "norm of the gradient")
         norms.set_yscale("log")
-    with atomic_write(path, "wb") as file:
+    with output(path, "wb") as file:
         figure.savefig(file, format="png", dpi=110)
 
 

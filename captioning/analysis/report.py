@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from captioning.core.files import atomic_write
 from captioning.core.images import read_image
+from captioning.core.ownership import output
 
 SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr")
 
@@ -64,5 +65,5 @@ def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns
         image.thumbnail((480, 480))
         axes.imshow(image)
         axes.set_title(fill(caption, 32), fontsize="medium", parse_math=False)  # "$" is a word
-    with atomic_write(path, "wb") as sheet:
+    with output(path, "wb") as sheet:
         figure.savefig(sheet, format="png", dpi=80)

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from captioning.analysis.recording import LEFT, RIGHT, Saturation
-from captioning.core.files import atomic_write
+from captioning.core.ownership import output
 
 
 def draw_saturation(gates: Mapping[str, Mapping[str, Saturation]], path: Path) -> None:
@@ -35,5 +35,5 @@ def draw_saturation(gates: Mapping[str, Mapping[str, Saturation]], path: Path) -
             aspect="equal",
         )
         axes.legend(fontsize="small")
-    with atomic_write(path, "wb") as file:
+    with output(path, "wb") as file:
         figure.savefig(file, format="png", dpi=110)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
-from captioning.jobs.options import add_search_options, search_of
+from captioning.core.terminal import printable
+from captioning.jobs.options import add_search_options, add_trust_option, search_of, trusted
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--attention", type=Path, metavar="PNG", help="draw where it looked at each word")
     parser.add_argument("--batch-size", type=int, default=16, help="photographs at a time (default: 16)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
+    add_trust_option(parser)
     add_search_options(parser)
     return parser
 
@@ -38,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from PIL import Image
 
     from captioning.captioner import Captioner
-    from captioning.core.files import write_json
     from captioning.core.images import read_image
+    from captioning.core.ownership import write_json_output
 
     unreadable = 0
     readable: list[Path] = []
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 image = read_image(path)
             except CaptioningError as error:
-                print(f"captioning: {error}", file=sys.stderr)
+                print(printable(f"captioning: {error}"), file=sys.stderr)
                 unreadable += 1
                 continue
             readable.append(path)
@@ -58,12 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8, as they are
-    captioner = Captioner.load(options.checkpoint, options.device)
+    captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust))
     search = search_of(options, captioner.config)
     rows = []
     found = captioner.caption(pictures(), search, options.batch_size, options.attention is not None)
     for number, caption in enumerate(found):
-        print(f"{readable[number]}\t{caption.text}", flush=True)
+        print(f"{printable(str(readable[number]))}\t{printable(caption.text)}", flush=True)
         name = os.fsencode(readable[number]).decode(errors="replace")
         rows.append({"image": name, "caption": caption.text, "score": caption.score})
         if caption.attention is not None:
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seen = captioner.encoder.transform.seen(image.size)
             draw_attention(image, caption.text, caption.attention, numbered(options.attention, number), seen)
     if options.json:
-        write_json(options.json, rows)
+        write_json_output(options.json, rows)
     return 1 if unreadable else 0
 
 

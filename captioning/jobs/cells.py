@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.core.errors import CaptioningError
+from captioning.jobs.options import add_trust_option, trusted
 
 if TYPE_CHECKING:
     from captioning.analysis.cells import Reading
@@ -25,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("cells"), help="folder for what it writes (default: cells)")
     parser.add_argument("--length", type=int, default=20_000, help="characters to read (default: 20000)")
     parser.add_argument("--drawn", type=int, default=2000, help="characters or words to draw (default: 2000)")
+    add_trust_option(parser)
     return parser
 
 
@@ -35,10 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.core.vocabulary import CharacterVocabulary
     from captioning.training.checkpoint import read_checkpoint
 
-    if isinstance(read_checkpoint(options.checkpoint).vocabulary, CharacterVocabulary):
-        reading = read_text(options.checkpoint, options.inputs, options.length)
+    trust = trusted(options.trust)
+    if isinstance(read_checkpoint(options.checkpoint, trust).vocabulary, CharacterVocabulary):
+        reading = read_text(options.checkpoint, options.inputs, options.length, trust)
     else:
-        reading = read_captions(options.checkpoint, options.inputs)
+        reading = read_captions(options.checkpoint, options.inputs, trust)
     candidates = reading.candidates()
     if not candidates:
         raise CaptioningError(
@@ -51,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_text(checkpoint: Path, names: Sequence[str], length: int) -> "Reading":
+def read_text(checkpoint: Path, names: Sequence[str], length: int, trust: Sequence[str] = ()) -> "Reading":
     """Let a language model read the first ``length`` characters of a text.
 
     Raises:
@@ -72,13 +75,13 @@ def read_text(checkpoint: Path, names: Sequence[str], length: int) -> "Reading":
         raise CaptioningError(f"{names[0]}: can't be read as UTF-8 text ({error}). Name a text file.") from error
     if len(text) < 100:
         raise CaptioningError(f"{names[0]}: {len(text)} characters are too few to find anything in. Take 100 or more.")
-    writer = Writer.load(checkpoint)
+    writer = Writer.load(checkpoint, trust=trust)
     numbers = writer.vocabulary.encode(text)
     recording = record(writer.decoder, writer.decoder.start(Features.none(1)), numbers)
     return Reading(list(text), text_features(text), recording)
 
 
-def read_captions(checkpoint: Path, names: Sequence[str]) -> "Reading":
+def read_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] = ()) -> "Reading":
     """Let a captioner read the captions that it generates of photographs, ``<start>`` first.
 
     Raises:
@@ -99,7 +102,7 @@ def read_captions(checkpoint: Path, names: Sequence[str]) -> "Reading":
     paths = find_pictures(names)
     if len(paths) < 10:
         raise CaptioningError(f"{len(paths)} photographs are too few to find anything. Take 10 or more.")
-    captioner = Captioner.load(checkpoint)
+    captioner = Captioner.load(checkpoint, trust=trust)
     encoded = []
     with torch.inference_mode():
         for path in progress(paths, "encoding photographs"):

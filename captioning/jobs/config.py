@@ -1,10 +1,14 @@
 """Where the configuration lies, and how a command line changes it."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import CaptioningError
+from captioning.core.terminal import printable
+
+ROOT = "@root@"  # stands for data.root, to see which settings are made of it
 
 
 def conf_dir() -> Path:
@@ -45,8 +49,77 @@ def compose(overrides: Sequence[str], name: str = "train") -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+def evaluated(config: Mapping[str, Any], overrides: Sequence[str], where: object) -> dict[str, Any]:
+    """The configuration to evaluate a checkpoint with.
+
+    A checkpoint may be a stranger's: of what it says of its data only numbers are taken. Paths are this program's own
+    defaults, or the user's.
+
+    Args:
+        config: of the checkpoint.
+        overrides: the user's: ``data.root=…``, or other data altogether (``data=own data.root=…``).
+        where: the checkpoint, for the sentences.
+
+    Raises:
+        CaptioningError: an override names a setting that is not there, or a group other than ``data``; the checkpoint's
+            data are of another kind or at another place than this program's, and the user has not said where.
+    """
+    of_data = [each for each in overrides if each.partition("=")[0].split(".")[0] == "data"]
+    chosen = next((each.partition("=")[2] for each in of_data if each.startswith("data=")), None)
+    kind = chosen or config["choices"].get("data")
+    if kind not in _kinds_of_data():
+        raise CaptioningError(
+            f"{where}: its data are of no kind that is known here (data={printable(str(kind))}). Say which they are: "
+            f"data=… ({', '.join(_kinds_of_data())}) and data.root=…"
+        )
+    said = tuple(each.partition("=")[0] for each in of_data)
+    numbers, unsaid = ([], []) if chosen else _of_the_checkpoint(config["data"], str(kind), said)
+    if unsaid:
+        shown = " ".join(shlex.quote(printable(each)) for each in unsaid)
+        raise CaptioningError(
+            f"{where}: its data are not at the place where this program looks for them, and what a checkpoint says of "
+            f"files is not acted on. Say where they are, for example, if it is right, by adding: {shown}"
+        )
+    composed = compose([f"data={kind}", *numbers, *(each for each in of_data if not each.startswith("data="))])
+    changed = change(dict(config), [each for each in overrides if each not in of_data])
+    return {**changed, "data": composed["data"]}
+
+
+def _of_the_checkpoint(data: Mapping[str, Any], kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What a checkpoint's settings of its data differ in from this program's: numbers, and what the user must say."""
+    numbers, unsaid = [], []
+    rooted = [f"++data.root={ROOT}"]
+    known, made = (flat(compose([f"data={kind}", *root])["data"], "data") for root in ([], rooted))
+    for key, value in flat(data, "data").items():
+        made_of_others = key.startswith(("data.source.", "data.prepare")) and key != "data.source._target_"
+        of_the_root = key != "data.root" and value == str(made.get(key)).replace(ROOT, str(data.get("root")))
+        if made_of_others or of_the_root or key not in known or value == known[key]:
+            continue
+        if any(f"{key}.".startswith(f"{name}.") for name in said):
+            continue
+        if value is None or isinstance(value, bool | int | float):
+            numbers.append(f"{key}={'null' if value is None else value}")
+        else:
+            unsaid.append(f"{key}={value}")
+    return numbers, unsaid
+
+
+def flat(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}.{key}"
+        found |= flat(value, name) if isinstance(value, Mapping) and value else {name: value}
+    return found
+
+
+def _kinds_of_data() -> list[str]:
+    """The files of the group ``data``."""
+    return sorted(file.stem for file in (conf_dir() / "data").glob("*.yaml") if file.stem != "base")
+
+
 def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A checkpoint's configuration with some settings changed (``data.root=…``).
+    """A checkpoint's configuration with some settings changed (``search.size=3``).
 
     Raises:
         CaptioningError: an override names a setting that is not there, or a group of them.
@@ -65,37 +138,12 @@ def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             new = OmegaConf.create(f"value: {value}").value
             if isinstance(new, str) and isinstance(OmegaConf.select(base, key), DictConfig):
                 raise CaptioningError(
-                    f"{override}: {key} is a group, and of a trained captioner only single settings can be changed, "
-                    "such as data.root=folder."
+                    f"{override}: {key} is a group, and of a trained captioner only data and single settings can be "
+                    "changed, such as data.root=folder."
                 )
             OmegaConf.update(base, key, new)
         except (OmegaConfBaseException, YAMLError) as error:
             raise CaptioningError(f"{override}: {str(error).splitlines()[0]}. Check the setting.") from error
         changed: Any = OmegaConf.to_container(base)
-        for name, before in config["data"].items():
-            if changed["data"][name] != before:
-                changed["data"] = _follow(changed["data"], name, before, changed["data"][name])
         config = changed
     return config
-
-
-def _follow(value: Any, name: str, before: Any, now: Any, key: str = "") -> Any:
-    """Let what was made of a setting when the configuration was resolved follow the setting.
-
-    ``data.source.root`` was ``${data.root}`` once and ``data.images`` was ``${data.root}/images``: what equals the
-    setting's former value and is a path or has its name, and what is a path below it, follow.
-
-    Args:
-        value: of the settings, or one of them.
-        name: of the setting that was changed, "root".
-        before: its former value.
-        now: its value.
-        key: the name of ``value``.
-    """
-    if value == before and (key == name or isinstance(value, str)):
-        return now
-    if isinstance(value, dict):
-        return {inner: _follow(part, name, before, now, inner) for inner, part in value.items()}
-    if isinstance(value, str) and isinstance(before, str) and value.startswith(f"{before}/"):
-        return f"{now}{value[len(before) :]}"
-    return value

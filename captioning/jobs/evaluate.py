@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioning.core.files import write_json
 from captioning.core.memory import keep_memory
-from captioning.jobs.config import change
-from captioning.jobs.options import add_search_options, search_of
+from captioning.core.ownership import write_json_output
+from captioning.jobs.config import evaluated
+from captioning.jobs.options import add_search_options, add_trust_option, search_of, trusted
 
 if TYPE_CHECKING:
     from captioning.analysis.pointing import Score
@@ -48,10 +48,16 @@ def parser() -> argparse.ArgumentParser:
         "format.",
     )
     parser.add_argument("checkpoint", type=Path, help="a run's folder, or a .ckpt file")
-    parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="e.g. data.root=../flickr8k")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="SETTING=VALUE",
+        help="e.g. data.root=../flickr8k: where the data are, unless it is the default place, is yours to say",
+    )
     parser.add_argument("--split", default="test", help="train, val or test (default: test)")
     parser.add_argument("--out", type=Path, help="folder for what it writes (default: the run's folder)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
+    add_trust_option(parser)
     add_search_options(parser)
     return parser
 
@@ -62,7 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     keep_memory()
     found = evaluate(
-        options.checkpoint, options.split, options.overrides, partial(search_of, options), options.out, options.device
+        options.checkpoint,
+        options.split,
+        options.overrides,
+        partial(search_of, options),
+        options.out,
+        options.device,
+        trust=trusted(options.trust, options.overrides),
     )
     print("  ".join(f"{name:>7}" for name in found.scores))
     print("  ".join(f"{100 * value:7.2f}" for value in found.scores.values()))
@@ -78,34 +90,43 @@ def evaluate(
     search: "Callable[[Config], Search] | None" = None,
     out: Path | None = None,
     device: str = "auto",
+    config: "Config | None" = None,
     photos: "CaptionedPhotos | None" = None,
+    trust: Sequence[str] = (),
 ) -> Evaluation:
     """Score a trained captioner on a split.
 
     Writes ``captions_SPLIT.json`` (COCO's results format), ``references_SPLIT.json`` (COCO's annotations format, for
-    ``captioning score``), ``scores_SPLIT.json`` and ``captions_SPLIT.png``, a contact sheet.
+    ``captioning score``), ``scores_SPLIT.json`` and ``captions_SPLIT.png``, a contact sheet. What else is there under
+    such a name is moved aside.
 
     Args:
         checkpoint: a run's folder, or a file.
         split: ``train``, ``val`` or ``test``.
-        overrides: changes of the checkpoint's configuration, such as ``data.root=…``.
+        overrides: where the data are, and other changes of the checkpoint's configuration, such as ``data.root=…``.
         search: makes the search from the configuration; the checkpoint's own where not given.
         out: the folder to write to; the run's own where not given.
         device: where to run.
+        config: the user's own, in place of the checkpoint's and ``overrides``.
         photos: the data, where they have been read already.
+        trust: modules or classes outside of this package that the checkpoint may name.
 
     Raises:
         CaptioningError: the checkpoint, the data or the split is missing or does not fit.
     """
+    import torch
+
     from captioning.captioner import Captioner
     from captioning.training import assembly
     from captioning.training.checkpoint import find_checkpoint
     from captioning.training.scoring import Scorer
+    from captioning.training.trust import targets_of
 
-    captioner = Captioner.load(checkpoint, device)
-    config = change(dict(captioner.config), overrides)
+    captioner = Captioner.load(checkpoint, device, trust if config is None else targets_of(config))
+    config = config or evaluated(captioner.config, overrides, checkpoint)
     photos = photos or assembly.read_photos(config)
     members = photos[split]
+    torch.manual_seed(config["seed"])  # of a search that draws and has no seed of its own
     captions = list(caption_split(captioner, config, photos, split, (search or assembly.make_search)(config)))
     scores = dict(Scorer([photo.captions for photo in members])([caption.text for caption in captions]))
     found = Evaluation(scores, play_pointing(members, captions, captioner.encoder.transform))
@@ -164,9 +185,9 @@ def write(folder: Path, split: str, photos: "Sequence[Photo]", captions: Sequenc
     table: dict[str, object] = {"split": split, "images": len(ids), "scores": found.scores}
     if found.pointing:
         table["pointing"] = {**asdict(found.pointing), "share": found.pointing.share}
-    write_json(folder / f"captions_{split}.json", results)
-    write_json(folder / f"references_{split}.json", annotations_of(photos))
-    write_json(folder / f"scores_{split}.json", table)
+    write_json_output(folder / f"captions_{split}.json", results)
+    write_json_output(folder / f"references_{split}.json", annotations_of(photos))
+    write_json_output(folder / f"scores_{split}.json", table)
     step = max(1, len(photos) // 16)
     chosen = list(zip((photo.path for photo in photos), captions, strict=True))[::step][:16]
     draw_contact_sheet(chosen, folder / f"captions_{split}.png")

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(argv)
     from captioning.analysis.gradients import draw_flows, draw_trainings
-    from captioning.core.files import write_json
+    from captioning.core.ownership import write_json_output
 
     cells = cell_makers()
     flow = partial(untrained_flow, hidden=options.hidden, steps=options.steps, seed=options.seed)
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         title: {name: fmean(training.losses[-20:]) for name, training in panel.items()}
         for title, panel in trainings.items()
     }
-    write_json(options.out / "gradients.json", {"factor a step back": rates, "loss at the end": ends})
+    write_json_output(options.out / "gradients.json", {"factor a step back": rates, "loss at the end": ends})
     for what, table in (("factor a step back", rates), ("loss at the end", ends)):
         for title, row in table.items():
             print(f"{what}, {title}:  " + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))

@@ -1,7 +1,9 @@
 """Options that several commands share."""
 
 import argparse
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
@@ -25,6 +27,42 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--top-p", type=float, metavar="P", help="sample among the likeliest words of total P")
     group.add_argument("--seed", type=int, help="of sampling (default: 0)")
     group.add_argument("--max-length", type=int, help="the most words of a caption (default: 20)")
+
+
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """Whose code a checkpoint may name."""
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import this module, where the checkpoint names it, which runs its code; may be repeated",
+    )
+
+
+def trusted(modules: Sequence[str], overrides: Sequence[str] = ()) -> list[str]:
+    """The modules and classes that a command line names, which may then be found in the working folder.
+
+    Args:
+        modules: of ``--trust``.
+        overrides: ``decoder._target_=my_module.MyDecoder`` and others.
+    """
+    named = [override.partition("=")[2] for override in overrides if override.partition("=")[0].endswith("._target_")]
+    if modules or named:
+        import_from_working_folder()
+    return [*modules, *named]
+
+
+def import_from_working_folder() -> None:
+    """Let modules be found in the working folder, for a user's own classes.
+
+    The folder comes last, lest a ``random.py`` that lies among somebody's photographs is taken for the library's; and
+    only where the user has named a module: what lies beside a downloaded checkpoint must not be found as, say, an extra
+    that is not installed.
+    """
+    folder = os.getcwd()  # noqa: PTH109
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from captioning.core.memory import keep_memory
 from captioning.jobs.config import compose
+from captioning.jobs.options import import_from_working_folder
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_intermixed_args(argv)
+    import_from_working_folder()  # data.source._target_=my_module.read_mine
     settings = compose(options.overrides)
     config = settings["data"]
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
+from captioning.core.terminal import printable
+from captioning.jobs.options import add_trust_option, trusted
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="draw among the likeliest of total P")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another text (default: 0)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default: cpu, the fastest for one text)")
+    add_trust_option(parser)
     return parser
 
 
@@ -44,13 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.temperature == 0
         else Sample(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p, seed=options.seed)
     )
-    writer = Writer.load(options.checkpoint, options.device)
+    writer = Writer.load(options.checkpoint, options.device, trusted(options.trust))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # the text as it is, wherever it goes
     text = writer.stream(options.prime, search)
+    keep = "\n\t" if sys.stdout.isatty() else "\n\t\r"  # the lines of a file end as they do in the text
     sys.stdout.write(options.prime)
     for character in islice(text, options.length):
-        sys.stdout.write(character)
+        sys.stdout.write(printable(character, keep))
         sys.stdout.flush()
     if sys.stdout.isatty():
         sys.stdout.write("\n")

@@ -113,10 +113,10 @@ def _write_per_image(
     path: str, images: Sequence[int | str], captions: dict[str, dict[int | str, str]], reports: Sequence["Report"]
 ) -> None:
     """A line for each file and image: what was said, and how it scores."""
-    from captioning.core.files import atomic_write
+    from captioning.core.ownership import output
 
     names = list(dict.fromkeys(name for report in reports for name in report.images))
-    with atomic_write(path) as file:
+    with output(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["results", "image_id", "caption", *names])
         for report in reports:

@@ -1,6 +1,6 @@
 """One file that holds all it takes to caption a photograph, to write a text, or to go on training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
+from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
+from captioning.training.trust import acted_on, of_this_package
 
 VERSION = 1  # of what this package adds to Lightning's checkpoint
 KEY = "captioning"
@@ -22,7 +24,7 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        config: the run's resolved configuration, plain values.
+        config: what of the run's configuration may be acted on, see ``captioning.training.trust``.
         vocabulary: of the decoder: words of a captioner, characters of a language model.
         weights: of the module, the encoder's included, by name.
     """
@@ -84,14 +86,16 @@ def find_checkpoint(path: str | Path) -> Path:
     return path
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, without running anything that it may hold (``weights_only=True``).
+def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint:
+    """Read a checkpoint, without running anything that it may hold or name (``weights_only=True``).
 
     Args:
         path: a file, or a run's folder.
+        trust: modules or classes outside of this package that it may name.
 
     Raises:
-        CaptioningError: it is missing, damaged, of another program, or of a version that this one does not know.
+        CaptioningError: it is missing, damaged, of another program, or of a version that this one does not know; it
+            names a class that is neither this package's nor trusted.
     """
     path = find_checkpoint(path)
     try:
@@ -111,12 +115,111 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path}: this checkpoint has version {ours.get('version')}, and this program reads version {VERSION}. "
             "Install the version of captioning that wrote it, or train again."
         )
-    vocabulary = CharacterVocabulary(ours["characters"]) if "characters" in ours else Vocabulary(ours["vocabulary"])
-    return Checkpoint(path, ours["config"], vocabulary, content["state_dict"])
+    return Checkpoint(
+        path,
+        acted_on(ours.get("config"), path, trust),
+        _vocabulary_of(ours, path),
+        _checked(content["state_dict"], path),
+    )
+
+
+def _vocabulary_of(ours: Mapping[str, Any], path: Path) -> Vocabulary | CharacterVocabulary:
+    kind = "characters" if "characters" in ours else "vocabulary"
+    words = ours.get(kind)
+    try:
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise CaptioningError("A vocabulary is a list of words.")
+        return CharacterVocabulary(words) if kind == "characters" else Vocabulary(words)
+    except CaptioningError as error:
+        raise CaptioningError(f"{path}: its vocabulary is damaged. {printable(str(error))}") from error
+
+
+def _checked(weights: Any, path: Path) -> Mapping[str, Tensor]:
+    """Weights that are really there: one number in the file can stand for a tensor of any size."""
+    if not isinstance(weights, Mapping):
+        raise CaptioningError(f"{path}: this checkpoint has no weights by name. Copy it again.")
+    for name, tensor in weights.items():
+        whole = (
+            isinstance(name, str)
+            and isinstance(tensor, Tensor)
+            and tensor.layout == torch.strided
+            and tensor.device.type == "cpu"
+            and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+        )
+        if not whole:
+            raise CaptioningError(f"{path}: its weight {printable(str(name)[:100])} is not whole. Copy it again.")
+    return weights
+
+
+def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoint) -> torch.nn.Module:
+    """Make a network and give it a checkpoint's weights.
+
+    Its sizes are compared with the weights before any memory is taken for it: a configuration can ask for any amount.
+
+    Args:
+        make: makes the network from the checkpoint's configuration.
+        checkpoint: with its weights.
+
+    Raises:
+        CaptioningError: the configuration asks for a network that can't be made, or that the weights do not fit.
+    """
+    depth = checkpoint.config["decoder"].get("depth", 1)
+    if isinstance(depth, int) and depth > len(checkpoint.weights):  # each layer has weights of its own
+        raise CaptioningError(f"{checkpoint.path}: its decoder has a depth of {depth}, more than there are weights.")
+    ours = of_this_package(checkpoint.config)
+    try:
+        with torch.device("meta"):
+            network = make()
+    except CaptioningError as error:
+        raise _of_the_file(checkpoint, error) from error
+    except Exception as error:
+        if ours and not checkpoint.config["encoder"].get("_target_", "").endswith(".Timm"):
+            raise _unbuildable(checkpoint, error) from error
+        network = None  # somebody's own class may do what can't be done without memory
+    if network is not None:
+        check_weights(network, checkpoint.weights, checkpoint.path)
+        if ours:
+            own = network.state_dict()
+            weights = {name: tensor.to(own[name].dtype) for name, tensor in checkpoint.weights.items()}
+            network.load_state_dict(weights, assign=True)
+            if not any(part.is_meta for part in (*network.parameters(), *network.buffers())):
+                return network
+    try:
+        network = make()
+    except CaptioningError as error:
+        raise _of_the_file(checkpoint, error) from error
+    except Exception as error:
+        raise _unbuildable(checkpoint, error) from error
+    load_weights(network, checkpoint.weights, checkpoint.path)
+    return network
+
+
+def _of_the_file(checkpoint: Checkpoint, error: CaptioningError) -> CaptioningError:
+    """The same error, with the checkpoint's file."""
+    named = str(error).startswith(f"{checkpoint.path}: ")
+    return error if named else CaptioningError(f"{checkpoint.path}: {printable(str(error))}")
+
+
+def _unbuildable(checkpoint: Checkpoint, error: Exception) -> CaptioningError:
+    reason = (str(error).splitlines() or [""])[0][:200]
+    return CaptioningError(
+        f"{checkpoint.path}: its configuration makes no network ({type(error).__name__}: {printable(reason)}). It is "
+        "damaged, or of another version of the code."
+    )
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Load weights into a module of exactly their shapes.
+
+    Raises:
+        CaptioningError: names or shapes differ; the first are named.
+    """
+    check_weights(module, weights, path)
+    module.load_state_dict(weights)
+
+
+def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Compare names and shapes of weights with those of a module.
 
     Raises:
         CaptioningError: names or shapes differ; the first are named.
@@ -126,27 +229,29 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: P
     if own != theirs:
         odd = sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name))
         first = ", ".join(
-            f"{name} {theirs.get(name, 'missing')} instead of {own.get(name, 'none')}" for name in odd[:3]
+            f"{printable(name)} {theirs.get(name, 'missing')} instead of {own.get(name, 'none')}" for name in odd[:3]
         )
         raise CaptioningError(
             f"{path}: {len(odd)} weights of this checkpoint do not fit the captioner ({first}). It was written by "
             "another configuration or another version of the code."
         )
-    module.load_state_dict(weights)
 
 
-def check_resumable(path: Path, module: torch.nn.Module, vocabulary: Vocabulary | CharacterVocabulary) -> None:
+def check_resumable(
+    path: Path, module: torch.nn.Module, vocabulary: Vocabulary | CharacterVocabulary, trust: Collection[str] = ()
+) -> None:
     """Check that a run can go on from a checkpoint.
 
     Args:
         path: the checkpoint.
         module: what is trained.
         vocabulary: of the training captions, or of the text, as they are now.
+        trust: the classes that the run's own configuration names.
 
     Raises:
         CaptioningError: it can't be read, or the vocabulary or what is trained are not those that it was trained with.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, trust)
     if checkpoint.vocabulary.words != vocabulary.words:
         raise CaptioningError(
             f"{path}: the {vocabulary.of} have changed since ({len(checkpoint.vocabulary)} then, "

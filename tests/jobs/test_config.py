@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from captioning.core.errors import CaptioningError
 from captioning.jobs import config as module
-from captioning.jobs.config import change, compose, conf_dir
+from captioning.jobs.config import change, compose, conf_dir, evaluated
+from captioning.training.trust import acted_on
 
 
 def test_composes_groups_and_settings() -> None:
@@ -38,27 +40,61 @@ def test_the_configuration_of_an_installed_package(tmp_path: Path, monkeypatch: 
     assert compose(["data=own"]) == expected
 
 
-def test_what_was_made_of_a_setting_follows_it() -> None:
-    moved = change(compose(["data=flickr8k_karpathy", "data.root=/old/data"]), ["data.root=/new"])
-    assert moved["data"]["source"] == {
-        "_target_": "captioning.data.read_karpathy",
-        "file": "/new/dataset_flickr8k.json",
-        "images": "/new/images",
-    }
-    assert moved == compose(["data=flickr8k_karpathy", "data.root=/new"])
-    more = change(moved, ["data.images=/elsewhere", "data.batch_size=3"])
-    assert more["data"]["source"]["images"] == "/elsewhere"
-    assert more["data"]["source"]["file"] == "/new/dataset_flickr8k.json"
-    assert more["data"]["batch_size"] == 3
+def of_a_checkpoint(*overrides: str) -> dict[str, Any]:
+    return acted_on(compose(overrides), Path("a.ckpt"))
 
 
-def test_counts_and_sets_follow_too() -> None:
-    scenes = compose(["data=scenes", "data.count=24"])
-    assert change(scenes, ["data.count=48"]) == compose(["data=scenes", "data.count=48"])
-    coco = compose(["data=coco"])
-    changed = change(coco, ["data.splits.test=null", "data.holdout.test=7"])
-    assert changed == compose(["data=coco", "data.splits.test=null", "data.holdout.test=7"])
-    assert changed["data"]["source"]["holdout"] == {"val": 5000, "test": 7}
+def test_to_evaluate_numbers_are_the_checkpoint_s_and_places_are_said() -> None:
+    trained = of_a_checkpoint("data=flickr8k_karpathy", "data.root=/old", "data.batch_size=3", "seed=7")
+    found = evaluated(trained, ["data.root=/new", "data.features_root=big"], "a.ckpt")
+    expected = ["data=flickr8k_karpathy", "data.root=/new", "data.batch_size=3", "data.features_root=big"]
+    assert found["data"] == compose(expected)["data"]
+    assert found["seed"] == 7 and found["decoder"] == trained["decoder"]
+    coco = of_a_checkpoint("data=coco", "data.splits.test=null", "data.holdout.test=7")
+    assert evaluated(coco, [], "a.ckpt")["data"] == coco["data"]
+    assert evaluated(of_a_checkpoint("data.count=24"), [], "a.ckpt")["data"]["source"]["count"] == 24
+    assert evaluated(of_a_checkpoint("data.count=24"), ["data.count=48"], "a.ckpt")["data"]["source"]["count"] == 48
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            ["data=own", "data.root=/else where"],
+            r"a\.ckpt: its data are not at .* by adding: 'data\.root=/else where'$",
+        ),
+        (["data=own", "data.features_root=/f"], r"by adding: data\.features_root=/f$"),
+        (["data=coco", "data.splits.train=../x"], r"by adding: data\.splits\.train=\.\./x$"),
+        (["data=own", "data.source._target_=mine.read"], r"by adding: data\.source\._target_=mine\.read$"),
+    ],
+)
+def test_what_a_checkpoint_says_of_files_is_not_acted_on(settings: list[str], said: str) -> None:
+    with pytest.raises(CaptioningError, match=said):
+        evaluated(of_a_checkpoint(*settings), [], "a.ckpt")
+
+
+def test_a_path_that_acts_on_a_terminal_is_shown_harmless() -> None:
+    trained = of_a_checkpoint("data=own")
+    trained["data"]["root"] = "a\x1b[2J\n$(b)${oc.env:HOME}"
+    with pytest.raises(CaptioningError, match=r"by adding: 'data\.root=a\\x1b\[2J\\n\$\(b\)\$\{oc\.env:HOME\}'$"):
+        evaluated(trained, [], "a.ckpt")
+
+
+@pytest.mark.parametrize("kind", [None, "nope", "../../x", "base", ["coco"], "text data.root=x", "coco,own"])
+def test_data_of_an_unknown_kind_are_asked_for(kind: Any) -> None:
+    trained = {**of_a_checkpoint("data=own"), "choices": {"data": kind}}
+    with pytest.raises(CaptioningError, match=r"of no kind that is known here .* data=… \(coco, coco2014"):
+        evaluated(trained, [], "a.ckpt")
+    assert (
+        evaluated(trained, ["data=own", "data.root=x"], "a.ckpt")["data"]
+        == compose(["data=own", "data.root=x"])["data"]
+    )
+
+
+def test_a_captioner_is_evaluated_on_other_data(tmp_path: Path) -> None:
+    found = evaluated(of_a_checkpoint("data=own", "data.root=/old"), ["data=flickr8k", "search.size=3"], "a.ckpt")
+    assert found["data"] == compose(["data=flickr8k"])["data"]
+    assert found["search"]["size"] == 3
 
 
 def test_changing_leaves_the_configuration_alone() -> None:
@@ -75,7 +111,7 @@ def test_a_change_that_cannot_be_made_is_a_sentence(override: str) -> None:
         change(compose(["data=own"]), [override])
 
 
-@pytest.mark.parametrize("override", ["data=coco", "search=greedy", "data.source=x"])
+@pytest.mark.parametrize("override", ["decoder=lrcn", "search=greedy", "data.source=x"])
 def test_a_group_cannot_be_changed_for_another(override: str) -> None:
-    with pytest.raises(CaptioningError, match=f"{override}: .* is a group, .* single settings"):
+    with pytest.raises(CaptioningError, match=f"{override}: .* is a group, .* data and single settings"):
         change(compose(["data=own"]), [override])

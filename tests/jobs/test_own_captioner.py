@@ -70,10 +70,11 @@ import sys
 from captioning.__main__ import main
 from captioning.captioner import Captioner
 
-run, photo = sys.argv[1:]
-assert main(["evaluate", run, "--beam", "3", "--device", "cpu"]) == 0
-assert main(["caption", photo, "--checkpoint", run, "--device", "cpu"]) == 0
-captioner = Captioner.load(run, "cpu")
+run, photo, *places = sys.argv[1:]
+assert main(["evaluate", run, *places, "--trust", "my_module", "--beam", "3", "--device", "cpu"]) == 0
+assert main(["caption", photo, "--checkpoint", run, "--trust", "my_module", "--device", "cpu"]) == 0
+assert main(["caption", photo, "--checkpoint", run, "--device", "cpu"]) == 1
+captioner = Captioner.load(run, "cpu", trust=["my_module"])
 print(type(captioner.decoder))
 print(*captioner(photo))
 """
@@ -86,7 +87,8 @@ def test_trains_evaluates_captions_and_loads(tiny: Overrides, tiny_data: Path, t
 
     run(folder, "-m", "captioning", "train", *tiny(*MINE, "trainer.max_epochs=1", "test=false", "name=mine"))
     assert not (mine / "scores_test.json").exists()
-    names, _, captioned, decoder, caption = run(folder, "-c", AFTERWARDS, str(mine), photo)
+    places = [each for each in tiny() if each.startswith(("data.root=", "data.features_root="))]
+    names, _, captioned, decoder, caption = run(folder, "-c", AFTERWARDS, str(mine), photo, *places)
     assert names.split()[:4] == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
     assert json.loads((mine / "scores_test.json").read_text())["images"] == 3
     assert decoder == "<class 'my_module.MyDecoder'>"

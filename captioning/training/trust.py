@@ -1,0 +1,114 @@
+"""What of a checkpoint's configuration is acted on: a checkpoint may be a stranger's.
+
+Four groups of it are built (encoder, decoder, cell and search), and only of classes of this package or of modules that
+the user names. A module that is not trusted is not even imported, for importing runs its code. Of the data only numbers
+are taken; paths, sources and everything else are the user's to say (``captioning.jobs.config.evaluated``).
+"""
+
+import inspect
+import json
+from collections.abc import Collection, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from captioning.core.errors import CaptioningError
+from captioning.core.terminal import printable
+
+ROOMS = {
+    "encoder": "captioning.encoders",
+    "decoder": "captioning.decoders",
+    "cell": "captioning.cells",
+    "search": "captioning.search",
+}
+LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100}  # of a search
+PIXELS = 2048**2  # of a picture on its way into the encoder
+
+
+def acted_on(config: Any, path: Path, trust: Collection[str] = ()) -> dict[str, Any]:
+    """The part of a checkpoint's configuration that may be acted on, after a look at what it names.
+
+    Args:
+        config: of the checkpoint.
+        path: the checkpoint's file, for the sentences.
+        trust: modules, or classes, that the user has named: these are imported.
+
+    Returns:
+        The groups ``encoder``, ``decoder``, ``cell`` and ``search``; ``data``, ``choices`` and ``seed`` as they are.
+
+    Raises:
+        CaptioningError: a group is missing or names a class that is neither this package's nor trusted, or a size is
+            beyond all measure.
+    """
+    if not isinstance(config, Mapping):
+        raise CaptioningError(f"{path}: this checkpoint has no configuration. Train again.")
+    kept: dict[str, Any] = {}
+    for group, room in ROOMS.items():
+        settings = config.get(group) or {}
+        if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
+            raise CaptioningError(f"{path}: its {group} is no group of settings. The file is damaged or not a run's.")
+        kept[group] = dict(settings)
+        if "_target_" in settings:
+            _check_target(settings["_target_"], group, room, path, trust)
+    _check_sizes(kept, path)
+    for name, kind in (("data", Mapping), ("choices", Mapping)):
+        kept[name] = dict(config[name]) if isinstance(config.get(name), kind) else {}
+    kept["seed"] = config["seed"] % 2**63 if isinstance(config.get("seed"), int) else 0
+    return kept
+
+
+def of_this_package(config: Mapping[str, Any]) -> bool:
+    """Whether all that a configuration builds is of this package."""
+    return all(str(config[group].get("_target_", room)).startswith(room) for group, room in ROOMS.items())
+
+
+def targets_of(config: Mapping[str, Any]) -> list[str]:
+    """The classes that a configuration names: what a user's own command line has named is trusted."""
+    return [str(config[group]["_target_"]) for group in ROOMS if "_target_" in (config.get(group) or {})]
+
+
+def is_trusted(target: str, trust: Collection[str]) -> bool:
+    """Whether a class is one of those named, or of one of the modules named."""
+    return any(target == name or target.startswith(f"{name}.") for name in trust if name)
+
+
+def _check_target(target: Any, group: str, room: str, path: Path, trust: Collection[str]) -> None:
+    if isinstance(target, str) and is_trusted(target, trust):
+        return
+    if not (isinstance(target, str) and _is_class_of(room, target)):
+        module = str(target).rpartition(".")[0]
+        raise CaptioningError(
+            f"{path}: its {group} is {_shown(target)}, which is not one of {room}. To import it would run its code: if "
+            f"you trust that, say --trust {_shown(module or target)} (Captioner.load(…, trust=[…]) in Python)."
+        )
+
+
+def _is_class_of(room: str, target: str) -> bool:
+    """Whether a dotted path is a class of one room of this package; no other module is imported for the answer."""
+    module, _, name = target.rpartition(".")
+    if not (f"{module}.".startswith(f"{room}.") and all(part.isidentifier() for part in target.split("."))):
+        return False
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError:
+        return False
+    return inspect.isclass(found) and found.__module__.startswith("captioning.") and not inspect.isabstract(found)
+
+
+def _check_sizes(config: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Refuse what would take all memory or time, and is bounded by no weight that is there."""
+    for name, limit in LIMITS.items():
+        value = config["search"].get(name, 0)
+        if not isinstance(value, int) or value > limit:
+            raise CaptioningError(f"{path}: its search has {name}={_shown(value)}, and {limit} is the most here.")
+    size: Any = config["encoder"].get("image_size")
+    sides = size if isinstance(size, list | tuple) else [size, size]
+    whole = len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)
+    if size is not None and not (whole and sides[0] * sides[1] <= PIXELS):
+        raise CaptioningError(f"{path}: its encoder has image_size={_shown(size)}; up to 2048×2048 are taken here.")
+
+
+def _shown(value: Any) -> str:
+    """A stranger's value, for a sentence."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return printable(text[:100] + "…" * (len(text) > 100))
