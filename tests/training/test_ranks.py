@@ -31,13 +31,14 @@ def train(command: list[str], overrides: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_scores_are_gathered_over_ranks(tiny: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_scores_are_gathered_over_ranks(tiny: Callable[..., list[str]], tiny_data: Path, tmp_path: Path) -> None:
     train(LIGHTNING, tiny("name=ranks", "monitor=ROUGE-L", "trainer.devices=2", "trainer.strategy=ddp"))
     run = tmp_path / "runs" / "ranks"
     rows = [row for row in read_metrics(run / "metrics.csv") if "val/ROUGE-L" in row]
     assert len(rows) == 2
     best = max(rows, key=lambda row: row["val/ROUGE-L"])
-    scores = evaluate(run, "val", ["trainer.devices=1"], device="cpu").scores
+    places = [f"data.root={tiny_data}", f"data.features_root={tmp_path / 'features'}"]
+    scores = evaluate(run, "val", places, device="cpu").scores
     assert {name: best[f"val/{name}"] for name in scores} == pytest.approx(scores, abs=1e-6)
     assert len(json.loads((run / "captions_val.json").read_text())) == 3  # odd: one rank had one photograph more
 
