@@ -15,7 +15,7 @@ from captioning.__main__ import COMMANDS
 from captioning.jobs.config import compose
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [page for page in (ROOT / "README.md", ROOT / "data" / "README.md") if page.exists()]
+PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PARSED = ("prepare", "evaluate", "score", "caption", "sample", "cells", "gradients")  # by argparse; train is Hydra's
 
 

@@ -138,6 +138,8 @@ class RunFolder:
         if not (config["resume"] and self.config.exists() and self.inputs.exists()):
             return
         known = read_json(self.inputs, "record of what a run read")
+        if not isinstance(known, dict):
+            raise CaptioningError(f"{self.inputs}: this is no record of what a run read. Begin anew with resume=false.")
         odd = [name for name, digest in inputs.items() if known.get(name, digest) != digest]
         if odd:
             before, now = self._before()["data"], config["data"]
@@ -190,7 +192,7 @@ class RunFolder:
     @property
     def tested(self) -> bool:
         """Whether the test split of a finished run was scored."""
-        return any(name.startswith("test/") for name in read_json(self.summary_file))
+        return any(name.startswith("test/") for name in self._summary())
 
     def searches_as(self, config: Mapping[str, Any]) -> bool:
         """Whether the folder's run was validated and scored with the same search."""
@@ -202,7 +204,7 @@ class RunFolder:
         if epochs_of(before) < epochs_of(config):
             return True
         patience = [math.inf if each["patience"] is None else each["patience"] for each in (before, config)]
-        trained = read_json(self.summary_file, "summary of a run")["epochs"]
+        trained = self._summary().get("epochs", 0)
         return bool(patience[1] > patience[0] and trained < epochs_of(config))
 
     def _before(self) -> Any:
@@ -268,16 +270,27 @@ class RunFolder:
             },
         )
 
+    def _summary(self) -> dict[str, Any]:
+        """The summary of a finished run.
+
+        Raises:
+            CaptioningError: the file is damaged.
+        """
+        found = read_json(self.summary_file, "summary of a run")
+        if not isinstance(found, dict):
+            raise CaptioningError(f"{self.summary_file}: this is no summary of a run. Delete it to have it made again.")
+        return found
+
     def add_scores(self, scores: Mapping[str, float]) -> None:
         """Add scores of the test split to the summary of a finished run."""
         write_json(
             self.summary_file,
-            {**read_json(self.summary_file), **{f"test/{name}": value for name, value in scores.items()}},
+            {**self._summary(), **{f"test/{name}": value for name, value in scores.items()}},
         )
 
     def summary(self) -> str:
         """The measurements of a finished run in a line."""
-        values = read_json(self.summary_file)
+        values = self._summary()
         split = "test/" if any(name.startswith("test/") for name in values) else "val/"
         scores = {name: value for name, value in values.items() if name.startswith(split) and name != "val/nll"}
         return ", ".join(f"{name} {as_text(name, value)}" for name, value in scores.items())

@@ -1,12 +1,16 @@
 """Two processes train, and score a split, as one does with the same global batch."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from captioning.jobs.evaluate import evaluate
 from captioning.training.loggers import read_metrics
@@ -69,3 +73,26 @@ def test_two_ranks_are_one_process_with_the_same_global_batch(
     finals = [json.loads((tmp_path / "runs" / name / "summary.json").read_text()) for name in ("one", "two")]
     scores = [{name: value for name, value in final.items() if name.startswith("test/")} for final in finals]
     assert scores[0] and scores[0] == pytest.approx(scores[1], rel=1e-4)
+
+
+def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(
+    tiny: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """With worker processes, in the middle of an epoch; the ranks and their workers die together."""
+    settings = tiny(*SETTINGS, "test=false", "checkpoint_minutes=0", "trainer.max_epochs=5")
+    train(LIGHTNING, [*settings, *ONE, "name=one"])
+    command = [*LIGHTNING, "train", *settings, *TWO, "data.workers=1", "name=two"]
+    last, quiet = tmp_path / "runs" / "two" / "checkpoints" / "last.ckpt", subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not (last.exists() and torch.load(last, weights_only=True)["global_step"] in (4, 5, 7, 8, 10)):
+        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    stopped = torch.load(last, weights_only=True)["global_step"]
+    assert 4 <= stopped < 15
+    train(LIGHTNING, command[len(LIGHTNING) + 1 :])
+    one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
+    assert [row.keys() for row in two] == [row.keys() for row in one]
+    for ours, expected in zip(two, one, strict=True):
+        assert ours == pytest.approx(expected, rel=1e-4), f"step {expected['step']}, stopped at {stopped}"

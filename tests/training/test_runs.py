@@ -152,6 +152,14 @@ def test_a_damaged_configuration_is_a_sentence(content: str, begun: RunFolder, t
         begin(begun, compose(tiny()))
 
 
+@pytest.mark.parametrize("content", ["[]", "3", "{"])
+@pytest.mark.parametrize("name", ["inputs.json", "summary.json"])
+def test_a_damaged_record_is_a_sentence(name: str, content: str, begun: RunFolder, tiny: Overrides) -> None:
+    (begun.folder / name).write_text(content)
+    with pytest.raises(CaptioningError, match=rf"{name}: this "):
+        begin(begun, compose(tiny()))
+
+
 def test_a_run_that_failed_before_its_first_checkpoint_binds_to_nothing(tiny: Overrides, tmp_path: Path) -> None:
     """A sentence said "lower data.minimum_count"; who does that must not be refused."""
     with pytest.raises(CaptioningError, match=r"lower data\.minimum_count"):
