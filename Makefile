@@ -1,11 +1,12 @@
 # make demo   from nothing to captions and their scores
 # make test   lint, types, every test
 # make bench  how fast, against the limit
+# make kills  runs killed at random moments end as if they had not been
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo lint test bench clean
+.PHONY: help install demo lint test bench kills clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -35,5 +36,8 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' \
 		-m 'not slow' tests/benchmarks $(if $(COMPARE),--compare $(COMPARE))
 
+kills: $(INSTALLED)
+	@$(BIN)/python tests/kills.py --kills 200
+
 clean:
-	rm -rf .venv runs data/scenes data/features
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -102,9 +102,11 @@ class RunFolder:
         with ExitStack() as held:
             try:
                 held.enter_context(lock(self.folder / ".lock"))
+                claim(self.folder, "run", "a run", names=())  # what is there has been looked at
             except HeldError as error:
                 raise FolderError(f"{error} Wait for it, or give this run a name of its own (name=…).") from error
-            claim(self.folder, "run", "a run", names=())  # what is there has been looked at
+            except CaptioningError as error:
+                raise FolderError(str(error)) from error
             held.enter_context(_log_to(self.folder / "train.log"))
             for folder in (self.folder, self.last.parent):
                 remove_unfinished(folder)
@@ -141,6 +143,8 @@ class RunFolder:
         if not isinstance(known, dict):
             raise CaptioningError(f"{self.inputs}: this is no record of what a run read. Begin anew with resume=false.")
         odd = [name for name, digest in inputs.items() if known.get(name, digest) != digest]
+        if "photographs" in odd and "splits" in odd:
+            odd.remove("splits")  # a digest of photographs, too
         if odd:
             before, now = self._before()["data"], config["data"]
             moved = [key for key in PLACES if before.get(key) != now.get(key)]
