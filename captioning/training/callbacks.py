@@ -105,6 +105,10 @@ class Patience(EarlyStopping):
         """Take up the counts of an interrupted run, and none of its settings."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End a run that had ended already, and was interrupted while its test split was scored."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
 
 class AveragedWeights(WeightAveraging, Checkpoint):
     """Validates, and keeps as the best, a running mean of the weights (Polyak & Juditsky 1992) in place of the last.

@@ -121,6 +121,17 @@ def test_killed_between_the_best_and_the_last_checkpoint(
         same(content(copy), whole)
 
 
+def test_killed_after_training_had_run_out_of_patience(
+    tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = tiny("patience=1", "optimizer.lr=0", "trainer.max_epochs=7")
+    copies = photographed(overrides, tmp_path / "whole", tmp_path / "copies", monkeypatch)
+    whole = content(tmp_path / "whole")
+    assert len(copies) == whole["summary.json"]["epochs"] == 2
+    train(compose(overrides), copies[-1])
+    same(content(copies[-1]), whole)
+
+
 def test_a_best_checkpoint_that_is_gone_is_missed(
     tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
