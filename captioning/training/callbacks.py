@@ -77,6 +77,11 @@ class BestCheckpoint(ModelCheckpoint):
     Lightning's own forgets which was the best where the folder has another path than the checkpoint's.
     """
 
+    @property
+    def state_key(self) -> str:
+        """The name of its state in a checkpoint, that of Lightning's own: earlier versions wrote it so."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up which checkpoint was the best, at the place where it lies now.
 
@@ -100,6 +105,11 @@ class BestCheckpoint(ModelCheckpoint):
 
 class Patience(EarlyStopping):
     """Ends training after so many validations without a better one; a patience that was changed since counts."""
+
+    @property
+    def state_key(self) -> str:
+        """The name of its state in a checkpoint, that of Lightning's own: earlier versions wrote it so."""
+        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the counts of an interrupted run, and none of its settings."""

@@ -63,6 +63,7 @@ def content(folder: Path) -> dict[str, Any]:
                 for key, state in loaded.get("callbacks", {}).items()
                 if "ModelCheckpoint" in key
             ]
+            assert best or "callbacks" not in loaded
             found[name] = loaded["epoch"], loaded["global_step"], [float(score) for score in best]
             found[f"{name}, weights"] = {key: tensor.numpy().tobytes() for key, tensor in loaded["state_dict"].items()}
         elif path.is_file() and path.name not in ("train.log", ".lock", "curves.png"):
