@@ -33,12 +33,10 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         CaptioningError: the disk is full or the folder can't be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.captioning-{uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_unfinished(path.parent, path.name)
-        file = temporary.open(mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8")
-        _flock(file.fileno())
+        temporary, file = _open_beside(path, mode)
     except OSError as error:
         raise write_error(path, error) from error
     try:
@@ -52,6 +50,17 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         if isinstance(error, OSError) and (error.errno in OF_WRITING or str(error.filename) == str(temporary)):
             raise write_error(path, error) from error
         raise  # what else failed while the file was open, such as reading another
+
+
+def _open_beside(path: Path, mode: str) -> tuple[Path, IO[Any]]:
+    """Open and lock a new neighbour of a file; one that another writer took for left over is made again."""
+    while True:
+        temporary = path.with_name(f".{path.name}.captioning-{uuid4().hex[:8]}")
+        file = temporary.open(mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8")
+        locked = _flock(file.fileno())
+        if not locked or os.fstat(file.fileno()).st_nlink:  # where there are no locks, nobody removes it either
+            return temporary, file
+        file.close()
 
 
 def remove_unfinished(folder: Path, name: str | None = None) -> None:

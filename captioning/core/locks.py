@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
@@ -29,7 +29,7 @@ def lock(path: Path, wait: bool = False) -> Iterator[None]:
     which may outlive a killed one for some seconds, do not inherit it.
 
     Args:
-        path: the lock file; it stays, empty or with the number of the process that held it last.
+        path: the lock file; it stays, with the number of the process that held it last.
         wait: wait for a process that holds it, instead of giving up.
 
     Raises:
@@ -39,10 +39,7 @@ def lock(path: Path, wait: bool = False) -> Iterator[None]:
     path = path.absolute()
     if path in _held:
         raise HeldError(f"{path.parent}: this process is at work in this folder already.")
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise write_error(path, error) from error
+    descriptor, made = _open(path)
     try:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,7 +53,7 @@ def lock(path: Path, wait: bool = False) -> Iterator[None]:
                 f"{path}: this file system has no locks ({error.strerror}), without which two processes could spoil "
                 "each other's work. Choose a folder on another one."
             ) from error
-        if os.fstat(descriptor).st_size == 0 or os.pread(descriptor, len(_SIGN), 0) == _SIGN:
+        if made or os.pread(descriptor, len(_SIGN), 0) == _SIGN:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, _SIGN + f"process {os.getpid()} of {socket.gethostname()}\n".encode(), 0)
         _held.add(path)
@@ -64,6 +61,17 @@ def lock(path: Path, wait: bool = False) -> Iterator[None]:
     finally:
         _held.discard(path)
         os.close(descriptor)
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """A lock file, and whether it was made here: one that was there may be somebody's own."""
+    options = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        with suppress(FileExistsError):
+            return os.open(path, options | os.O_CREAT | os.O_EXCL, 0o666), True
+        return os.open(path, options), False
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def _holder(descriptor: int) -> str:

@@ -1,8 +1,7 @@
 """The Lightning data module: batches for training, validation and test."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -36,14 +35,6 @@ class ResumableData(pl.LightningDataModule):
         batches = self.trainer.fit_loop.epoch_loop.batch_progress
         now = self.trainer.current_epoch, 0 if batches.is_last_batch else batches.current.ready
         return max(self.resumed, now)
-
-
-def position_in(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
-    """The epoch that a run goes on with from one of Lightning's checkpoints, and how many of its batches are done."""
-    loop = checkpoint["loops"]["fit_loop"]
-    batches = loop["epoch_loop.batch_progress"]
-    done = 0 if batches["is_last_batch"] else batches["current"]["processed"]
-    return loop["epoch_progress"]["current"]["processed"], done
 
 
 class CaptionData(ResumableData):

@@ -29,7 +29,7 @@ from captioning.training.inputs import inputs_of
 from captioning.training.loggers import read_metrics
 from captioning.training.monitor import Monitor
 from captioning.training.quiet import quiet
-from captioning.training.runs import FolderError, RunFolder, folder_name, rank
+from captioning.training.runs import FolderError, RunFolder, epochs_of, folder_name, rank
 from captioning.training.tasks import Source, make_task, read_source
 from captioning.training.trainer import make_trainer
 from captioning.training.trust import targets_of
@@ -67,6 +67,10 @@ def _job(config: DictConfig) -> float | None:
     }
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     try:
+        if not str(config.name).strip("./ "):
+            raise FolderError(
+                f"name={config.name}: this names no folder of its own under {config.out}. Give it a name."
+            )
         return train(settings, folder, record)
     except CaptioningError as error:
         if not sweeping:
@@ -115,20 +119,23 @@ def train(config: dict[str, Any], folder: Path, record: Mapping[str, str] | None
         run.compare_inputs(config, inputs)
         if config["resume"] and run.finished and not run.goes_on(config):
             return say_finished(run, config, source)
-        resume_from = run.begin(config, inputs)
+        resume_from = run.begin(config)
         try:
-            return _train(config, run, source, resume_from)
+            return _train(config, run, source, inputs, resume_from)
         except CaptioningError:
             run.release()
             raise
 
 
-def _train(config: dict[str, Any], run: RunFolder, source: Source, resume_from: Path | None) -> float:
+def _train(
+    config: dict[str, Any], run: RunFolder, source: Source, inputs: Mapping[str, str], resume_from: Path | None
+) -> float:
     device = device_of(config)
     pl.seed_everything(config["seed"], workers=True)
     task = make_task(config, source, run.folder, find_device(device))
     if resume_from:
-        check_resumable(resume_from, task.module, task.vocabulary, targets_of(config))
+        check_resumable(resume_from, task.module, task.vocabulary, epochs_of(config), targets_of(config))
+    run.bind(config, inputs)
     parameters = sum(parameter.numel() for parameter in task.module.parameters() if parameter.requires_grad)
     log.info("%s: %s, %.1f M trained parameters.", run.folder, task.size, parameters / 1e6)
     trainer = make_trainer(config, run.folder)
@@ -149,9 +156,9 @@ def say_finished(run: RunFolder, config: dict[str, Any], source: Source) -> floa
     if rank() == 0:
         run.failure.unlink(missing_ok=True)
         if config["test"] and not run.tested:
-            run.add_scores(score_test(run, config, source))
+            run.add_scores(score_test(run, {**config, "search": run.search}, source))
     log.info("%s is finished: %s", run.folder, run.summary())
-    if not run.searches_as(config):
+    if run.search != config["search"]:
         log.info(
             "These are the scores of the search that it was trained with, not of the one that is now set: "
             "`captioning evaluate %s` scores it with another (--beam, --length-penalty, …).",

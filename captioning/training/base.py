@@ -7,9 +7,8 @@ import pytorch_lightning as pl
 import torch
 
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
-from captioning.data.module import position_in
 from captioning.decoders import Decoder
-from captioning.training.checkpoint import KEY, describe
+from captioning.training.checkpoint import KEY, describe, position_in
 
 
 class TrainingModule(pl.LightningModule):

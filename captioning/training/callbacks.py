@@ -88,19 +88,22 @@ class BestCheckpoint(ModelCheckpoint):
         Raises:
             CaptioningError: it is not there.
         """
-        folder = Path(str(self.dirpath))
-
-        def here(path: str) -> str:
-            return str(folder / Path(path).name) if path else path
-
-        if state_dict["best_model_path"] and not Path(here(state_dict["best_model_path"])).exists():
+        score = state_dict["best_model_score"]
+        if score is None:
+            return
+        best = Path(str(self.dirpath)) / BEST
+        if not best.exists():
             raise CaptioningError(
-                f"{here(state_dict['best_model_path'])}: this file is missing, so that the best captioner so far would "
-                "be lost. Bring it back, or begin anew with resume=false."
+                f"{best}: this file is missing, so that the best captioner so far would be lost. Bring it back, or "
+                "begin anew with resume=false."
             )
-        paths = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
-        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
+        # none of the state's paths: they are those of another machine, or of a stranger
+        paths = {"best_model_path": str(best), "kth_best_model_path": str(best), "last_model_path": ""}
+        state = {"best_k_models": {str(best): score}, "kth_value": score, "dirpath": self.dirpath}
+        super().load_state_dict({**state_dict, **paths, **state})
+
+    def _remove_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        """Nothing is to be removed: each best one takes the place of the one before."""
 
 
 class Patience(EarlyStopping):

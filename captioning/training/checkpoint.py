@@ -1,5 +1,6 @@
 """One file that holds all it takes to caption a photograph, to write a text, or to go on training."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,14 @@ class Checkpoint:
         config: what of the run's configuration may be acted on, see ``captioning.training.trust``.
         vocabulary: of the decoder: words of a captioner, characters of a language model.
         weights: of the module, the encoder's included, by name.
+        trained: the number of the epoch, from 1, that training goes on in or has ended; None where it can't go on.
     """
 
     path: Path
     config: Mapping[str, Any]
     vocabulary: Vocabulary | CharacterVocabulary
     weights: Mapping[str, Tensor]
+    trained: int | None = None
 
     @property
     def words(self) -> Vocabulary:
@@ -120,6 +123,7 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
         acted_on(ours.get("config"), path, trust),
         _vocabulary_of(ours, path),
         _checked(content["state_dict"], path),
+        _trained(content),
     )
 
 
@@ -238,7 +242,11 @@ def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: 
 
 
 def check_resumable(
-    path: Path, module: torch.nn.Module, vocabulary: Vocabulary | CharacterVocabulary, trust: Collection[str] = ()
+    path: Path,
+    module: torch.nn.Module,
+    vocabulary: Vocabulary | CharacterVocabulary,
+    epochs: float = math.inf,
+    trust: Collection[str] = (),
 ) -> None:
     """Check that a run can go on from a checkpoint.
 
@@ -246,15 +254,48 @@ def check_resumable(
         path: the checkpoint.
         module: what is trained.
         vocabulary: of the training captions, or of the text, as they are now.
+        epochs: how many the run is to have.
         trust: the classes that the run's own configuration names.
 
     Raises:
-        CaptioningError: it can't be read, or the vocabulary or what is trained are not those that it was trained with.
+        CaptioningError: it can't be read, is not one that training goes on from, or has more epochs than asked for; the
+            vocabulary or what is trained are not those that it was trained with.
     """
     checkpoint = read_checkpoint(path, trust)
-    if checkpoint.vocabulary.words != vocabulary.words:
+    if checkpoint.trained is None:
         raise CaptioningError(
-            f"{path}: the {vocabulary.of} have changed since ({len(checkpoint.vocabulary)} then, "
-            f"{len(vocabulary)} now). Bring them back, or begin anew with resume=false or another name."
+            f"{path}: this checkpoint has weights and no state of the optimizer, so that training can't go on from it "
+            "(a copy of best.ckpt?). Bring the right one back, or begin anew with resume=false."
+        )
+    if checkpoint.trained > epochs:
+        raise CaptioningError(
+            f"{path}: it is in its epoch {checkpoint.trained} already, and trainer.max_epochs={epochs:.0f} are asked "
+            "for. Ask for as many at least."
+        )
+    if checkpoint.vocabulary.words != vocabulary.words:
+        now, then = set(vocabulary.words), set(checkpoint.vocabulary.words)
+        odd = [printable(word) for word in sorted(now ^ then)[:5]]
+        raise CaptioningError(
+            f"{path}: the {vocabulary.of} have changed since ({len(checkpoint.vocabulary)} then, {len(vocabulary)} now"
+            f"{'; for example ' * bool(odd)}{', '.join(odd)}). Bring them back, or begin anew with resume=false or "
+            "another name."
         )
     load_weights(module, checkpoint.weights, path)
+
+
+def position_in(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
+    """The epoch that a run goes on with from one of Lightning's checkpoints, and how many of its batches are done."""
+    loop = checkpoint["loops"]["fit_loop"]
+    batches = loop["epoch_loop.batch_progress"]
+    done = 0 if batches["is_last_batch"] else batches["current"]["processed"]
+    return loop["epoch_progress"]["current"]["processed"], done
+
+
+def _trained(content: Mapping[str, Any]) -> int | None:
+    """The number of the epoch, from 1, that a checkpoint goes on in or has ended; None where it can't go on."""
+    try:
+        epoch, done = position_in(content)
+        whole = isinstance(content["optimizer_states"], list) and isinstance(content["callbacks"], dict)
+        return epoch + (done > 0) if whole else None
+    except (KeyError, TypeError, AttributeError):
+        return None

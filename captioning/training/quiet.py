@@ -15,6 +15,7 @@ def quiet() -> None:
         "The .*dataloader.* does not have many workers",
         "You're resuming from a checkpoint that ended before the epoch ended",
         "Checkpoint directory .* exists and is not empty",
+        "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",  # patience=null is allowed
         "The number of training batches .* is smaller than the logging interval",
         "Found .* module\\(s\\) in eval mode at the start of training",  # a frozen encoder
         "torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of it

@@ -92,8 +92,7 @@ class RunFolder:
                 yield
             return
         try:
-            if not (is_ours(self.folder, "run") or self._is_of_an_earlier_version()):
-                refuse_foreign(self.folder, "a run", (*TRAINED, *SAID))
+            self._look()
             self.folder.mkdir(parents=True, exist_ok=True)
         except CaptioningError as error:
             raise FolderError(str(error)) from error
@@ -111,6 +110,24 @@ class RunFolder:
             for folder in (self.folder, self.last.parent):
                 remove_unfinished(folder)
             yield
+
+    def _look(self) -> None:
+        """Refuse a folder that is somebody else's, or in which a file of the run is a link to another place."""
+        if not self._is_ours():
+            try:
+                refuse_foreign(self.folder, "a run", (*TRAINED, *SAID))
+            except CaptioningError:
+                if not self._is_ours():  # another process has begun a run here in between
+                    raise
+        links = [name for name in (*TRAINED, *SAID, ".lock") for path in self.folder.glob(name) if path.is_symlink()]
+        if links:
+            raise CaptioningError(
+                f"{self.folder}: {', '.join(links)} in it is a link, and what is written to it would change another "
+                "place. Choose another folder (name=…, out=…)."
+            )
+
+    def _is_ours(self) -> bool:
+        return is_ours(self.folder, "run") or self._is_of_an_earlier_version()
 
     def compare_settings(self, config: Mapping[str, Any]) -> None:
         """Compare a run's settings with those that the folder's run has.
@@ -137,7 +154,18 @@ class RunFolder:
         Raises:
             FolderError: the data, or another file that it reads, are not the same.
         """
-        if not (config["resume"] and self.config.exists() and self.inputs.exists()):
+        if not (config["resume"] and self.config.exists()):
+            return
+        before, now = self._before()["data"], config["data"]
+        moved = [key for key in PLACES if before.get(key) != now.get(key)]
+        said = [f"data.{key}: {before.get(key)}, now {now.get(key)}" for key in moved]
+        if not self.inputs.exists():
+            if moved and (self.finished or self.last.exists()):
+                raise FolderError(
+                    f"{self.folder}: holds a run without a record of what it read (an earlier version's), and the data "
+                    f"are at another place ({'; '.join(said)}): nothing tells whether they are the same. Give them "
+                    "their former place for once, or begin anew in this folder with resume=false."
+                )
             return
         known = read_json(self.inputs, "record of what a run read")
         if not isinstance(known, dict):
@@ -146,34 +174,45 @@ class RunFolder:
         if "photographs" in odd and "splits" in odd:
             odd.remove("splits")  # a digest of photographs, too
         if odd:
-            before, now = self._before()["data"], config["data"]
-            moved = [key for key in PLACES if before.get(key) != now.get(key)]
-            said = [f"data.{key}: {before.get(key)}, now {now.get(key)}" for key in moved]
             said += [f"the {name} have changed" for name in odd]
             raise FolderError(
                 f"{self.folder}: holds a run on other data ({'; '.join(said)}). "
                 "Give this run a name of its own (name=…), or begin anew in this folder with resume=false."
             )
 
-    def begin(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> Path | None:
+    def begin(self, config: Mapping[str, Any]) -> Path | None:
         """Begin the run, or go on with it; ``compare_settings`` and ``compare_inputs`` have passed.
 
         Returns:
             The checkpoint to resume from, or None for a new run.
+
+        Raises:
+            CaptioningError: the run has been trained, and its last checkpoint is gone.
         """
         if rank() > 0:
             return self.last if config["resume"] and self.last.exists() else None
         if not config["resume"]:
             self._move_aside()
+        if self.last.exists():
+            return self.last
+        if self.finished or any(row.get("epoch", 0) >= 1 for row in read_metrics(self.metrics)):
+            raise CaptioningError(
+                f"{self.last}: this file is missing, without which the run can't go on. Bring it back, or begin anew "
+                "with resume=false."
+            )
+        for file in (self.best_file, self.metrics, self.samples):  # of an attempt without a checkpoint
+            file.unlink(missing_ok=True)
+        return None
+
+    def bind(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+        """Record what is trained, and on what; from here on the folder is this run's alone."""
+        if rank() > 0:
+            return
         for file in (self.summary_file, self.failure):
             file.unlink(missing_ok=True)
-        if not self.last.exists():  # what an attempt without a checkpoint has left is not this one's
-            for file in (self.best_file, self.metrics, self.samples):
-                file.unlink(missing_ok=True)
         with atomic_write(self.config) as written:
             written.write(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         write_json(self.inputs, dict(inputs))
-        return self.last if self.last.exists() else None
 
     def keep_record(self, record: Mapping[str, str]) -> None:
         """Write Hydra's record of the command, by file name, to ``.hydra``."""
@@ -198,9 +237,10 @@ class RunFolder:
         """Whether the test split of a finished run was scored."""
         return any(name.startswith("test/") for name in self._summary())
 
-    def searches_as(self, config: Mapping[str, Any]) -> bool:
-        """Whether the folder's run was validated and scored with the same search."""
-        return bool(self._before()["search"] == config["search"])
+    @property
+    def search(self) -> Any:
+        """The search that the folder's run was validated and scored with."""
+        return self._before()["search"]
 
     def goes_on(self, config: Mapping[str, Any]) -> bool:
         """Whether a finished run is to be trained further: for more epochs, or with more patience."""
@@ -243,9 +283,12 @@ class RunFolder:
         if not there:
             return
         aside = next(path for n in count(1) if not (path := self.folder / "earlier" / str(n)).exists())
-        aside.mkdir(parents=True)
-        for path in there:
-            path.rename(aside / path.name)
+        try:
+            aside.mkdir(parents=True)
+            for path in there:
+                path.rename(aside / path.name)
+        except OSError as error:
+            raise write_error(aside, error) from error
         log.info("%s: what an earlier run has left is now in %s.", self.folder, aside)
 
     def finish(self, config: Mapping[str, Any], scores: Mapping[str, float], seconds: float, parameters: int) -> None:
@@ -335,6 +378,7 @@ def epochs_of(config: Mapping[str, Any]) -> float:
 def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run what it is."""
     kept = {key: value for key, value in config.items() if key not in FREE}
+    kept["word_vectors"] = bool(config["word_vectors"])  # the file's content is among the inputs
     kept["data"] = {key: value for key, value in config["data"].items() if key not in FREE_DATA}
     # a schedule such as the cosine depends on the run's length: more epochs would make the learning rate jump
     constant = config["scheduler"]["_target_"].endswith(".constant")

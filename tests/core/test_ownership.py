@@ -41,9 +41,10 @@ def test_a_mark_of_other_content_proves_nothing_and_stays(mark: str, tmp_path: P
     assert not is_ours(tmp_path, "scenes")
     with pytest.raises(CaptioningError, match=r"\.captioning: this file is not one of this program"):
         claim(tmp_path, "scenes", "scenes")
-    with pytest.raises(CaptioningError, match=r"\.captioning: this file is not one of this program"):
-        write_json_output(tmp_path / "out.json", 1)
-    assert (tmp_path / MARK).read_text() == mark and not (tmp_path / "out.json").exists()
+    for value in (1, 2):  # without a mark nothing tells whose the first one is
+        write_json_output(tmp_path / "out.json", value)
+    assert (tmp_path / MARK).read_text() == mark
+    assert (tmp_path / "out.json").read_text() == "2\n" and (tmp_path / "out.json.~1~").read_text() == "1\n"
 
 
 def test_names_that_are_not_written_may_stand_beside(tmp_path: Path) -> None:
@@ -90,6 +91,52 @@ def test_killed_between_the_mark_and_the_file_nothing_is_foreign(
     assert (tmp_path / "out.json").read_text() == "1\n"
     write_json_output(tmp_path / "out.json", 2)
     assert names(tmp_path) == [MARK, "out.json"]
+
+
+def test_a_link_to_nowhere_is_somebody_s_too(tmp_path: Path) -> None:
+    (tmp_path / "out.json").symlink_to("nowhere")
+    write_json_output(tmp_path / "out.json", 1)
+    assert (tmp_path / "out.json.~1~").is_symlink() and (tmp_path / "out.json").read_text() == "1\n"
+
+
+def test_what_can_take_no_output_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, said in (
+        (tmp_path, "this is a folder"),
+        (tmp_path / MARK, "used for something else"),
+        (tmp_path / ("x" * 300), "can't be written"),
+        (tmp_path / "file" / "out.json", "can't be written"),
+        ("/dev/full", "the disk is full"),
+    ):
+        with pytest.raises(CaptioningError, match=said):
+            write_json_output(path, 1)
+
+
+RACING = """
+import sys
+from pathlib import Path
+from captioning.core.ownership import claim, write_json_output
+folder, number = Path(sys.argv[1]), sys.argv[2]
+sys.stdin.readline()
+for turn in range(10):
+    claim(folder / str(turn), "scenes", "scenes")
+    (folder / str(turn) / "picture.png").touch()
+    write_json_output(folder / f"out{number}.json", turn)
+"""
+
+
+def test_processes_that_claim_and_write_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", RACING, tmp_path, str(n)], stdin=subprocess.PIPE, cwd=CHECKOUT)
+        for n in range(3)
+    ]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert not list(tmp_path.rglob("*~"))
+    assert not [path for path in tmp_path.rglob("*") if files.UNFINISHED.fullmatch(path.name)]
 
 
 def test_what_is_no_file_is_written_to_or_refused(tmp_path: Path) -> None:
@@ -192,6 +239,11 @@ def test_a_forked_worker_does_not_hold_on_to_the_lock(tmp_path: Path) -> None:
 
 def test_a_lock_file_of_somebody_else_keeps_its_content(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("mine")
-    with lock(tmp_path / "lock"):
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to("empty")
+    for name in ("lock", "empty"):
+        with lock(tmp_path / name):
+            pass
+    with pytest.raises(CaptioningError, match="link: can't be written"), lock(tmp_path / "link"):
         pass
-    assert (tmp_path / "lock").read_text() == "mine"
+    assert (tmp_path / "lock").read_text() == "mine" and (tmp_path / "empty").read_text() == ""

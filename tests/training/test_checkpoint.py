@@ -125,8 +125,18 @@ def test_weights_that_do_not_fit(path: Path, tiny: Overrides) -> None:
 
 def test_resuming_with_other_captions_is_refused(path: Path, config: dict[str, Any]) -> None:
     parts = parts_of(config)
-    check_resumable(path, parts, VOCABULARY)
-    with pytest.raises(CaptioningError, match=r"words of the training captions have changed since \(6 then, 6 now\)"):
+    with pytest.raises(CaptioningError, match=r"no state of the optimizer.*\(a copy of best\.ckpt\?\)"):
+        check_resumable(path, parts, VOCABULARY)
+    progress = {"current": {"processed": 3}, "is_last_batch": True}
+    loops = {"fit_loop": {"epoch_progress": progress, "epoch_loop.batch_progress": progress}}
+    changed(path, lambda content: content.update(loops=loops, optimizer_states=[], callbacks={}))
+    check_resumable(path, parts, VOCABULARY, 3)
+    with pytest.raises(CaptioningError, match=r"in its epoch 3 already, and trainer\.max_epochs=2 are asked for"):
+        check_resumable(path, parts, VOCABULARY, 2)
+    with pytest.raises(
+        CaptioningError,
+        match=r"captions have changed since \(6 then, 6 now; for example cat, dog\)",
+    ):
         check_resumable(path, parts, Vocabulary([*SPECIAL, "a", "cat"]))
 
 

@@ -30,7 +30,9 @@ def begin(run: RunFolder, config: dict[str, Any], read: dict[str, str] | None = 
         run.compare_inputs(config, READ if read is None else read)
         if config["resume"] and run.finished and not run.goes_on(config):
             return None
-        return run.begin(config, READ if read is None else read)
+        resume_from = run.begin(config)
+        run.bind(config, READ if read is None else read)
+        return resume_from
 
 
 @pytest.fixture
@@ -117,6 +119,28 @@ def test_a_folder_of_somebody_else_is_refused_and_stays(
     assert (run.folder / name).read_text() == "{}"
 
 
+@pytest.mark.parametrize("name", ["train.log", ".hydra", "checkpoints", "samples.txt", ".lock"])
+def test_a_link_in_a_run_s_folder_is_not_written_through(
+    name: str, begun: RunFolder, tiny: Overrides, tmp_path: Path
+) -> None:
+    (tmp_path / "theirs").write_text("")
+    if (begun.folder / name).exists():
+        (begun.folder / name).rename(begun.folder / "away")
+    (begun.folder / name).symlink_to(tmp_path / "theirs")
+    with pytest.raises(FolderError, match=rf"run: {name} in it is a link"):
+        begin(begun, compose(tiny()))
+    assert (tmp_path / "theirs").read_text() == ""
+
+
+def test_a_finished_run_without_its_last_checkpoint_keeps_its_best(begun: RunFolder, tiny: Overrides) -> None:
+    begun.last.unlink()
+    begun.best_file.write_text("the best")
+    write_json(begun.summary_file, {"epochs": 2})
+    with pytest.raises(CaptioningError, match=r"last\.ckpt: this file is missing, without which the run can't go on"):
+        begin(begun, compose(tiny("trainer.max_epochs=9")))
+    assert begun.best_file.read_text() == "the best" and begun.finished
+
+
 def test_other_files_may_stand_beside_a_run(tiny: Overrides, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.folder.mkdir()
@@ -131,6 +155,10 @@ def test_other_files_may_stand_beside_a_run(tiny: Overrides, tmp_path: Path) -> 
 def test_a_run_of_a_version_without_marks_goes_on(begun: RunFolder, tiny: Overrides) -> None:
     (begun.folder / MARK).unlink()
     begun.inputs.unlink()
+    with pytest.raises(
+        FolderError, match=r"without a record of what it read .*, now other\): nothing tells"
+    ):
+        begin(begun, compose(tiny("data.root=other")))
     assert begin(begun, compose(tiny())) == begun.last
     assert begun.inputs.exists() and is_ours(begun.folder, "run")
 
