@@ -20,6 +20,7 @@ from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.images import read_image, stack, to_rgb
+from captioning.core.terminal import printable
 from captioning.core.vocabulary import END, Vocabulary
 from captioning.decoders import Decoder
 from captioning.encoders import Encoder
@@ -75,6 +76,10 @@ class Captioner:
             decoder = make_decoder(config, vocabulary, encoder.spec)
             return torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
 
+        try:
+            make_search(config)  # what it does not take is said now, and with the file's name
+        except CaptioningError as error:
+            raise CaptioningError(f"{checkpoint.path}: {printable(str(error))}") from error
         parts: Any = make_with_weights(make, checkpoint).to(find_device(device))
         return cls(parts["encoder"], parts["decoder"], vocabulary, config)
 

@@ -67,7 +67,8 @@ def stranger(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def make(change: dict[str, dict[str, Any]] | None = None, **others: Any) -> Path:
         loaded = torch.load(BytesIO(content), weights_only=True)
         for group, settings in (change or {}).items():
-            loaded["captioning"]["config"][group].update(settings)
+            loaded["captioning"]["config"].setdefault(group, {}).update(settings)
+        loaded["captioning"]["config"]["search"] = others.pop("search", loaded["captioning"]["config"]["search"])
         loaded["captioning"].update({key: value for key, value in others.items() if key != "weights"})
         loaded["state_dict"].update(others.get("weights", {}))
         path = tmp_path / "stranger.ckpt"
@@ -192,8 +193,11 @@ def test_c5_of_its_data_only_numbers_are_used(
         error = capfd.readouterr().err
         assert "what a checkpoint says of files is not acted on. Say where they are" in error
         assert sorted(tmp_path.rglob("*")) == sorted({*before, path})
-    path = stranger({"data": {"source": source, "features_root": "data/features", "root": "data/scenes", "count": 12}})
-    assert main(["evaluate", str(path), "data=scenes", "data.count=12", "--device", "cpu"]) == 0
+    of_scenes = {"source": source, "features_root": "data/features", "root": "data/scenes", "count": 10**6}
+    path = stranger({"choices": {"data": "scenes"}, "data": {**of_scenes, "workers": 300, "batch_size": -1}})
+    assert main(["evaluate", str(path), "--device", "cpu"]) == 1
+    assert "by adding: data.count=1000000" in capfd.readouterr().err
+    assert main(["evaluate", str(path), "data.count=12", "--device", "cpu"]) == 0
     assert (tmp_path / "data" / "scenes" / "train").is_dir()  # this program's place
     assert sorted(path.name for path in site.rglob("*")) == ["app.js", "manifest.json", "src"]
 
@@ -237,6 +241,7 @@ HUGE = 10**9
         ({"search": {"max_length": HUGE}}, "max_length=1000000000, and 1000 is the most"),
         ({"search": {"_target_": "captioning.search.Beam", "size": HUGE}}, "size=1000000000, and 100 is the most"),
         ({"search": {"_target_": "captioning.search.Sample", "samples": HUGE}}, "samples=1000000000"),
+        ({"search": {"_target_": "captioning.search.Sample", "temperature": 1e-320}}, "temperature=1e-320"),
     ],
 )
 def test_c7_sizes_are_bounded_by_what_is_there(
@@ -250,10 +255,29 @@ def test_c7_sizes_are_bounded_by_what_is_there(
 
 
 def test_c7_one_number_does_not_stand_for_a_large_weight(stranger: Stranger) -> None:
-    for tensor in (torch.zeros(1).expand(HUGE, 8), torch.zeros(2).to_sparse(), torch.zeros(1, device="meta"), "text"):
+    odd = torch.zeros(6, 8)
+    odd.numel = 5  # type: ignore[method-assign, assignment]
+    assert read_checkpoint(stranger(weights={"decoder.embedding.weight": odd})).weights
+    several = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
+    large = (torch.zeros(1).expand(HUGE, 8), torch.zeros(2).to_sparse(), torch.zeros(1, device="meta"), several)
+    for tensor in (*large, torch.zeros(6, 8, dtype=torch.complex64), "text"):
         path = stranger(weights={"decoder.embedding.weight": tensor})
         with pytest.raises(CaptioningError, match=rf"^{path}: its weight decoder\.embedding\.weight is not whole"):
             Captioner.load(path, "cpu")
+
+
+BEAM, DRAW = {"_target_": "captioning.search.Beam"}, {"_target_": "captioning.search.Sample"}
+SEARCHES: list[dict[str, Any]] = [
+    *(BEAM | {"length_penalty": value} for value in ("a", 1e308, float("nan"), -1)),
+    *(BEAM | {name: True} for name in ("size", "max_length")),
+    *(BEAM | {"max_length": value} for value in (0, -1, 1.5, None, [3])),
+    *(DRAW | {"temperature": value} for value in ("x", 0, -1)),
+    *(DRAW | {"top_k": value} for value in ("x", 1.5, -1)),
+    *(DRAW | {"seed": value} for value in ("x", 10**40, 1.5)),
+    {"_target_": "captioning.search.Captions"},
+    {"_target_": "captioning.search." + "a." * 60000 + "X"},
+    BEAM | {"unknown": 3},
+]
 
 
 @pytest.mark.parametrize(
@@ -269,6 +293,13 @@ def test_c7_one_number_does_not_stand_for_a_large_weight(stranger: Stranger) -> 
         ({"vocabulary": [*SPECIAL, "a\x1b[2J", "a\x1b[2J"]}, r"occur twice: \['a\\\\?x1b"),
         ({"weights": {"decoder.embedding.weight": torch.zeros(2, 2)}}, "1 weights of this checkpoint do not fit"),
         ({"weights": {"a\nb": torch.zeros(2)}}, r"a\\nb \(2,\) instead of none"),
+        ({"version": "1\ncaptioning: all is well"}, r"this checkpoint has version 1\\ncaptioning"),
+        ({"version": "v" * 10**6}, "this checkpoint has version v{100}…,"),
+        ({"vocabulary": [*SPECIAL, "\udc9b31m", "b"]}, "its vocabulary is damaged"),
+        ({"vocabulary": [*SPECIAL, "w" * 10**6, "b"]}, "its vocabulary is damaged"),
+        ({"vocabulary": [*SPECIAL, "", "b"]}, "its vocabulary is damaged"),
+        ({"characters": ["ab", "c"]}, "its vocabulary is damaged"),
+        *[({"search": settings}, "its search|search|does not take") for settings in SEARCHES],
     ],
 )
 def test_c8_what_is_wrong_is_a_sentence(
@@ -298,6 +329,9 @@ def test_c9_control_characters_do_not_reach_the_terminal(
     assert lines.pop() == "" and len(lines) == 2 and all(line.count("\t") == 1 for line in lines)
     assert r"\x1b[2J" in out and r"b\tc\nd\x1b.png" in out
     assert not set("\x1b\x07\r\x9b\u202e\u2028") & set(out + err)
+    odd = stranger({"decoder": {"\x1b[2Jevil": 1}})
+    assert main(["caption", str(folder / "a.png"), "--checkpoint", str(odd), "--device", "cpu"]) == 0
+    assert "\x1b" not in streams[1].buffer.getvalue().decode()
     writer_text = "".join(sorted(set("ab\n\t\x1b\x9b")))
     config = compose(["experiment=char_rnn", "data.text=x", "decoder.hidden_size=8", "decoder.depth=1"])
     decoder = assembly.make_decoder(config, CharacterVocabulary(writer_text), NO_FEATURES)

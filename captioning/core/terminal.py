@@ -1,5 +1,6 @@
 """Text of unknown origin on a terminal."""
 
+import logging
 import unicodedata
 
 _REORDERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -19,6 +20,21 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(_escaped(each) if _acts(each) and each not in keep else each for each in text)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Messages without what acts on a terminal; their lines stay lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message."""
+        return printable(super().format(record), keep="\n\t")
+
+
+def show_log(level: int = logging.INFO) -> None:
+    """Let a command say what it logs, on stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _acts(character: str) -> bool:

@@ -3,13 +3,15 @@
 import argparse
 import glob
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
-from captioning.core.terminal import printable
+from captioning.core.ownership import require_output
+from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import add_search_options, add_trust_option, search_of, trusted
 
 
@@ -37,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 1 when a picture could not be read.
     """
     options = parser().parse_intermixed_args(argv)
+    show_log(logging.WARNING)
+    for path in filter(None, (options.json, options.attention)):
+        require_output(path)
     from PIL import Image
 
     from captioning.captioner import Captioner
@@ -71,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if caption.attention is not None:
             from captioning.analysis.attention import draw_attention
 
+            if len(caption.text.split()) != len(caption.attention):
+                raise CaptioningError(f"{options.checkpoint}: a word of its vocabulary has blanks. It is damaged.")
             image = read_image(readable[number])
             seen = captioner.encoder.transform.seen(image.size)
             draw_attention(image, caption.text, caption.attention, numbered(options.attention, number), seen)

@@ -1,12 +1,14 @@
 """``captioning cells``: find units of a trained network that mean something, and draw what they do."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.core.errors import CaptioningError
+from captioning.core.terminal import show_log
 from captioning.jobs.options import add_trust_option, trusted
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_intermixed_args(argv)
+    show_log(logging.WARNING)
     from captioning.analysis.candidates import as_table
     from captioning.core.vocabulary import CharacterVocabulary
     from captioning.training.checkpoint import read_checkpoint
@@ -111,6 +114,8 @@ def read_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] =
         parts = {part: torch.cat([getattr(one, part) for one in encoded]) for part in captioner.decoder.reads}
         features = Features(**parts)
         captions = [caption.text.split() for caption in captioner.describe(features)]
+        if not all(word in captioner.vocabulary.numbers for words in captions for word in words):
+            raise CaptioningError(f"{checkpoint}: a word of its vocabulary has blanks in it. It is damaged.")
         lengths = [1 + len(words) for words in captions]
         tokens = torch.full((len(captions), max(lengths)), PAD)
         for row, words in zip(tokens, captions, strict=True):

@@ -8,6 +8,10 @@ from typing import Any
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 
+OURS = ("data.name", "data.workers")  # of no effect on scores
+AT_ONCE = 1024  # photographs in a batch, the most
+SAID = ("data.count", "data.scenes_seed")  # numbers that write: scenes are drawn by them
+LARGEST = 10**9
 ROOT = "@root@"  # stands for data.root, to see which settings are made of it
 
 
@@ -81,7 +85,8 @@ def evaluated(config: Mapping[str, Any], overrides: Sequence[str], where: object
             f"files is not acted on. Say where they are, for example, if it is right, by adding: {shown}"
         )
     composed = compose([f"data={kind}", *numbers, *(each for each in of_data if not each.startswith("data="))])
-    changed = change(dict(config), [each for each in overrides if each not in of_data])
+    others = {name: settings for name, settings in config.items() if name not in ("data", "choices")}
+    changed = change(others, [each for each in overrides if each not in of_data])
     return {**changed, "data": composed["data"]}
 
 
@@ -91,16 +96,24 @@ def _of_the_checkpoint(data: Mapping[str, Any], kind: str, said: Sequence[str]) 
     rooted = [f"++data.root={ROOT}"]
     known, made = (flat(compose([f"data={kind}", *root])["data"], "data") for root in ([], rooted))
     for key, value in flat(data, "data").items():
-        made_of_others = key.startswith(("data.source.", "data.prepare")) and key != "data.source._target_"
-        of_the_root = key != "data.root" and value == str(made.get(key)).replace(ROOT, str(data.get("root")))
-        if made_of_others or of_the_root or key not in known or value == known[key]:
+        if key not in known or key in OURS:
+            continue
+        if key == "data.batch_size" and not (type(value) is int and 1 <= value <= AT_ONCE):
+            continue
+        if key.startswith(("data.source.", "data.prepare")) and key != "data.source._target_":
+            continue  # made of the other settings
+        text = isinstance(value, str) and key != "data.root"
+        if text and value == str(made.get(key)).replace(ROOT, str(data.get("root"))):
+            continue  # made of data.root, which is looked at by itself
+        if type(value) in (str, int, float, bool, type(None)) and value == known[key]:
             continue
         if any(f"{key}.".startswith(f"{name}.") for name in said):
             continue
-        if value is None or isinstance(value, bool | int | float):
+        plain = value is None or (isinstance(value, bool | int | float) and abs(value) <= LARGEST)
+        if plain and key not in SAID:
             numbers.append(f"{key}={'null' if value is None else value}")
         else:
-            unsaid.append(f"{key}={value}")
+            unsaid.append(f"{key}={str(value)[:200]}")
     return numbers, unsaid
 
 
@@ -132,9 +145,9 @@ def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         key, equals, value = override.partition("=")
         if not equals:
             raise CaptioningError(f"{override}: expected a setting of the form data.root=folder.")
-        base = OmegaConf.create(config)
-        OmegaConf.set_struct(base, True)
         try:
+            base = OmegaConf.create(config)
+            OmegaConf.set_struct(base, True)
             new = OmegaConf.create(f"value: {value}").value
             if isinstance(new, str) and isinstance(OmegaConf.select(base, key), DictConfig):
                 raise CaptioningError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from captioning.core.memory import keep_memory
 from captioning.core.ownership import write_json_output
+from captioning.core.terminal import show_log
 from captioning.jobs.config import evaluated
 from captioning.jobs.options import add_search_options, add_trust_option, search_of, trusted
 
@@ -65,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_intermixed_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_log()
     keep_memory()
     found = evaluate(
         options.checkpoint,

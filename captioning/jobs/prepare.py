@@ -1,10 +1,10 @@
 """``captioning prepare data=…``: fetch or draw a data set where that can be done, and check it."""
 
 import argparse
-import logging
 from collections.abc import Sequence
 
 from captioning.core.memory import keep_memory
+from captioning.core.terminal import show_log
 from captioning.jobs.config import compose
 from captioning.jobs.options import import_from_working_folder
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import_from_working_folder()  # data.source._target_=my_module.read_mine
     settings = compose(options.overrides)
     config = settings["data"]
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_log()
     keep_memory()
 
     from captioning.core.build import call

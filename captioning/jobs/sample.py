@@ -2,13 +2,14 @@
 
 import argparse
 import io
+import logging
 import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
-from captioning.core.terminal import printable
+from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import add_trust_option, trusted
 
 
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(argv)
+    show_log(logging.WARNING)
     if options.length < 1:
         raise CaptioningError(f"--length {options.length}: take 1 or more.")
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
-from captioning.training.trust import acted_on, of_this_package
+from captioning.training.trust import acted_on, of_this_package, shown
 
+LONGEST_WORD = 1000  # characters of a word in a vocabulary
 VERSION = 1  # of what this package adds to Lightning's checkpoint
 KEY = "captioning"
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -115,8 +116,8 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
         )
     if ours.get("version") != VERSION:
         raise CaptioningError(
-            f"{path}: this checkpoint has version {ours.get('version')}, and this program reads version {VERSION}. "
-            "Install the version of captioning that wrote it, or train again."
+            f"{path}: this checkpoint has version {shown(ours.get('version'))}, and this program reads version "
+            f"{VERSION}. Install the version of captioning that wrote it, or train again."
         )
     return Checkpoint(
         path,
@@ -133,26 +134,40 @@ def _vocabulary_of(ours: Mapping[str, Any], path: Path) -> Vocabulary | Characte
     try:
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise CaptioningError("A vocabulary is a list of words.")
+        longest = 1 if kind == "characters" else LONGEST_WORD
+        if not all(0 < len(word) <= longest and _is_text(word) for word in words):
+            raise CaptioningError(f"Its words have 1 to {longest} characters of Unicode.")
         return CharacterVocabulary(words) if kind == "characters" else Vocabulary(words)
     except CaptioningError as error:
         raise CaptioningError(f"{path}: its vocabulary is damaged. {printable(str(error))}") from error
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word can be written in UTF-8: lone surrogates can't."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _checked(weights: Any, path: Path) -> Mapping[str, Tensor]:
     """Weights that are really there: one number in the file can stand for a tensor of any size."""
     if not isinstance(weights, Mapping):
         raise CaptioningError(f"{path}: this checkpoint has no weights by name. Copy it again.")
-    for name, tensor in weights.items():
-        whole = (
-            isinstance(name, str)
-            and isinstance(tensor, Tensor)
-            and tensor.layout == torch.strided
-            and tensor.device.type == "cpu"
-            and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
-        )
-        if not whole:
-            raise CaptioningError(f"{path}: its weight {printable(str(name)[:100])} is not whole. Copy it again.")
-    return weights
+    whole = {name: torch.Tensor.detach(tensor) for name, tensor in weights.items() if _is_whole(name, tensor)}
+    odd = next((name for name in weights if name not in whole), None)
+    if odd is not None or len(whole) != len(weights):
+        raise CaptioningError(f"{path}: its weight {shown(odd)} is not whole, or of no real numbers. Copy it again.")
+    return whole
+
+
+def _is_whole(name: Any, tensor: Any) -> bool:
+    """Whether a tensor has a number of its own in the file for each place."""
+    if not isinstance(name, str) or type(tensor) not in (Tensor, torch.nn.Parameter):
+        return False
+    tensor = torch.Tensor.detach(tensor)  # without attributes, which a file can give to a tensor
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_complex():
+        return False
+    if tensor.device.type != "cpu":
+        return False
+    return bool(tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes())
 
 
 def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoint) -> torch.nn.Module:

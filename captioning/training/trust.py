@@ -7,6 +7,7 @@ are taken; paths, sources and everything else are the user's to say (``captionin
 
 import inspect
 import json
+import math
 from collections.abc import Collection, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +22,9 @@ ROOMS = {
     "cell": "captioning.cells",
     "search": "captioning.search",
 }
-LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100}  # of a search
+LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block_ngrams": 1000}  # of a search
+LONGEST = 200  # characters of a class's name
+SMALLEST = 1e-4  # temperature
 PIXELS = 2048**2  # of a picture on its way into the encoder
 
 
@@ -78,15 +81,17 @@ def _check_target(target: Any, group: str, room: str, path: Path, trust: Collect
     if not (isinstance(target, str) and _is_class_of(room, target)):
         module = str(target).rpartition(".")[0]
         raise CaptioningError(
-            f"{path}: its {group} is {_shown(target)}, which is not one of {room}. To import it would run its code: if "
-            f"you trust that, say --trust {_shown(module or target)} (Captioner.load(…, trust=[…]) in Python)."
+            f"{path}: its {group} is {shown(target)}, which is not one of {room}. To import it would run its code: if "
+            f"you trust that, say --trust {shown(module or target)} (Captioner.load(…, trust=[…]) in Python)."
         )
 
 
 def _is_class_of(room: str, target: str) -> bool:
     """Whether a dotted path is a class of one room of this package; no other module is imported for the answer."""
     module, _, name = target.rpartition(".")
-    if not (f"{module}.".startswith(f"{room}.") and all(part.isidentifier() for part in target.split("."))):
+    if len(target) > LONGEST or not (
+        f"{module}.".startswith(f"{room}.") and all(part.isidentifier() for part in target.split("."))
+    ):
         return False
     try:
         found = getattr(import_module(module), name, None)
@@ -97,18 +102,23 @@ def _is_class_of(room: str, target: str) -> bool:
 
 def _check_sizes(config: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Refuse what would take all memory or time, and is bounded by no weight that is there."""
-    for name, limit in LIMITS.items():
-        value = config["search"].get(name, 0)
-        if not isinstance(value, int) or value > limit:
-            raise CaptioningError(f"{path}: its search has {name}={_shown(value)}, and {limit} is the most here.")
+    for name, value in config["search"].items():
+        limit = LIMITS.get(name, 10**9)
+        whole = name in LIMITS or name == "top_k"
+        number = type(value) is int or (type(value) is float and not whole and math.isfinite(value))
+        if name not in ("_target_", "_partial_", "seed") and not (number and value <= limit):
+            raise CaptioningError(f"{path}: its search has {name}={shown(value)}, and {limit} is the most here.")
+    seed, temperature = config["search"].get("seed"), config["search"].get("temperature", 1.0)
+    if not (seed is None or (type(seed) is int and abs(seed) < 2**63)) or temperature < SMALLEST:
+        raise CaptioningError(f"{path}: its search has seed={shown(seed)}, temperature={shown(temperature)}.")
     size: Any = config["encoder"].get("image_size")
     sides = size if isinstance(size, list | tuple) else [size, size]
     whole = len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)
     if size is not None and not (whole and sides[0] * sides[1] <= PIXELS):
-        raise CaptioningError(f"{path}: its encoder has image_size={_shown(size)}; up to 2048×2048 are taken here.")
+        raise CaptioningError(f"{path}: its encoder has image_size={shown(size)}; up to 2048×2048 are taken here.")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A stranger's value, for a sentence."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return printable(text[:100] + "…" * (len(text) > 100))

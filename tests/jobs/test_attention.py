@@ -130,7 +130,7 @@ def test_evaluate_reports_the_pointing_game(
     tiny: Overrides, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = untrained(tmp_path, on_scenes(tiny(*ATTENDS), scenes))
-    places = [f"data.root={scenes}", f"data.features_root={tmp_path / 'features'}"]
+    places = [f"data.root={scenes}", "data.count=24", f"data.features_root={tmp_path / 'features'}"]
     assert main(["evaluate", str(checkpoint), *places, "--split", "train", "--max-length", "8", "--beam", "2"]) == 0
     captions = json.loads((tmp_path / "captions_train.json").read_text())
     boxes = {photo.id: photo.boxes for photo in read_scenes(scenes, count=24)["train"]}
@@ -154,7 +154,7 @@ def test_no_pointing(
     without: str, tiny: Overrides, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = on_scenes(tiny("decoder=show_tell"), scenes) if without == "attention" else tiny(*ATTENDS)
-    places = [each for each in overrides if each.startswith(("data.root=", "data.features_root="))]
+    places = [each for each in overrides if each.startswith(("data.root=", "data.features_root=", "data.count="))]
     assert main(["evaluate", str(untrained(tmp_path, overrides)), *places, "--beam", "1", "--max-length", "5"]) == 0
     assert "pointing" not in json.loads((tmp_path / "scores_test.json").read_text())
     assert "pointing" not in capsys.readouterr().out

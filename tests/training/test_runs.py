@@ -155,9 +155,7 @@ def test_other_files_may_stand_beside_a_run(tiny: Overrides, tmp_path: Path) -> 
 def test_a_run_of_a_version_without_marks_goes_on(begun: RunFolder, tiny: Overrides) -> None:
     (begun.folder / MARK).unlink()
     begun.inputs.unlink()
-    with pytest.raises(
-        FolderError, match=r"without a record of what it read .*, now other\): nothing tells"
-    ):
+    with pytest.raises(FolderError, match=r"without a record of what it read .*, now other\): nothing tells"):
         begin(begun, compose(tiny("data.root=other")))
     assert begin(begun, compose(tiny())) == begun.last
     assert begun.inputs.exists() and is_ours(begun.folder, "run")

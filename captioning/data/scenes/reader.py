@@ -11,7 +11,7 @@ import numpy as np
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json, write_json
 from captioning.core.locks import lock
-from captioning.core.ownership import claim
+from captioning.core.ownership import claim, kind_of
 from captioning.core.progress import progress
 from captioning.data.coco import read_coco
 from captioning.data.photos import SPLITS, Box, CaptionedPhotos
@@ -87,11 +87,17 @@ def _draw(root: Path, count: int, seed: int) -> None:
 
 def _purpose(count: int, seed: int) -> str:
     """What the folder is claimed for: a drawing that was interrupted is not taken for one of other settings."""
-    return f"scenes {VERSION}, {count} of seed {seed}"
+    return f"scenes version {VERSION}, count {count}, seed {seed}"
 
 
 def _refuse_others(root: Path, count: int, seed: int) -> None:
     """Refuse a folder of other scenes: whoever trains on them would have them replaced under the training."""
+    purpose = kind_of(root) or ""
+    if purpose.startswith("scenes ") and purpose != _purpose(count, seed) and not (root / MANIFEST).exists():
+        raise CaptioningError(
+            f"{root}: this holds an unfinished drawing of other scenes ({purpose.removeprefix('scenes ')}). Delete it, "
+            f"or draw into another folder (data.root={root}_{count})."
+        )
     path = root / MANIFEST
     found = read_json(path, "manifest of scenes") if path.is_file() else None
     if isinstance(found, dict) and found.keys() == _manifest(count, seed).keys():
