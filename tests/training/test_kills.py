@@ -153,3 +153,33 @@ def test_a_patience_that_was_changed_counts(tiny: Overrides, tmp_path: Path) -> 
     assert epochs("patience=2") == 3
     assert epochs("patience=4") == 5
     assert epochs("patience=null") == 7
+
+
+def test_paths_in_a_state_remove_nothing(tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning removes what a checkpoint calls the worst of the best, also a folder."""
+    overrides = tiny("test=false", "trainer.max_epochs=3", "optimizer.lr=0.05")
+    copies = photographed(overrides, tmp_path / "whole", tmp_path / "copies", monkeypatch)
+    notes = [copies[0] / "notes.txt", copies[0] / "checkpoints" / "keep.ckpt"]
+    for path in notes:
+        path.write_text("mine")
+    last = copies[0] / "checkpoints" / "last.ckpt"
+    loaded = torch.load(last, weights_only=True)
+    state = next(state for key, state in loaded["callbacks"].items() if key.startswith("ModelCheckpoint"))
+    for evil in ("x/..", str(notes[1])):
+        score = torch.tensor(-1.0)
+        paths = {"best_model_path": evil, "kth_best_model_path": evil, "last_model_path": evil, "dirpath": "/"}
+        state.update(paths, best_k_models={evil: score}, best_model_score=score, kth_value=score)
+        torch.save(loaded, last)
+        train(compose([*overrides, "resume=true"]), copies[0])
+        (copies[0] / "summary.json").unlink()
+        assert [path.read_text() for path in notes] == ["mine", "mine"]
+
+
+def test_a_test_split_that_was_left_out_is_scored_with_the_search_of_the_run(tiny: Overrides, tmp_path: Path) -> None:
+    settings = ("search.max_length=6", "trainer.max_epochs=3", "optimizer.lr=0.05")
+    for name, test in (("whole", "true"), ("parts", "false")):
+        train(compose(tiny(*settings, f"test={test}")), tmp_path / name)
+    train(compose(tiny("search.max_length=2", *settings[1:], "test=true")), tmp_path / "parts")
+    whole, parts = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "parts"))
+    assert {**parts, "seconds": 0} == {**whole, "seconds": 0}
+    assert any(name.startswith("test/") for name in whole)
