@@ -1,8 +1,9 @@
 """docs/security.md, sentence by sentence: each promise has a test of its number."""
 
+import importlib.util
 import inspect
 import json
-import os
+import logging
 import pickle
 import re
 import resource
@@ -51,7 +52,7 @@ def test_every_promise_has_a_test_and_every_test_a_promise() -> None:
 @pytest.fixture(scope="module")
 def content(tiny_settings: list[str]) -> bytes:
     """A checkpoint of an untrained captioner."""
-    config = compose(tiny_settings)
+    config = compose([*tiny_settings, "encoder.last_stage=layer1"])  # a small file
     encoder = assembly.make_encoder(config)
     parts = {"encoder": encoder, "decoder": assembly.make_decoder(config, WORDS, encoder.spec)}
     file = BytesIO()
@@ -161,18 +162,18 @@ def test_c3_a_module_that_is_named_is_imported(
     assert "none: there is no" in capfd.readouterr().err  # the captioner was loaded; then the data were looked for
 
 
-def test_c4_the_working_folder_is_no_place_for_modules(tmp_path: Path, stranger: Stranger, photo: Path) -> None:
-    (tmp_path / "not_installed.py").write_text("print('OWNED')")
-    script = "import sys; from captioning.__main__ import main; main(sys.argv[1:]); import not_installed"
-    command = [sys.executable, "-P", "-c", script, "caption", str(photo), "--checkpoint", str(stranger())]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert "photo.png\t" in done.stdout and "OWNED" not in done.stdout
-    assert "No module named 'not_installed'" in done.stderr
-    trusted = subprocess.run(
-        [*command, "--trust", "mine"], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert "OWNED" in trusted.stdout
+def test_c4_the_working_folder_is_no_place_for_modules(
+    tmp_path: Path, stranger: Stranger, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "not_installed.py").touch()
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    command = ["caption", str(photo), "--checkpoint", str(stranger()), "--device", "cpu"]
+    assert main(command) == 0
+    assert importlib.util.find_spec("not_installed") is None
+    assert main([*command, "--trust", "mine"]) == 0
+    importlib.invalidate_caches()
+    assert importlib.util.find_spec("not_installed")
+    assert sys.path[-1] == str(tmp_path)  # last: no module of a library is found there instead
 
 
 def test_c5_of_its_data_only_numbers_are_used(
@@ -351,7 +352,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def test_f1_folders_of_somebody_else_are_refused_and_stay(
-    tiny: Overrides, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     theirs = tmp_path / "theirs"
     for name in (
@@ -365,15 +366,18 @@ def test_f1_folders_of_somebody_else_are_refused_and_stay(
         (theirs / name).parent.mkdir(parents=True, exist_ok=True)
         (theirs / name).write_text("{}")
     before = everything(theirs)
-    prepare = ["prepare", "data=scenes", f"data.root={theirs}", "data.count=12"]
-    runs = [["train", *tiny(f"out={tmp_path}", "name=theirs", f"resume={value}")] for value in ("true", "false")]
-    for command in (prepare, *runs):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [sys.executable, "-m", "captioning", *command], env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 1 and "this holds something other than" in done.stderr, done.stderr
-        assert everything(theirs) == before
+    assert main(["prepare", "data=scenes", f"data.root={theirs}", "data.count=12"]) == 1
+    assert "this holds something other than scenes" in capfd.readouterr().err
+    with pytest.raises(FolderError, match="something other than a run"):
+        train(compose(tiny("resume=false")), theirs)
+    root = logging.getLogger()
+    monkeypatch.setattr(sys, "argv", sys.argv[:1])
+    monkeypatch.setattr(root, "handlers", root.handlers[:])  # Hydra makes them its own
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    with pytest.raises(SystemExit):
+        main(["train", *tiny(f"out={tmp_path}", "name=theirs")])
+    assert "this holds something other than a run" in capfd.readouterr().err
+    assert everything(theirs) == before
 
 
 def test_f2_a_file_of_somebody_else_is_moved_aside(stranger: Stranger, photo: Path, tmp_path: Path) -> None:
@@ -468,8 +472,8 @@ def test_f7_a_file_is_whole_or_not_there_and_nothing_half_written_stays(tmp_path
 def test_f8_a_run_s_folder_is_in_use_by_one_command(tiny: Overrides, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     holding = (
-        "import sys\nfrom pathlib import Path\nfrom captioning.training.runs import RunFolder\n"
-        "with RunFolder(sys.argv[1]).hold():\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        "import sys\nfrom pathlib import Path\nfrom captioning.core.locks import lock\n"
+        "with lock(Path(sys.argv[1]) / '.lock'):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", holding, str(tmp_path / "run")]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

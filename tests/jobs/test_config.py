@@ -54,8 +54,8 @@ def test_to_evaluate_numbers_are_the_checkpoint_s_and_places_are_said() -> None:
     assert evaluated(coco, [], "a.ckpt")["data"] == coco["data"]
     with pytest.raises(CaptioningError, match=r"by adding: data\.count=24 data\.scenes_seed=3$"):
         evaluated(of_a_checkpoint("data.count=24", "data.scenes_seed=3"), [], "a.ckpt")
-    for odd in ("data.workers=300", "data.batch_size=0", "data.batch_size=1000000", "data.name=x"):
-        assert evaluated(of_a_checkpoint(odd), [], "a.ckpt")["data"] == compose([])["data"]
+    odd = of_a_checkpoint("data.workers=300", "data.batch_size=1000000", "data.name=x")
+    assert evaluated(odd, [], "a.ckpt")["data"] == compose([])["data"]
     assert evaluated(of_a_checkpoint("data.count=24"), ["data.count=48"], "a.ckpt")["data"]["source"]["count"] == 48
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from captioning.jobs.config import compose
 from captioning.jobs.evaluate import evaluate
+from captioning.jobs.train import train as train_here
 from captioning.training.loggers import read_metrics
 
 FINE_TUNED = (
@@ -60,7 +62,7 @@ def test_scores_are_gathered_over_ranks(tiny: Callable[..., list[str]], tiny_dat
 def test_two_ranks_are_one_process_with_the_same_global_batch(
     command: list[str], settings: tuple[str, ...], tiny: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    train(LIGHTNING, tiny(*settings, *SETTINGS, *ONE, "name=one"))
+    train_here(compose(tiny(*settings, *SETTINGS, *ONE)), tmp_path / "runs" / "one")
     train(command, tiny(*settings, *SETTINGS, *TWO, "name=two"))
     one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
     steps = [row for row in one if "train/loss" in row]
@@ -80,7 +82,7 @@ def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(
 ) -> None:
     """With worker processes, in the middle of an epoch; the ranks and their workers die together."""
     settings = tiny(*SETTINGS, "test=false", "checkpoint_minutes=0", "trainer.max_epochs=5")
-    train(LIGHTNING, [*settings, *ONE, "name=one"])
+    train_here(compose([*settings, *ONE]), tmp_path / "runs" / "one")
     command = [*LIGHTNING, "train", *settings, *TWO, "data.workers=1", "name=two"]
     last, quiet = tmp_path / "runs" / "two" / "checkpoints" / "last.ckpt", subprocess.DEVNULL
     process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)

@@ -49,16 +49,28 @@ def test_killed_mid_epoch_resumes_to_the_same_losses(tiny: Overrides, tmp_path: 
     same(run([*overrides], folder), whole)
 
 
-@pytest.mark.parametrize(("at", "workers"), [(1, 0), (5, 0), (12, 0), (7, 1), (5, 2), (7, 2), (10, 4), (12, 4)])
+@pytest.fixture(scope="module")
+def never_stopped(tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """Settings, and the folder of a run of them."""
+    folder = tmp_path_factory.mktemp("whole")
+    places = [f"data.features_root={folder / 'features'}", "trainer.max_epochs=3", "checkpoint_minutes=0", "cell=gru"]
+    run([*tiny_settings, *places], folder / "run")
+    return [*tiny_settings, *places], folder / "run"
+
+
+@pytest.mark.parametrize(("at", "workers"), [(1, 0), (10, 0), (7, 1), (5, 2), (12, 4)])
 def test_stopped_anywhere_resumes_to_the_same_weights(
-    at: int, workers: int, tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: int,
+    workers: int,
+    never_stopped: tuple[list[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In the middle of an epoch and at its end (5 batches), as one that had no workers and was never stopped."""
     from captioning.training.module import CaptioningModule
 
-    overrides = tiny("trainer.max_epochs=3", "checkpoint_minutes=0", "cell=gru")
-    whole = run(overrides, tmp_path / "whole")
-    overrides = [*overrides, f"data.workers={workers}"]
+    whole = read_metrics(never_stopped[1] / "metrics.csv")
+    overrides = [*never_stopped[0], f"data.workers={workers}"]
     step = CaptioningModule.training_step
 
     def failing(self: CaptioningModule, batch: object, batch_idx: int) -> object:
@@ -70,7 +82,8 @@ def test_stopped_anywhere_resumes_to_the_same_weights(
         patch.setattr(CaptioningModule, "training_step", failing)
         run(overrides, tmp_path / "cut")
     same(run(overrides, tmp_path / "cut"), whole)
-    weights = [torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True) for name in ("whole", "cut")]
+    folders = (never_stopped[1], tmp_path / "cut")
+    weights = [torch.load(folder / "checkpoints/last.ckpt", weights_only=True) for folder in folders]
     for name, tensor in weights[0]["state_dict"].items():
         assert torch.equal(tensor, weights[1]["state_dict"][name]), name
 
