@@ -114,7 +114,10 @@ def text(name: str, *more: str) -> Kind:
 
 
 def kinds() -> list[Kind]:
-    soft, run = "decoder=show_attend_tell", "../before/runs/run data.root=../../data/scenes data.features_root=features"
+    soft, run = (
+        "decoder=show_attend_tell",
+        "../before/runs/run data.root=../../data/scenes data.count=96 data.features_root=features",
+    )
     tuned = "encoder=timm encoder.name=mobilenetv3_small_050 encoder.weights=null encoder.finetune_from=blocks.5"
     return [
         Kind("scenes", "prepare data=scenes data.root=scenes data.count=96"),
