@@ -87,7 +87,7 @@ def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(
     last, quiet = tmp_path / "runs" / "two" / "checkpoints" / "last.ckpt", subprocess.DEVNULL
     process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
     deadline = time.monotonic() + 200
-    while not (last.exists() and torch.load(last, weights_only=True)["global_step"] in (4, 5, 7, 8, 10)):
+    while not (last.exists() and torch.load(last, weights_only=True)["global_step"] >= 4):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
