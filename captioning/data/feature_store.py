@@ -98,7 +98,6 @@ class FeatureStore:
         parts: Sequence[Part] = PARTS,
         batch_size: int | None = None,
         workers: int | None = None,
-        digests: npt.NDArray[np.uint8] | None = None,
     ) -> "FeatureStore":
         """Open the store of these photographs; compute first what is missing of it.
 
@@ -118,7 +117,6 @@ class FeatureStore:
             parts: what to store, since a grid takes a hundred times the disk of pooled features.
             batch_size: photographs at a time; None for few in each process on the CPU, many on a GPU.
             workers: processes that decode pictures; None for one a core, 0 for the calling process alone.
-            digests: ``(N, 16)``, the photographs' digests; None to let ``<root>/digests`` answer.
 
         Raises:
             CaptioningError: pictures are missing, can't be read or change meanwhile (what could be computed is kept),
@@ -128,7 +126,7 @@ class FeatureStore:
         files = [Path(path) for path in paths]
         require_files(files)
         root = Path(root)
-        digests = digests_of(files, root / "digests") if digests is None else digests
+        digests = digests_of(files, root / "digests")
         described = {**key, "format": FORMAT, "spec": [spec.pooled, spec.grid, *spec.shape]}
         described["transform"] = transform.to_dict()
         whole = {**described, "photographs": hashlib.sha256(digests.tobytes()).hexdigest()}

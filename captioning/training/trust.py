@@ -54,8 +54,8 @@ def acted_on(config: Any, path: Path, trust: Collection[str] = ()) -> dict[str, 
         if "_target_" in settings:
             _check_target(settings["_target_"], group, room, path, trust)
     _check_sizes(kept, path)
-    for name, kind in (("data", Mapping), ("choices", Mapping)):
-        kept[name] = dict(config[name]) if isinstance(config.get(name), kind) else {}
+    for name in ("data", "choices"):
+        kept[name] = dict(config[name]) if isinstance(config.get(name), Mapping) else {}
     kept["seed"] = config["seed"] % 2**63 if isinstance(config.get("seed"), int) else 0
     return kept
 

@@ -214,15 +214,6 @@ def test_a_picture_that_changes_while_features_are_computed_is_refused(tmp_path:
     assert holds(build(tmp_path / "store", pictures, again), pictures) and again.photographs == 1
 
 
-def test_digests_that_the_caller_has_are_not_computed_again(
-    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = digests.digests(pictures, tmp_path / "cache")
-    monkeypatch.setattr(feature_store, "digests_of", pytest.fail)
-    assert holds(build(tmp_path / "store", pictures, digests=found), pictures)
-    assert not (tmp_path / "store" / "digests").exists()
-
-
 @pytest.mark.parametrize("order", [slice(None, None, -1), slice(2, 9)])
 def test_another_list_takes_over_what_it_shares(order: slice, tmp_path: Path, pictures: list[Path]) -> None:
     build(tmp_path / "store", pictures)
