@@ -87,25 +87,24 @@ class RunFolder:
         Raises:
             FolderError: another process holds it, or it holds files that this program has not written.
         """
-        if rank() > 0:
-            with _log_to(self.folder / f"train_rank_{rank()}.log"):
-                yield
-            return
-        try:
-            self._look()
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except CaptioningError as error:
-            raise FolderError(str(error)) from error
-        except OSError as error:
-            raise write_error(self.folder, error) from error
         with ExitStack() as held:
             try:
-                held.enter_context(lock(self.folder / ".lock"))
+                self._look()
+                self.folder.mkdir(parents=True, exist_ok=True)
+                if rank() == 0:
+                    held.enter_context(lock(self.folder / ".lock"))
+                # by every rank: whichever comes first, the log that it begins lies in a folder with a mark
                 claim(self.folder, "run", "a run", names=())  # what is there has been looked at
             except HeldError as error:
                 raise FolderError(f"{error} Wait for it, or give this run a name of its own (name=…).") from error
             except CaptioningError as error:
                 raise FolderError(str(error)) from error
+            except OSError as error:
+                raise write_error(self.folder, error) from error
+            if rank() > 0:
+                held.enter_context(_log_to(self.folder / f"train_rank_{rank()}.log"))
+                yield
+                return
             held.enter_context(_log_to(self.folder / "train.log"))
             for folder in (self.folder, self.last.parent):
                 remove_unfinished(folder)

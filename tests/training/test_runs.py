@@ -1,12 +1,14 @@
 """A run's folder: what may change when it goes on, and what it says at its end."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytorch_lightning.utilities import rank_zero_only
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json, write_json
@@ -100,6 +102,19 @@ def test_two_runs_cannot_have_one_folder_at_once(begun: RunFolder, tiny: Overrid
     with begun.hold(), pytest.raises(FolderError, match="this process is at work in this folder already"):
         begin(other, compose(tiny()))
     assert begin(other, compose(tiny())) == begun.last
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_whichever_rank_comes_first_begins_the_folder(first: int, tmp_path: Path, monkeypatch: Any) -> None:
+    """``torchrun`` starts all at once, and each writes a log: the first one's must not look like a stranger's."""
+    run = RunFolder(tmp_path / "run")
+    run.folder.mkdir()  # as Hydra does
+    with ExitStack() as held:
+        for number in (first, 1 - first):
+            monkeypatch.setattr(rank_zero_only, "rank", number)
+            held.enter_context(run.hold())
+            assert is_ours(run.folder, "run")
+    assert {"train.log", "train_rank_1.log"} <= {path.name for path in run.folder.iterdir()}
 
 
 FOREIGN = ("config.yaml", "checkpoints/model.ckpt", "metrics.csv", "summary.json", "train.log", ".hydra/config.yaml")
