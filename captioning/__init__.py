@@ -12,7 +12,7 @@ What several rooms speak of (features, states, vocabulary, images, files) lies b
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captioning.captioner import Caption, Captioner
+    from captioning.predict.captioner import Caption, Captioner
 
 __version__ = "0.1.0"
 __all__ = ["Caption", "Captioner"]
@@ -21,7 +21,7 @@ __all__ = ["Caption", "Captioner"]
 def __getattr__(name: str) -> Any:
     """``from captioning import Captioner`` without importing torch before it is needed."""
     if name in __all__:
-        from captioning import captioner
+        from captioning.predict import captioner
 
         return getattr(captioner, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -44,7 +44,7 @@ import torch
 import torch.utils.tensorboard
 from conftest import TINY
 
-OFTEN = {"captioning.data.extraction": "COMMIT_SECONDS", "captioning.training.loggers": "SECONDS"}  # between writings
+OFTEN = {"captioning.data.extraction": "COMMIT_SECONDS", "captioning.runs.metrics_file": "SECONDS"}  # between writings
 UNREAD = re.compile(r"\.hydra|\.log$|multirun\.yaml$|tfevents$|lock$|\.captioning$")  # has to be there, no more
 CONTENT = re.compile(r"\.ckpt$|summary\.json$|table\.csv$")  # files whose bytes may differ
 EVENTS = re.compile(r"(?<=tfevents)\..*")  # in the names of Tensorboard's files, of which each attempt writes one more

@@ -21,7 +21,6 @@ import torch
 from PIL import Image
 
 from captioning.__main__ import main
-from captioning.captioner import Captioner
 from captioning.core.errors import CaptioningError
 from captioning.core.features import NO_FEATURES
 from captioning.core.files import write_json
@@ -30,10 +29,11 @@ from captioning.core.vocabulary import SPECIAL, CharacterVocabulary, Vocabulary
 from captioning.data.coco_archives import ARCHIVES
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
-from captioning.training import assembly
-from captioning.training.checkpoint import describe, read_checkpoint
-from captioning.training.runs import FolderError
-from captioning.writer import Writer
+from captioning.predict.captioner import Captioner
+from captioning.predict.writer import Writer
+from captioning.runs import parts
+from captioning.runs.checkpoint import describe, read_checkpoint
+from captioning.runs.folder import FolderError
 
 Overrides = Callable[..., list[str]]
 Stranger = Callable[..., Path]
@@ -53,10 +53,10 @@ def test_every_promise_has_a_test_and_every_test_a_promise() -> None:
 def content(tiny_settings: list[str]) -> bytes:
     """A checkpoint of an untrained captioner."""
     config = compose([*tiny_settings, "encoder.last_stage=layer1"])  # a small file
-    encoder = assembly.make_encoder(config)
-    parts = {"encoder": encoder, "decoder": assembly.make_decoder(config, WORDS, encoder.spec)}
+    encoder = parts.make_encoder(config)
+    modules = {"encoder": encoder, "decoder": parts.make_decoder(config, WORDS, encoder.spec)}
     file = BytesIO()
-    torch.save({"state_dict": torch.nn.ModuleDict(parts).state_dict(), "captioning": describe(config, WORDS)}, file)
+    torch.save({"state_dict": torch.nn.ModuleDict(modules).state_dict(), "captioning": describe(config, WORDS)}, file)
     return file.getvalue()
 
 
@@ -115,7 +115,11 @@ def test_c1_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
 TARGETS = [
     *("os.system", "subprocess.Popen", "builtins.eval", "this.x", "antigravity.X", "lib2to3.__main__.x", "helper.Evil"),
     *("captioning.x", "captioning.core.files.os.system", "captioning.jobs.train.main", "captioning.decoders.nope"),
-    *("captioning.decoders.base.nn.Linear", "captioning.decoders.Decoder", "captioning.decoders.base.abstractmethod"),
+    *(
+        "captioning.decoders.decoder.nn.Linear",
+        "captioning.decoders.Decoder",
+        "captioning.decoders.decoder.abstractmethod",
+    ),
     *("captioning.decoders..x", "captioning.decoders.helper.Evil", "", None, 3, ["os"], {"_target_": "os.system"}),
 ]
 
@@ -335,7 +339,7 @@ def test_c9_control_characters_do_not_reach_the_terminal(
     assert "\x1b" not in streams[1].buffer.getvalue().decode()
     writer_text = "".join(sorted(set("ab\n\t\x1b\x9b")))
     config = compose(["experiment=char_rnn", "data.text=x", "decoder.hidden_size=8", "decoder.depth=1"])
-    decoder = assembly.make_decoder(config, CharacterVocabulary(writer_text), NO_FEATURES)
+    decoder = parts.make_decoder(config, CharacterVocabulary(writer_text), NO_FEATURES)
     weights = torch.nn.ModuleDict({"decoder": decoder}).state_dict()
     torch.save({"state_dict": weights, "captioning": describe(config, CharacterVocabulary(writer_text))}, path)
     stream = TextIOWrapper(BytesIO(), encoding="utf-8")

@@ -1,6 +1,6 @@
 """Recurrent cells: one layer each, and what stacks them."""
 
-from captioning.cells.base import Cell
+from captioning.cells.cell import Cell
 from captioning.cells.gru import GRU
 from captioning.cells.lstm import LSTM
 from captioning.cells.lstm_variants import CoupledLSTM, NoForgetGateLSTM, PeepholeLSTM

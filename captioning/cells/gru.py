@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from captioning.cells.base import Cell
+from captioning.cells.cell import Cell
 
 
 class GRU(Cell):

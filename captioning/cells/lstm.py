@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from captioning.cells.base import Cell
-from captioning.core.linear import onednn
+from captioning.cells.cell import Cell
+from captioning.speed.linear import onednn
 
 
 class LSTM(Cell):

@@ -8,7 +8,7 @@ class's ``forget_bias``.
 import torch
 from torch import Tensor, nn
 
-from captioning.cells.base import Cell
+from captioning.cells.cell import Cell
 
 
 class PeepholeLSTM(Cell):

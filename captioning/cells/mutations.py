@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from captioning.cells.base import Cell
-from captioning.core.repeated import Repeated
+from captioning.cells.cell import Cell
+from captioning.speed.repeated import Repeated
 
 
 class Mutation(Cell):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from captioning.cells.base import Cell
-from captioning.core.dropout import Dropout
+from captioning.cells.cell import Cell
+from captioning.speed.dropout import Dropout
 
 
 class Recurrent(nn.Module):

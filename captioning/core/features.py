@@ -1,68 +1,150 @@
-"""What an encoder gives for a batch of photographs.
+"""What an encoder gives for a batch of photographs: named parts.
 
-Dimensions: B images, L regions (rows × columns), D grid features, P pooled features.
+Dimensions: B images, L regions, D numbers of a region, P pooled features.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Collection, Iterator, Mapping
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Part = Literal["pooled", "grid"]
+from captioning.core.errors import CaptioningError
 
 
-@dataclass(frozen=True)
-class FeatureSpec:
-    """The sizes of an encoder's features: what a decoder is built for.
+class FeatureSpec(Mapping[str, tuple[int, ...]]):
+    """The shapes of an encoder's features, by the parts' names: what a decoder is built for.
+
+    ``(P,)`` is one vector of a photograph, ``(L, D)`` one for each of L regions, and ``(rows, columns, D)`` one for
+    each region of a map; ``Features`` have the regions of a map in row-major order, L = rows · columns.
 
     Attributes:
-        pooled: P, the length of the one vector of a photograph.
-        grid: D, the length of the vector of one region.
-        shape: (rows, columns) of the grid; L = rows · columns, in row-major order.
+        varying: the parts of which photographs have different numbers of regions, L at the most.
     """
 
-    pooled: int
-    grid: int
-    shape: tuple[int, int]
+    def __init__(self, varying: Collection[str] = (), /, **shapes: tuple[int, ...]) -> None:
+        """Take the shapes: ``FeatureSpec(pooled=(1280,), grid=(7, 7, 1280))``."""
+        self.varying, self._shapes = frozenset(varying), shapes
 
-    @property
-    def regions(self) -> int:
-        """L."""
-        return self.shape[0] * self.shape[1]
+    def __getitem__(self, part: str) -> tuple[int, ...]:
+        """The shape of a part.
+
+        Raises:
+            CaptioningError: the encoder has no such part.
+        """
+        if part not in self._shapes:
+            there = ", ".join(self._shapes) or "none"
+            raise CaptioningError(
+                f"The decoder reads the part {part!r} of an encoder's features, and this encoder has {there}. "
+                "Choose another encoder=… or decoder=…"
+            )
+        return self._shapes[part]
+
+    def __iter__(self) -> Iterator[str]:
+        """The parts' names."""
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        """The number of parts."""
+        return len(self._shapes)
+
+    def __contains__(self, part: object) -> bool:
+        """Whether the encoder has a part."""
+        return part in self._shapes
+
+    def __repr__(self) -> str:
+        """As it is made."""
+        return f"FeatureSpec({sorted(self.varying) or ''}{self._shapes})"
+
+    def size(self, part: str) -> int:
+        """P of a vector, D of regions: how many numbers each vector of a part has."""
+        return self[part][-1]
+
+    def regions(self, part: str) -> int:
+        """L: how many regions a part has, at the most; 1 for a single vector."""
+        return prod(self[part][:-1])
+
+    def layout(self, part: str) -> tuple[int, int]:
+        """(rows, columns) of a part's regions; one row of them where they are no map."""
+        shape = self[part]
+        return (shape[0], shape[1]) if len(shape) == 3 else (1, self.regions(part))
+
+    def stored(self, part: str) -> tuple[int, ...]:
+        """The shape of a part in ``Features``, without B: ``(P,)`` or ``(L, D)``."""
+        return (self.size(part),) if len(self[part]) == 1 else (self.regions(part), self.size(part))
+
+    def to_json(self) -> Any:
+        """Plain values that tell two specs apart; of one vector and one map as earlier versions wrote them."""
+        if self._shapes.keys() == {"pooled", "grid"} and len(self["grid"]) == 3 and not self.varying:
+            return [self.size("pooled"), self.size("grid"), *self.layout("grid")]
+        return {part: [*shape, *(["varying"] if part in self.varying else [])] for part, shape in self._shapes.items()}
 
 
-NO_FEATURES = FeatureSpec(pooled=0, grid=0, shape=(0, 0))  # of a language model without an encoder
+NO_FEATURES = FeatureSpec()  # of a language model without an encoder
 
 
-@dataclass(frozen=True)
-class Features:
+class Features(Mapping[str, Tensor]):
     """The features of B photographs, whether they come from a live encoder or from the feature store.
 
+    ``Features(pooled=…, grid=…)``: a part is ``(B, P)``, one vector, or ``(B, L, D)``, a vector for each region.
+
     Attributes:
-        pooled: ``(B, P)``, or None where the decoder does not read it.
-        grid: ``(B, L, D)``, regions in row-major order, or None where the decoder does not read it.
+        lengths: ``(B,)`` by the names of parts: how many of the L regions each photograph has, the first ones; all L
+            where a part has no lengths. What stands in the others means nothing.
     """
 
-    pooled: Tensor | None = None
-    grid: Tensor | None = None
+    def __init__(self, lengths: Mapping[str, Tensor] | None = None, /, **parts: Tensor) -> None:
+        """Take the parts."""
+        self.lengths: dict[str, Tensor] = dict(lengths or {})
+        self._parts = parts
 
     @classmethod
     def none(cls, images: int, device: torch.device | str | None = None) -> "Features":
         """No features, B times: what a language model has in place of photographs."""
-        return cls(pooled=torch.zeros(images, 0, device=device))
+        return cls(none=torch.zeros(images, 0, device=device))
+
+    def __getitem__(self, part: str) -> Tensor:
+        """One part: ``(B, P)`` or ``(B, L, D)``."""
+        return self._parts[part]
+
+    def __iter__(self) -> Iterator[str]:
+        """The parts' names."""
+        return iter(self._parts)
 
     def __len__(self) -> int:
+        """The number of parts; see ``images``."""
+        return len(self._parts)
+
+    @property
+    def images(self) -> int:
         """B."""
-        for part in (self.pooled, self.grid):
-            if part is not None:
-                return len(part)
-        return 0
+        return len(next(iter(self._parts.values()))) if self._parts else 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the features are."""
+        return next(iter(self._parts.values())).device if self._parts else torch.device("cpu")
+
+    def mask(self, part: str) -> Tensor | None:
+        """``(B, L)``: which regions each photograph has; None where all have all of them."""
+        if part not in self.lengths:
+            return None
+        places = torch.arange(self[part].shape[1], device=self.device)
+        return places < self.lengths[part].to(self.device).unsqueeze(1)
+
+    def mean(self, part: str) -> Tensor:
+        """``(B, D)``: the mean over the regions that each photograph has."""
+        mask = self.mask(part)
+        if mask is None:
+            return self[part].mean(1)
+        there = mask.unsqueeze(-1)
+        return (self[part] * there).sum(1) / there.sum(1).clamp_min(1).to(self[part].dtype)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Features":
         """The same features on another device, or in another precision."""
-        return self.map(lambda part: part.to(device=device, dtype=dtype))
+        lengths = {part: length.to(device=device) for part, length in self.lengths.items()}
+        return Features(lengths, **{name: part.to(device=device, dtype=dtype) for name, part in self.items()})
 
     def select(self, images: Tensor) -> "Features":
         """The features of some of the photographs.
@@ -70,18 +152,9 @@ class Features:
         Args:
             images: ``(B',)`` indices, or a mask ``(B,)``.
         """
-        return self.map(lambda part: part[images])
-
-    @property
-    def device(self) -> torch.device:
-        """Where the features are."""
-        part = self.pooled if self.pooled is not None else self.grid
-        return torch.device("cpu") if part is None else part.device
+        lengths = {part: length[images] for part, length in self.lengths.items()}
+        return Features(lengths, **{name: part[images] for name, part in self.items()})
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Features":
-        """The same function of each part."""
-        return replace(
-            self,
-            pooled=None if self.pooled is None else function(self.pooled),
-            grid=None if self.grid is None else function(self.grid),
-        )
+        """The same function of each part; the lengths stay."""
+        return Features(self.lengths, **{name: function(part) for name, part in self.items()})

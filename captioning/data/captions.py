@@ -11,9 +11,9 @@ from torch import Tensor
 
 from captioning.core.errors import CaptioningError
 from captioning.core.progress import progress
-from captioning.core.tokenizer import tokenize
 from captioning.core.vocabulary import SPECIAL, UNK, Vocabulary
 from captioning.data.photos import Photo
+from captioning.text.tokenizer import tokenize
 
 log = logging.getLogger(__name__)
 

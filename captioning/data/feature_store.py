@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
-from captioning.core.features import Features, FeatureSpec, Part
+from captioning.core.features import Features, FeatureSpec
 from captioning.core.files import write_error, write_json
 from captioning.core.images import ImageTransform
 from captioning.core.locks import lock
@@ -55,7 +55,7 @@ from captioning.data.photos import require_files
 
 log = logging.getLogger(__name__)
 
-PARTS: tuple[Part, ...] = ("pooled", "grid")
+PARTS: tuple[str, ...] = ("pooled", "grid")
 DESCRIPTION = "store.json"
 SPARE = 64 << 20  # bytes that an extraction leaves free on the disk
 COPIED = 64 << 20  # bytes of another store's rows that are copied at a time
@@ -71,7 +71,7 @@ class FeatureStore:
     however they are started.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], parts: Sequence[Part] = PARTS) -> None:
+    def __init__(self, folder: str | os.PathLike[str], parts: Sequence[str] = PARTS) -> None:
         """Open what ``build`` has completed.
 
         Args:
@@ -95,7 +95,7 @@ class FeatureStore:
         paths: Sequence[str | os.PathLike[str]],
         extractor: Callable[[], Extract],
         device: torch.device = CPU,
-        parts: Sequence[Part] = PARTS,
+        parts: Sequence[str] = PARTS,
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> "FeatureStore":
@@ -127,12 +127,11 @@ class FeatureStore:
         require_files(files)
         root = Path(root)
         digests = digests_of(files, root / "digests")
-        described = {**key, "format": FORMAT, "spec": [spec.pooled, spec.grid, *spec.shape]}
+        described = {**key, "format": FORMAT, "spec": spec.to_json()}
         described["transform"] = transform.to_dict()
         whole = {**described, "photographs": hashlib.sha256(digests.tobytes()).hexdigest()}
         folder = root / hashlib.sha256(_canonical(whole).encode()).hexdigest()[:16]
-        sizes = {"pooled": (spec.pooled,), "grid": (spec.regions, spec.grid)}
-        shapes: dict[str, tuple[int, ...]] = {part: (len(files), *sizes[part]) for part in parts}
+        shapes = {part: (len(files), *spec.stored(part)) for part in parts}
         if not _incomplete(folder, shapes):
             return cls(folder, parts)
         with _locked(folder):

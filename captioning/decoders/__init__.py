@@ -1,6 +1,6 @@
 """Captioners: one file each."""
 
-from captioning.decoders.base import Decoder, Reading
+from captioning.decoders.decoder import Decoder, Reading
 from captioning.decoders.language_model import LanguageModel
 from captioning.decoders.lrcn import LRCN
 from captioning.decoders.mrnn import MRNN

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from captioning.core.linear import Linear
-from captioning.core.repeated import Repeated
+from captioning.speed.linear import Linear
+from captioning.speed.repeated import Repeated
 
 
 class AdditiveAttention(nn.Module):

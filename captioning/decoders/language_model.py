@@ -16,7 +16,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.base import Decoder, Reading
+from captioning.decoders.decoder import Decoder, Reading
 
 
 class LanguageModel(Decoder):
@@ -56,7 +56,7 @@ class LanguageModel(Decoder):
 
     def start(self, features: Features) -> State:
         """A state of zeros."""
-        return State({}, {"hidden": self.recurrent.initial(len(features), 1, like=self.word_layer.weight)})
+        return State({}, {"hidden": self.recurrent.initial(features.images, 1, like=self.word_layer.weight)})
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """One word: ``(B, S)`` to ``(B, S, H)``."""

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.linear import Linear
 from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.base import Decoder, Reading
+from captioning.decoders.decoder import Decoder, Reading
+from captioning.speed.linear import Linear
 
 
 class MRNN(Decoder):
@@ -49,12 +49,11 @@ class MRNN(Decoder):
         self.recurrent = Recurrent(cell, W, H, self.depth, dropout=self.layer_dropout)
         self.Vw = Linear(W, multimodal_size)
         self.Vr = Linear(H, multimodal_size, bias=False)
-        self.VI = Linear(features.pooled, multimodal_size, bias=False)
+        self.VI = Linear(features.size("pooled"), multimodal_size, bias=False)
 
     def start(self, features: Features) -> State:
         """``VI I`` once per photograph, and a state of zeros."""
-        assert features.pooled is not None
-        image = self.VI(features.pooled)  # (B, O)
+        image = self.VI(features["pooled"])  # (B, O)
         return State({"VI I": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:

@@ -16,7 +16,7 @@ from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.base import Decoder, Reading
+from captioning.decoders.decoder import Decoder, Reading
 
 
 class NeuralTalk(Decoder):
@@ -49,15 +49,14 @@ class NeuralTalk(Decoder):
             self.embedding_size,
             self.hidden_size,
             self.depth,
-            image_size=features.pooled,
+            image_size=features.size("pooled"),
             image_layer=image_layer % self.depth,
             dropout=self.layer_dropout,
         )
 
     def start(self, features: Features) -> State:
         """``Wih v`` once per photograph, and a state of zeros."""
-        assert features.pooled is not None
-        image = self.recurrent.image(features.pooled)  # (B, G·H)
+        image = self.recurrent.image(features["pooled"])  # (B, G·H)
         return State({"Wih v": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:

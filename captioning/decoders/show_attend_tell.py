@@ -24,12 +24,12 @@ from torch.nn import functional as F
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.linear import Linear
 from captioning.core.packing import Packing
-from captioning.core.repeated import Repeated, repeated
 from captioning.core.state import State
 from captioning.decoders.attention import AdditiveAttention
-from captioning.decoders.base import Decoder, Reading
+from captioning.decoders.decoder import Decoder, Reading
+from captioning.speed.linear import Linear
+from captioning.speed.repeated import Repeated, repeated
 
 TINY = 1e-10  # keeps the logarithm of a weight that has vanished finite
 
@@ -79,7 +79,7 @@ class ShowAttendTell(Decoder):
         self.traced = ("attention", "glimpse") if self.hard else ("attention",)
         self.doubly_stochastic, self.reinforce, self.entropy = doubly_stochastic, reinforce, entropy
         self.expected = expected
-        D, E, H = features.grid, self.embedding_size, self.hidden_size
+        D, E, H = features.size("grid"), self.embedding_size, self.hidden_size
         self.recurrent = Recurrent(cell, E, H, self.depth, image_size=D, dropout=self.layer_dropout)
         self.initial = nn.ModuleList(
             nn.Sequential(Linear(D, H), nn.Tanh(), Linear(H, self.depth * H), nn.Tanh())
@@ -94,15 +94,14 @@ class ShowAttendTell(Decoder):
 
     def start(self, features: Features) -> State:
         """The keys of the attention once per photograph, and a state made from the mean of its regions."""
-        assert features.grid is not None
-        mean = features.grid.mean(1)  # (B, D)
+        mean = features.mean("grid")  # (B, D)
         parts = [perceptron(mean).unflatten(-1, (1, self.depth, -1)) for perceptron in self.initial]
         sequence = {"hidden": torch.cat(parts, dim=-1)}  # (B, 1, depth, C)
         if self.hard and self.training:
             sequence["expected"] = torch.rand(len(mean), 1, 1, device=mean.device) < self.expected
-        keys = self.attention.keys(features.grid)  # (B, L, A)
+        keys = self.attention.keys(features["grid"])  # (B, L, A)
         # under autocast the keys have its precision: in the same one the grid is not cast again at every word
-        return State({"grid": features.grid.to(keys.dtype), "keys": keys}, sequence)
+        return State({"grid": features["grid"].to(keys.dtype), "keys": keys}, sequence)
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """One word: ``(B, S)`` to ``(B, S, E)``."""

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.linear import Linear
 from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.base import Decoder, Reading
+from captioning.decoders.decoder import Decoder, Reading
+from captioning.speed.linear import Linear
 
 
 class ShowTell(Decoder):
@@ -25,13 +25,12 @@ class ShowTell(Decoder):
     def __init__(self, vocabulary_size: int, features: FeatureSpec, cell: Callable[..., Cell], **common: Any) -> None:
         """Make the layers; the arguments are those of ``Decoder``."""
         super().__init__(vocabulary_size, features, cell, **common)
-        self.image_embedding = Linear(features.pooled, self.embedding_size)
+        self.image_embedding = Linear(features.size("pooled"), self.embedding_size)
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
 
     def start(self, features: Features) -> State:
         """The state after the photograph has been read as a word."""
-        assert features.pooled is not None
-        image = self.image_embedding(features.pooled).unsqueeze(1)  # (B, 1, E)
+        image = self.image_embedding(features["pooled"]).unsqueeze(1)  # (B, 1, E)
         _, hidden = self.recurrent.step(image, self.recurrent.initial(len(image), 1, like=image))
         return State(sequence={"hidden": hidden})
 

@@ -23,10 +23,10 @@ from torch.nn import functional as F
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.linear import Linear
 from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.base import Decoder, Reading
+from captioning.decoders.decoder import Decoder, Reading
+from captioning.speed.linear import Linear
 
 
 class VisualMemory(Decoder):
@@ -56,15 +56,14 @@ class VisualMemory(Decoder):
         """
         super().__init__(vocabulary_size, features, cell, **common)
         self.reconstruction = reconstruction
-        E, P, U = self.embedding_size, features.pooled, memory_size
+        E, P, U = self.embedding_size, features.size("pooled"), memory_size
         self.memory = Recurrent(cell, E, U)
         self.recurrent = Recurrent(cell, E + U, self.hidden_size, self.depth, image_size=P, dropout=self.layer_dropout)
         self.Wuv = Linear(U, P)
 
     def start(self, features: Features) -> State:
         """``Wih v`` once per photograph, and both recurrences at zero."""
-        assert features.pooled is not None
-        image = self.recurrent.image(features.pooled)  # (B, G·H)
+        image = self.recurrent.image(features["pooled"])  # (B, G·H)
         states = {"hidden": self.recurrent, "memory": self.memory}
         return State({"Wih v": image}, {name: net.initial(len(image), 1, like=image) for name, net in states.items()})
 
@@ -90,6 +89,5 @@ class VisualMemory(Decoder):
         self, reading: Reading, features: Features, packing: Packing, log_likelihood: Tensor
     ) -> dict[str, Tensor]:
         """How far the features imagined after each word are from the photograph's."""
-        assert features.pooled is not None
-        seen = features.pooled.index_select(0, packing.row_images)  # (M, P)
+        seen = features["pooled"].index_select(0, packing.row_images)  # (M, P)
         return {"reconstruction": self.reconstruction * F.mse_loss(self.Wuv(reading.trace["visual memory"]), seen)}

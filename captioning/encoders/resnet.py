@@ -7,7 +7,8 @@ import torchvision
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
-from captioning.encoders.base import Encoder, Fit
+from captioning.core.features import Features
+from captioning.encoders.encoder import Encoder, Fit
 from captioning.encoders.weights import build, torchvision_state
 
 NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -69,10 +70,10 @@ class ResNet(Encoder):
             fit=fit,
         )
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, images: Tensor) -> Features:
         """See ``Encoder``."""
         network = self.backbone
         maps: Tensor = network.maxpool(network.relu(network.bn1(network.conv1(images))))
         for stage in self.stages[1:]:
             maps = getattr(network, stage)(maps)
-        return maps.mean((2, 3)), maps
+        return Features(pooled=maps.mean((2, 3)), grid=maps)

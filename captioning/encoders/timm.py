@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
-from captioning.encoders.base import Encoder, Fit
+from captioning.core.features import Features
+from captioning.encoders.encoder import Encoder, Fit
 from captioning.encoders.weights import load, read_state
 
 
@@ -58,11 +59,11 @@ class Timm(Encoder):
             std=config["std"],
         )
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, images: Tensor) -> Features:
         """See ``Encoder``."""
         output: Tensor = self.backbone.forward_features(images)
         pooled: Tensor = self.backbone.forward_head(output, pre_logits=True).flatten(1)  # (B, P)
-        return pooled, self._map(output)
+        return Features(pooled=pooled, grid=self._map(output))
 
     def _map(self, output: Tensor) -> Tensor:
         """What ``forward_features`` gives, as ``(B, D, rows, columns)``."""

@@ -12,7 +12,8 @@ import torchvision
 from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
-from captioning.encoders.base import Encoder, Fit
+from captioning.core.features import Features
+from captioning.encoders.encoder import Encoder, Fit
 from captioning.encoders.weights import build, torchvision_state
 
 NAMES = ("vgg11", "vgg11_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn")
@@ -72,10 +73,10 @@ class VGG(Encoder):
             fit=fit,
         )
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, images: Tensor) -> Features:
         """See ``Encoder``."""
         network = self.backbone
         maps: Tensor = network.features[:-1](images)  # (B, 512, rows, columns)
         halves = network.avgpool(network.features[-1](maps))  # (B, 512, 7, 7)
         pooled: Tensor = network.classifier(halves.flatten(1))  # (B, 4096)
-        return pooled, maps
+        return Features(pooled=pooled, grid=maps)

@@ -44,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_output(path)
     from PIL import Image
 
-    from captioning.captioner import Captioner
     from captioning.core.images import read_image
     from captioning.core.ownership import write_json_output
+    from captioning.predict.captioner import Captioner
 
     unreadable = 0
     readable: list[Path] = []
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = os.fsencode(readable[number]).decode(errors="replace")
         rows.append({"image": name, "caption": caption.text, "score": caption.score})
         if caption.attention is not None:
-            from captioning.analysis.attention import draw_attention
+            from captioning.report.attention import draw_attention
 
             if len(caption.text.split()) != len(caption.attention):
                 raise CaptioningError(f"{options.checkpoint}: a word of its vocabulary has blanks. It is damaged.")

@@ -12,7 +12,7 @@ from captioning.core.terminal import show_log
 from captioning.jobs.options import add_trust_option, trusted
 
 if TYPE_CHECKING:
-    from captioning.analysis.cells import Reading
+    from captioning.analysis.units import Reading
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_log(logging.WARNING)
     from captioning.analysis.candidates import as_table
     from captioning.core.vocabulary import CharacterVocabulary
-    from captioning.training.checkpoint import read_checkpoint
+    from captioning.runs.checkpoint import read_checkpoint
 
     trust = trusted(options.trust)
     if isinstance(read_checkpoint(options.checkpoint, trust).vocabulary, CharacterVocabulary):
@@ -63,11 +63,11 @@ def read_text(checkpoint: Path, names: Sequence[str], length: int, trust: Sequen
     Raises:
         CaptioningError: not one text is named, it can't be read or is short, or the model does not know a character.
     """
-    from captioning.analysis.cells import Reading
     from captioning.analysis.recording import record
     from captioning.analysis.text_features import text_features
+    from captioning.analysis.units import Reading
     from captioning.core.features import Features
-    from captioning.writer import Writer
+    from captioning.predict.writer import Writer
 
     if len(names) != 1:
         raise CaptioningError(f"{checkpoint}: a language model of characters reads one text, not {len(names)}.")
@@ -92,15 +92,15 @@ def read_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] =
     """
     import torch
 
-    from captioning.analysis.cells import Reading
     from captioning.analysis.recording import record
     from captioning.analysis.text_features import caption_features
-    from captioning.captioner import Captioner
+    from captioning.analysis.units import Reading
     from captioning.core.features import Features
     from captioning.core.images import read_image
     from captioning.core.progress import progress
     from captioning.core.vocabulary import PAD, START
     from captioning.jobs.caption import find_pictures
+    from captioning.predict.captioner import Captioner
 
     paths = find_pictures(names)
     if len(paths) < 10:
@@ -111,7 +111,7 @@ def read_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] =
         for path in progress(paths, "encoding photographs"):
             image = captioner.encoder.transform(read_image(path))
             encoded.append(captioner.encoder(image.unsqueeze(0).to(captioner.device)))
-        parts = {part: torch.cat([getattr(one, part) for one in encoded]) for part in captioner.decoder.reads}
+        parts = {part: torch.cat([one[part] for one in encoded]) for part in captioner.decoder.reads}
         features = Features(**parts)
         captions = [caption.text.split() for caption in captioner.describe(features)]
         if not all(word in captioner.vocabulary.numbers for words in captions for word in words):

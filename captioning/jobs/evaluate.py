@@ -17,12 +17,12 @@ from captioning.jobs.options import add_search_options, add_trust_option, search
 
 if TYPE_CHECKING:
     from captioning.analysis.pointing import Score
-    from captioning.captioner import Caption, Captioner
     from captioning.core.images import ImageTransform
     from captioning.data import CaptionedPhotos
     from captioning.data.photos import Photo
+    from captioning.predict.captioner import Caption, Captioner
+    from captioning.runs.parts import Config
     from captioning.search import Search
-    from captioning.training.assembly import Config
 
 log = logging.getLogger(__name__)
 
@@ -117,18 +117,19 @@ def evaluate(
     """
     import torch
 
-    from captioning.captioner import Captioner
-    from captioning.training import assembly
-    from captioning.training.checkpoint import find_checkpoint
-    from captioning.training.scoring import Scorer
-    from captioning.training.trust import targets_of
+    from captioning.predict.captioner import Captioner
+    from captioning.runs import parts
+    from captioning.runs.checkpoint import find_checkpoint
+    from captioning.runs.trust import targets_of
+    from captioning.tasks import assembly
+    from captioning.tasks.captioning.scoring import Scorer
 
     captioner = Captioner.load(checkpoint, device, trust if config is None else targets_of(config))
     config = config or evaluated(captioner.config, overrides, checkpoint)
     photos = photos or assembly.read_photos(config)
     members = photos[split]
     torch.manual_seed(config["seed"])  # of a search that draws and has no seed of its own
-    captions = list(caption_split(captioner, config, photos, split, (search or assembly.make_search)(config)))
+    captions = list(caption_split(captioner, config, photos, split, (search or parts.make_search)(config)))
     scores = dict(Scorer([photo.captions for photo in members])([caption.text for caption in captions]))
     found = Evaluation(scores, play_pointing(members, captions, captioner.encoder.transform))
     if out is None:
@@ -145,7 +146,7 @@ def caption_split(
     import torch
 
     from captioning.core.progress import progress
-    from captioning.training.assembly import make_data
+    from captioning.tasks.assembly import make_data
 
     attention = any(photo.boxes for photo in photos[split])
     data = make_data(config, photos, captioner.vocabulary, captioner.encoder, captioner.decoder.reads, captioner.device)
@@ -178,8 +179,8 @@ def play_pointing(
 
 def write(folder: Path, split: str, photos: "Sequence[Photo]", captions: Sequence[str], found: Evaluation) -> None:
     """Write what ``evaluate`` says that it writes."""
-    from captioning.analysis.report import draw_contact_sheet
     from captioning.data.coco import annotations_of
+    from captioning.report.pictures import draw_contact_sheet
 
     ids = [photo.id for photo in photos]
     results = [{"image_id": id, "caption": caption} for id, caption in zip(ids, captions, strict=True)]

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from captioning.analysis.gradients import Flow, Training
+    from captioning.analysis.gradient_flow import Flow, Training
     from captioning.cells import Cell, Recurrent
 
 INPUTS, SEQUENCES = 16, 16  # E and N of what untrained networks read
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(argv)
-    from captioning.analysis.gradients import draw_flows, draw_trainings
+    from captioning.analysis.gradient_flow import draw_flows, draw_trainings
     from captioning.core.ownership import write_json_output
 
     cells = cell_makers()
@@ -70,7 +70,7 @@ def train(hidden: int, updates: int, seed: int) -> "dict[str, dict[str, Training
     """Exploding gradients with and without clipping; vanishing ones in one cell after another."""
     import torch
 
-    from captioning.analysis.gradients import train_to_remember
+    from captioning.analysis.gradient_flow import train_to_remember
     from captioning.core.progress import progress
 
     cells = cell_makers()
@@ -113,7 +113,7 @@ def network(
     """An untrained network, its ``Whh`` scaled to a largest singular value where one is given."""
     import torch
 
-    from captioning.analysis.gradients import scale_whh
+    from captioning.analysis.gradient_flow import scale_whh
     from captioning.cells import Recurrent
 
     torch.manual_seed(seed)
@@ -129,7 +129,7 @@ def untrained_flow(
     """The gradient's way back through an untrained network that reads noise."""
     import torch
 
-    from captioning.analysis.gradients import measure_flow
+    from captioning.analysis.gradient_flow import measure_flow
 
     made = network(cell, INPUTS, hidden, depth, largest, seed)
     return measure_flow(made, torch.randn(steps, SEQUENCES, INPUTS))

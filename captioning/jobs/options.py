@@ -77,8 +77,8 @@ def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search
     Raises:
         CaptioningError: an option has no effect on that search, or a value is out of range.
     """
+    from captioning.runs.parts import make_search
     from captioning.search import Beam, Sample
-    from captioning.training.assembly import make_search
 
     search = make_search(config)
     beam = not options.sample and (options.beam is not None or isinstance(search, Beam))

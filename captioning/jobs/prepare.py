@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{config['name']} {split}: {len(found)} photographs, {captions} captions")
     if options.features:
         from captioning.core.device import find_device
-        from captioning.training.assembly import make_encoder, store_features
+        from captioning.runs.parts import make_encoder
+        from captioning.tasks.assembly import store_features
 
         store_features(settings, photos, make_encoder(settings), options.features, find_device())
     return 0

@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import torch
 
+    from captioning.predict.writer import Writer
     from captioning.search import Greedy, Sample
-    from captioning.writer import Writer
 
     torch.set_num_threads(1)  # a product of one row is too small to share
     search = (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from captioning.core.errors import CaptioningError
 
 if TYPE_CHECKING:
-    from captioning.metrics.report import Report
+    from captioning.metrics.comparison import Report
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,12 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         CaptioningError: a file is missing, damaged, or of another split.
     """
     args = parser().parse_args(argv)
-    from captioning.core.tokenizer import tokenize_each, tokenize_file
-    from captioning.jobs.results import check_results, read_references, read_results
     from captioning.metrics import References
+    from captioning.metrics.comparison import compare
     from captioning.metrics.java import meteor, spice
-    from captioning.metrics.report import compare
-    from captioning.metrics.table import latex, sentences, table, text
+    from captioning.metrics.results import check_results, read_references, read_results
+    from captioning.report.table import latex, sentences, table, text
+    from captioning.text.tokenizer import tokenize_each, tokenize_file
 
     references = read_references(args.references)
     captions = {}

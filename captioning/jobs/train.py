@@ -15,7 +15,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from pytorch_lightning.callbacks import Timer
 
-from captioning.analysis.report import draw_curves
 from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
@@ -24,15 +23,16 @@ from captioning.data import CaptionedPhotos
 from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import evaluate
 from captioning.jobs.options import import_from_working_folder
-from captioning.training.checkpoint import check_resumable
-from captioning.training.inputs import inputs_of
-from captioning.training.loggers import read_metrics
-from captioning.training.monitor import Monitor
+from captioning.report.pictures import draw_curves
+from captioning.runs.checkpoint import check_resumable
+from captioning.runs.folder import FolderError, RunFolder, epochs_of, folder_name, rank
+from captioning.runs.metrics_file import read_metrics
+from captioning.runs.monitor import Monitor
+from captioning.runs.trust import targets_of
+from captioning.tasks.inputs import inputs_of
+from captioning.tasks.task import Source, make_task, read_source
 from captioning.training.quiet import quiet
-from captioning.training.runs import FolderError, RunFolder, epochs_of, folder_name, rank
-from captioning.training.tasks import Source, make_task, read_source
 from captioning.training.trainer import make_trainer
-from captioning.training.trust import targets_of
 
 log = logging.getLogger(__name__)
 

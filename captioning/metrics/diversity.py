@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from captioning.core.tokenizer import tokenize_each
+from captioning.text.tokenizer import tokenize_each
 
 
 @dataclass(frozen=True)

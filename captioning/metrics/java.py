@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
-from captioning.core.tokenizer import tokenize_each
+from captioning.text.tokenizer import tokenize_each
 
 TIMEOUT = 1800.0
 

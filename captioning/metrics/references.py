@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from captioning.core.errors import CaptioningError
-from captioning.core.tokenizer import tokenize_each
 from captioning.metrics.ngrams import ORDERS, Floats, Integers, NGramCounts, NGramIndex, count_ngrams
 from captioning.metrics.rouge import rouge_l
 from captioning.metrics.scores import Scores
+from captioning.text.tokenizer import tokenize_each
 
 SIGMA = 6.0
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, START
-from captioning.search.base import Captions, Decoder, Search, log_probabilities, require, still_open
 from captioning.search.extend import best_extensions, block_repeats
 from captioning.search.history import History, Step
+from captioning.search.search import Captions, Decoder, Search, log_probabilities, require, still_open
 
 
 class Beam(Search):
@@ -57,7 +57,7 @@ class Beam(Search):
 
     def search(self, decoder: Decoder, features: Features, attention: bool) -> Captions:
         """Extend the beams until none can win any more, then read the best captions backwards."""
-        B, device = len(features), features.device
+        B, device = features.images, features.device
         rows = torch.arange(B, device=device)
         tokens = torch.full((B, 1), START, device=device)
         scores = torch.zeros(B, 1, device=device)

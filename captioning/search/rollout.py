@@ -11,8 +11,8 @@ from torch import Tensor
 from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, PAD, START
-from captioning.search.base import Captions, Decoder, Search, log_probabilities, require, still_open
 from captioning.search.history import History, Step
+from captioning.search.search import Captions, Decoder, Search, log_probabilities, require, still_open
 
 
 class Rollout(Search):
@@ -30,7 +30,7 @@ class Rollout(Search):
 
     def search(self, decoder: Decoder, features: Features, attention: bool) -> Captions:
         """Say word after word until all captions have ended."""
-        B, N, device = len(features), self.samples, features.device
+        B, N, device = features.images, self.samples, features.device
         rows = torch.arange(B, device=device)
         slots = torch.arange(N, device=device).expand(B, N)
         scores = torch.zeros(B, N, device=device)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from captioning.core.features import Features
-from captioning.search.base import Decoder
 from captioning.search.rollout import Rollout
+from captioning.search.search import Decoder
 
 
 def write(decoder: Decoder, prime: Sequence[int], search: Rollout, device: torch.device | str = "cpu") -> Iterator[int]:

@@ -20,10 +20,10 @@ from pytorch_lightning.callbacks import (
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
-from captioning.training.checkpoint import BEST, LAST
-from captioning.training.gradients import Gradients
-from captioning.training.loggers import CSVLogger
-from captioning.training.monitor import Monitor
+from captioning.runs.checkpoint import BEST, LAST
+from captioning.runs.metrics_file import CSVLogger
+from captioning.runs.monitor import Monitor
+from captioning.training.gradient_norms import Gradients
 
 
 def callbacks(

@@ -11,8 +11,8 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from captioning.core.files import atomic_write
+from captioning.runs.monitor import Monitor
 from captioning.training.callbacks import callbacks
-from captioning.training.monitor import Monitor
 
 
 def make_trainer(config: Mapping[str, Any], folder: Path) -> pl.Trainer:

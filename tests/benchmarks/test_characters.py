@@ -17,7 +17,7 @@ from captioning.core.packing import Packing
 from captioning.decoders import LanguageModel
 from captioning.search import Sample
 from captioning.search.writing import write
-from captioning.training.compiled import compile_loop
+from captioning.speed.compiled import compile_loop
 from captioning.training.objectives import CrossEntropy
 
 B, T, H, V, DEPTH = 64, 100, 512, 65, 2

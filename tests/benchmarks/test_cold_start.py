@@ -11,16 +11,16 @@ from PIL import Image
 
 from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.jobs.config import compose
-from captioning.training import assembly
-from captioning.training.checkpoint import describe
+from captioning.runs import parts
+from captioning.runs.checkpoint import describe
 
 
 def test_caption_a_photograph(race, tmp_path: Path) -> None:
     """Soft attention on EfficientNet-Lite0, as trained on Flickr8k: 58 MB."""
     config = compose(["data=flickr8k", f"data.root={tmp_path}", "decoder=show_attend_tell"])
     vocabulary = Vocabulary([*SPECIAL, *(f"word{number}" for number in range(2600))])
-    encoder = assembly.make_encoder(config)
-    decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
+    encoder = parts.make_encoder(config)
+    decoder = parts.make_decoder(config, vocabulary, encoder.spec)
     weights = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder}).state_dict()
     torch.save({"state_dict": weights, "captioning": describe(config, vocabulary)}, tmp_path / "best.ckpt")
     pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)

@@ -17,8 +17,8 @@ from PIL import Image
 from captioning.core.images import stack
 from captioning.data.feature_files import FORMAT, GrowingRows
 from captioning.data.feature_store import FeatureStore
-from captioning.encoders.base import Encoder
 from captioning.encoders.efficientnet import EfficientNetLite0
+from captioning.encoders.encoder import Encoder
 from captioning.encoders.resnet import ResNet
 
 BATCH = 32  # of the bare encoder
@@ -137,7 +137,7 @@ def test_reading_an_epoch_of_coco_s_size(part: str, shape: tuple[int, ...], tmp_
         for images in order.split(64):
             features = store[images]
             peak = max(peak, resident())
-        assert len(features) == len(images)
+        assert features.images == len(images)
         return COCO_CAPTIONS / (time.perf_counter() - began)
 
     def sequential() -> float:

@@ -12,9 +12,9 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from captioning.core import tokenizer
-from captioning.core.tokenizer import tokenize_file
 from captioning.metrics import NAMES, References
+from captioning.text import tokenizer
+from captioning.text.tokenizer import tokenize_file
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ V, L, D, H = 10_000, 49, 2048, 512
 @pytest.fixture(scope="module")
 def decoder() -> ShowAttendTell:
     torch.manual_seed(0)
-    decoder = ShowAttendTell(V, FeatureSpec(D, D, (7, 7)), LSTM, embedding_size=H, hidden_size=H).eval()
+    decoder = ShowAttendTell(V, FeatureSpec(pooled=(D,), grid=(7, 7, D)), LSTM, embedding_size=H, hidden_size=H).eval()
     decoder.word_layer.bias.data[END] = -100.0
     return decoder
 

@@ -17,7 +17,7 @@ from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowAttendTell, ShowTell, VisualMemory
-from captioning.training.compiled import compile_attention
+from captioning.speed.compiled import compile_attention
 from captioning.training.objectives import CrossEntropy
 
 V, D, H, T = 10_000, 2048, 512, 20  # COCO with ResNet-101
@@ -56,7 +56,7 @@ class Work:
         with self.half:
             state, losses, looked = self.decoder.start(self.features), [], []
             for words in self.tokens.unbind(-1):
-                keys = self.decoder.attention.keys(self.features.grid)
+                keys = self.decoder.attention.keys(self.features["grid"])
                 logits, state = self.decoder.step(words, State({**state.image, "keys": keys}, state.sequence))
                 losses.append(F.cross_entropy(logits.flatten(0, 1).float(), words.flatten()))
                 looked.append(state.sequence["attention"].float())
@@ -75,7 +75,7 @@ def work(
     features = Features(
         torch.randn(B, D) if "pooled" in kind.reads else None, torch.randn(B, L, D) if "grid" in kind.reads else None
     )
-    decoder = kind(V, FeatureSpec(D, D, (1, L)), LSTM).to(device)
+    decoder = kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), LSTM).to(device)
     return Work(decoder, features.to(device), tokens.to(device), precision)
 
 
@@ -134,7 +134,7 @@ def test_attention_against_a_plain_loop(precision: torch.dtype, race: Callable, 
     batch = coco(ShowAttendTell, precision, device, 49)
 
     def plain() -> None:
-        with patch("captioning.core.linear._onednn_is_faster", return_value=False):
+        with patch("captioning.speed.linear._onednn_is_faster", return_value=False):
             batch.plain_step()
 
     race(

@@ -42,13 +42,13 @@ def test_selecting_takes_both_parts() -> None:
 
 def test_features_with_and_without_parts() -> None:
     both = Features(pooled=torch.rand(3, 2), grid=torch.rand(3, 4, 5))
-    assert (len(both), len(Features(grid=both.grid)), len(Features())) == (3, 3, 0)
+    assert (both.images, Features(grid=both["grid"]).images, Features().images) == (3, 3, 0)
     some = both.select(torch.tensor([2, 0]))
-    assert torch.equal(some.grid, both.grid[[2, 0]]) and torch.equal(some.pooled, both.pooled[[2, 0]])
-    half = Features(pooled=both.pooled).to(dtype=torch.float16)
-    assert half.grid is None and half.pooled.dtype == torch.float16
+    assert torch.equal(some["grid"], both["grid"][[2, 0]]) and torch.equal(some["pooled"], both["pooled"][[2, 0]])
+    half = Features(pooled=both["pooled"]).to(dtype=torch.float16)
+    assert "grid" not in half and half["pooled"].dtype == torch.float16
     assert both.to("meta").device.type == "meta" and Features().device.type == "cpu"
-    assert FeatureSpec(pooled=2, grid=5, shape=(3, 4)).regions == 12
+    assert FeatureSpec(pooled=(2,), grid=(3, 4, 5)).regions("grid") == 12
 
 
 def test_devices_by_name() -> None:

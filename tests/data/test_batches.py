@@ -101,7 +101,7 @@ def test_words_go_in_and_the_next_ones_are_the_targets(tokenized: TokenizedCapti
     words, targets = (batch.packing.unpack(values) for values in (batch.words, batch.targets))
     assert said(targets) == [CAPTIONS[2], CAPTIONS[0], []]
     assert batch.photos.tolist() == [2, 0, 3]
-    assert batch.features is not None and batch.features.pooled.flatten().tolist() == [2, 0, 3]
+    assert batch.features is not None and batch.features["pooled"].flatten().tolist() == [2, 0, 3]
     for fed, wanted in zip(words.flatten(0, 1).tolist(), targets.flatten(0, 1).tolist(), strict=True):
         length = sum(number != PAD for number in wanted)
         assert fed[:length] == [START, *wanted[: length - 1]] if length else not any(fed)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.core.errors import CaptioningError
-from captioning.core.tokenizer import tokenize
 from captioning.core.vocabulary import PAD, SPECIAL, UNK, Vocabulary
 from captioning.data.captions import TokenizedCaptions, build_vocabulary
 from captioning.data.photos import Photo
+from captioning.text.tokenizer import tokenize
 
 VOCABULARY = Vocabulary([*SPECIAL, "a", "dog", "runs"])
 texts = st.lists(st.sampled_from(["a", "dog", "runs", "axolotl", "!"]), max_size=7).map(" ".join)

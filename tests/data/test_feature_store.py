@@ -33,7 +33,7 @@ from captioning.data.feature_files import GrowingRows
 from captioning.data.feature_store import FeatureStore
 
 ROOT = Path(__file__).resolve().parents[2]
-SPEC = FeatureSpec(pooled=3, grid=3, shape=(2, 2))
+SPEC = FeatureSpec(pooled=(3,), grid=(2, 2, 3))
 TRANSFORM = ImageTransform((8, 8))
 N = 11
 
@@ -85,7 +85,9 @@ def expected(paths: Sequence[Path]) -> Features:
 def holds(store: FeatureStore, paths: Sequence[Path]) -> bool:
     stored, wanted = store[range(len(paths))], expected(paths)
     return (
-        len(store) == len(paths) and torch.equal(stored.pooled, wanted.pooled) and torch.equal(stored.grid, wanted.grid)
+        len(store) == len(paths)
+        and torch.equal(stored["pooled"], wanted["pooled"])
+        and torch.equal(stored["grid"], wanted["grid"])
     )
 
 
@@ -103,7 +105,7 @@ def test_stored_features_are_the_live_ones(workers: int, tmp_path: Path, picture
     store = build(tmp_path / "store", pictures, workers=workers)
     assert holds(store, pictures)
     mapped = np.load(store.folder / "grid" / "features.npy", mmap_mode="r")
-    assert mapped.shape == (N, 4, 3) and np.array_equal(mapped, expected(pictures).grid.numpy())
+    assert mapped.shape == (N, 4, 3) and np.array_equal(mapped, expected(pictures)["grid"].numpy())
 
 
 def test_a_gpu_belongs_to_the_calling_process(tmp_path: Path, pictures: list[Path]) -> None:
@@ -121,8 +123,8 @@ def test_an_encoder_s_cached_features_equal_its_live_ones(tmp_path: Path, pictur
     store = build(tmp_path, pictures, encoder.fused(), spec=encoder.spec, transform=encoder.transform, workers=1)
     features = encoder(torch.stack([encoder.transform.read(path) for path in pictures]))
     stored = store[range(N)].to(dtype=torch.float32)
-    assert (stored.pooled - features.pooled).abs().max() < 2e-3  # values up to 6, eleven bits
-    assert (stored.grid - features.grid).abs().max() < 4e-3
+    assert (stored["pooled"] - features["pooled"]).abs().max() < 2e-3  # values up to 6, eleven bits
+    assert (stored["grid"] - features["grid"]).abs().max() < 4e-3
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -131,7 +133,9 @@ def test_any_rows_in_any_order(rows: list[int], tmp_path: Path, pictures: list[P
     store = build(tmp_path / "store", pictures)
     wanted = expected(pictures)
     for features in (store[rows], store[torch.tensor(rows, dtype=torch.long)]):
-        assert torch.equal(features.pooled, wanted.pooled[rows]) and torch.equal(features.grid, wanted.grid[rows])
+        assert torch.equal(features["pooled"], wanted["pooled"][rows]) and torch.equal(
+            features["grid"], wanted["grid"][rows]
+        )
 
 
 def test_rows_that_do_not_exist_are_refused(tmp_path: Path, pictures: list[Path]) -> None:
@@ -184,18 +188,18 @@ def test_a_changed_picture_alone_is_computed_beside_the_old_store(
     assert store.folder != old.folder and again.photographs == 1 and holds(store, pictures)
     assert f"the features of {N - 1} of {N} photographs are copied from {old.folder.name}" in caplog.text
     assert contents(old.folder) == before
-    assert torch.equal(old[range(N)].pooled, wanted.pooled) and torch.equal(old[range(N)].grid, wanted.grid)
+    assert torch.equal(old[range(N)]["pooled"], wanted["pooled"]) and torch.equal(old[range(N)]["grid"], wanted["grid"])
 
 
 def test_a_store_that_is_open_does_not_change_under_its_reader(tmp_path: Path, pictures: list[Path]) -> None:
     """A training that reads, while another run begins with other pictures of the same names."""
-    store, wanted = build(tmp_path / "store", pictures, parts=("pooled",)), expected(pictures).pooled
+    store, wanted = build(tmp_path / "store", pictures, parts=("pooled",)), expected(pictures)["pooled"]
     before = contents(store.folder)
     for number, path in enumerate(pictures):
         draw(path, seed=200 + number)
     assert holds(build(tmp_path / "store", pictures), pictures)
     assert contents(store.folder) == before
-    assert torch.equal(store[range(N)].pooled, wanted)
+    assert torch.equal(store[range(N)]["pooled"], wanted)
 
 
 def test_a_picture_that_changes_while_features_are_computed_is_refused(tmp_path: Path, pictures: list[Path]) -> None:
@@ -242,13 +246,13 @@ def test_a_row_that_is_safe_is_not_written_again(tmp_path: Path, pictures: list[
 
     def other(images: Tensor) -> Features:
         features = live(images)
-        return Features(features.pooled + 1, features.grid + 1)
+        return Features(pooled=features["pooled"] + 1, grid=features["grid"] + 1)
 
     build(tmp_path / "store", pictures[:5], parts=("pooled",))
     store, wanted = build(tmp_path / "store", pictures, other), expected(pictures)
-    assert torch.equal(store[range(5)].pooled, wanted.pooled[:5])
-    assert (store[range(5, N)].pooled - wanted.pooled[5:]).min() > 0.9
-    assert (store[range(N)].grid - wanted.grid).min() > 0.9
+    assert torch.equal(store[range(5)]["pooled"], wanted["pooled"][:5])
+    assert (store[range(5, N)]["pooled"] - wanted["pooled"][5:]).min() > 0.9
+    assert (store[range(N)]["grid"] - wanted["grid"]).min() > 0.9
 
 
 @pytest.mark.parametrize("change", [{"key": {"encoder": "other"}}, {"transform": ImageTransform((8, 8), "crop")}])
@@ -392,7 +396,7 @@ def test_another_encoder_transform_or_list_is_another_store(change: dict, tmp_pa
 
 def test_a_part_is_added_without_computing_the_other_again(tmp_path: Path, pictures: list[Path]) -> None:
     pooled = build(tmp_path / "store", pictures, parts=("pooled",))
-    assert pooled[[0]].grid is None and not (pooled.folder / "grid").exists()
+    assert "grid" not in pooled[[0]] and not (pooled.folder / "grid").exists()
     before = {path: path.stat().st_mtime_ns for path in (pooled.folder / "pooled").iterdir()}
     store = build(tmp_path / "store", pictures)
     assert store.folder == pooled.folder and holds(store, pictures)
@@ -554,7 +558,7 @@ def test_a_file_cut_short_while_it_is_open_is_a_sentence(tmp_path: Path, picture
     store = build(tmp_path / "store", pictures)
     path = store.folder / "grid" / "features.npy"
     os.truncate(path, path.stat().st_size - 10)
-    assert store[range(N - 1)].grid is not None
+    assert store[range(N - 1)]["grid"].numel()
     with pytest.raises(CaptioningError, match=f"{path}: row {N - 1} is not whole"):
         store[[N - 1]]
 
@@ -564,7 +568,11 @@ def test_features_that_are_no_numbers_in_half_precision_are_refused(
     value: float, tmp_path: Path, pictures: list[Path]
 ) -> None:
     with pytest.raises(CaptioningError, match="pooled features are not finite"):
-        build(tmp_path, pictures, lambda images: Features(torch.full((len(images), 3), value), live(images).grid))
+        build(
+            tmp_path,
+            pictures,
+            lambda images: Features(pooled=torch.full((len(images), 3), value), grid=live(images)["grid"]),
+        )
 
 
 def test_two_processes_share_the_work_of_one(tmp_path: Path, pictures: list[Path]) -> None:
@@ -618,14 +626,14 @@ class Reading(torch.utils.data.Dataset):
         return len(self.store)
 
     def __getitem__(self, row: int) -> Tensor:
-        return self.store[[row]].pooled[0]
+        return self.store[[row]]["pooled"][0]
 
 
 def test_worker_processes_read_an_opened_store(tmp_path: Path, pictures: list[Path]) -> None:
     store = build(tmp_path / "store", pictures)
-    assert store[[0]].pooled is not None  # open in this process already
+    assert store[[0]]["pooled"].numel()  # open in this process already
     loader = DataLoader(Reading(store), batch_size=2, num_workers=2, multiprocessing_context="fork")
-    assert torch.equal(torch.cat(list(loader)), expected(pictures).pooled)
+    assert torch.equal(torch.cat(list(loader)), expected(pictures)["pooled"])
     assert holds(pickle.loads(pickle.dumps(store)), pictures)  # what spawn does
 
 

@@ -12,7 +12,8 @@ from captioning.data.batches import Batch
 from captioning.data.captions import build_vocabulary
 from captioning.data.module import CaptionData
 from captioning.jobs.config import compose
-from captioning.training import assembly
+from captioning.runs import parts
+from captioning.tasks import assembly
 
 Overrides = Callable[..., list[str]]
 
@@ -23,7 +24,7 @@ def made(tiny: Overrides) -> Iterator[Callable[..., tuple[CaptionData, torch.nn.
         torch.manual_seed(0)  # the encoder has random weights
         config = compose(tiny("data.batch_size=3", *overrides))
         photos = assembly.read_photos(config)
-        encoder = assembly.make_encoder(config)
+        encoder = parts.make_encoder(config)
         vocabulary = build_vocabulary(photos["train"], 1)
         return assembly.make_data(config, photos, vocabulary, encoder, ("pooled", "grid"), torch.device("cpu")), encoder
 
@@ -44,7 +45,7 @@ def test_stored_features_are_those_of_the_live_encoder(made) -> None:
                 left, right = getattr(ours.features, part), getattr(features, part)
                 assert left.shape == right.shape
                 assert torch.allclose(left.float(), right, rtol=1e-3, atol=1e-3)
-            assert not torch.allclose(features.pooled[0], features.pooled[-1], atol=1e-2) or len(features) == 1
+            assert not torch.allclose(features["pooled"][0], features["pooled"][-1], atol=1e-2) or features.images == 1
 
 
 def test_workers_change_nothing(made) -> None:
@@ -53,7 +54,7 @@ def test_workers_change_nothing(made) -> None:
             batch.photos.tolist(),
             batch.words.tolist(),
             batch.targets.tolist(),
-            batch.features.pooled[:, 0].tolist(),
+            batch.features["pooled"][:, 0].tolist(),
         ]
 
     alone, several = ([held(batch) for batch in made(f"data.workers={n}")[0].train_dataloader()] for n in (0, 2))

@@ -10,7 +10,7 @@ from captioning.core.packing import Packing
 from captioning.decoders import LRCN, MRNN, Decoder, LanguageModel, NeuralTalk, ShowTell, VisualMemory
 
 B, P, E, H, V = 2, 5, 6, 7, 11
-SPEC = FeatureSpec(pooled=P, grid=1, shape=(1, 1))
+SPEC = FeatureSpec(pooled=(P,), grid=(1, 1, 1))
 SIZES = {"embedding_size": E, "hidden_size": H}
 TOKENS = torch.tensor([[[1, 5, 8]], [[1, 9, 4]]])
 
@@ -26,7 +26,7 @@ def test_neuraltalk_first_sees_the_photograph_once(features: Features) -> None:
     cell, h = decoder.recurrent.layer(0), torch.zeros(B, H)
     for t in range(3):
         x = decoder.embedding(TOKENS[:, 0, t])
-        h = torch.tanh(cell.Wxh(x) + cell.Whh(h) + (cell.Wih(features.pooled) if t == 0 else 0))
+        h = torch.tanh(cell.Wxh(x) + cell.Whh(h) + (cell.Wih(features["pooled"]) if t == 0 else 0))
         torch.testing.assert_close(decoder(features, TOKENS)[:, 0, t], decoder.word_layer(h))
 
 
@@ -37,7 +37,7 @@ def test_show_tell_reads_the_photograph_as_the_word_before_start(features: Featu
         getattr(oracle, f"weight_{name}_l0").data = matrix.weight.data
         getattr(oracle, f"bias_{name}_l0").data = matrix.bias.data
     words = decoder.embedding(TOKENS[:, 0])  # (B, T, E)
-    image = decoder.image_embedding(features.pooled).unsqueeze(1)
+    image = decoder.image_embedding(features["pooled"]).unsqueeze(1)
     hidden, _ = oracle(torch.cat([image, words], dim=1))
     torch.testing.assert_close(decoder(features, TOKENS)[:, 0], decoder.word_layer(hidden[:, 1:]))
 
@@ -47,7 +47,7 @@ def test_lrcn_gives_the_photograph_to_one_layer(features: Features, factored: bo
     decoder = LRCN(V, SPEC, LSTM, factored=factored, depth=2, **SIZES)
     entered = [decoder.recurrent.layer(index).Wih is not None for index in range(2)]
     assert entered == [index == layer for index in range(2)]
-    other = Features(pooled=features.pooled + 1)
+    other = Features(pooled=features["pooled"] + 1)
     state, changed = (decoder.advance(TOKENS[:, :, 0], decoder.start(given))[1] for given in (features, other))
     moved = (state.sequence["hidden"] - changed.sequence["hidden"]).abs().amax(dim=(0, 1, 3)) > 0
     assert moved.tolist() == [not factored, True]  # the second layer in either case
@@ -59,7 +59,7 @@ def test_mrnn_adds_word_recurrent_layer_and_photograph_through_the_scaled_tanh(f
     for t in range(3):
         w = decoder.second_embedding(decoder.embedding(TOKENS[:, 0, t]))
         r = torch.tanh(cell.Wxh(w) + cell.Whh(r))
-        m = 1.7159 * torch.tanh(2 / 3 * (decoder.Vw(w) + decoder.Vr(r) + decoder.VI(features.pooled)))
+        m = 1.7159 * torch.tanh(2 / 3 * (decoder.Vw(w) + decoder.Vr(r) + decoder.VI(features["pooled"])))
         torch.testing.assert_close(decoder(features, TOKENS)[:, 0, t], decoder.word_layer(m))
 
 
@@ -69,12 +69,12 @@ def test_visual_memory_imagines_the_photograph_from_words_alone(features: Featur
     words, log_p = packing.pack(TOKENS), torch.zeros(6)
     reading = decoder.read(features, words, packing)
     u = reading.trace["visual memory"]
-    other = decoder.read(Features(pooled=features.pooled + 1), words, packing)
+    other = decoder.read(Features(pooled=features["pooled"] + 1), words, packing)
     assert torch.equal(other.trace["visual memory"], u)
     assert not torch.equal(other.hidden, reading.hidden)
     losses = decoder.losses(reading, features, packing, log_p)
     imagined = packing.unpack(decoder.Wuv(u))[:, 0]  # (B, T, P)
-    error = (imagined - features.pooled.unsqueeze(1)).square().mean()
+    error = (imagined - features["pooled"].unsqueeze(1)).square().mean()
     torch.testing.assert_close(losses, {"reconstruction": 3 * error})
 
 

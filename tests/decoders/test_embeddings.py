@@ -28,7 +28,7 @@ def test_takes_the_words_that_the_file_has(tmp_path: Path) -> None:
 
 
 def test_a_decoder_begins_with_them_and_keeps_its_own_for_the_others(tmp_path: Path) -> None:
-    decoder = ShowTell(len(WORDS), FeatureSpec(2, 2, (1, 1)), LSTM, embedding_size=3, hidden_size=4)
+    decoder = ShowTell(len(WORDS), FeatureSpec(pooled=(2,), grid=(1, 1, 2)), LSTM, embedding_size=3, hidden_size=4)
     before = decoder.embedding.weight.detach().clone()
     assert decoder.load_vectors(written(tmp_path, "zebra 1 2 3\nowl 4 5 6\n"), WORDS) == 1
     assert decoder.embedding.weight[5].tolist() == [1, 2, 3]

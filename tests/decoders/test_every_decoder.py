@@ -20,7 +20,7 @@ from captioning.decoders import Decoder
 from captioning.search import Beam, Greedy
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-SPEC = FeatureSpec(pooled=6, grid=7, shape=(2, 3))
+SPEC = FeatureSpec(pooled=(6,), grid=(2, 3, 7))
 B, S, T, V = 3, 2, 6, 17
 
 # settings that make another captioner of the same file
@@ -70,8 +70,8 @@ def make(name: str, *settings: str, cell: str = "lstm", size: int = 8) -> Decode
 def made_up(images: int) -> Features:
     generator = torch.Generator().manual_seed(1)
     return Features(
-        pooled=torch.randn(images, SPEC.pooled, generator=generator),
-        grid=torch.randn(images, SPEC.regions, SPEC.grid, generator=generator),
+        pooled=torch.randn(images, SPEC.size("pooled"), generator=generator),
+        grid=torch.randn(images, SPEC.regions("grid"), SPEC.size("grid"), generator=generator),
     )
 
 

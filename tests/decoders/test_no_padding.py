@@ -28,7 +28,7 @@ IMAGE = {
 @pytest.mark.parametrize("kind", IMAGE, ids=lambda kind: kind.__name__)
 def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
     torch.manual_seed(0)
-    decoder = kind(V, FeatureSpec(D, D, (1, L)), GRU, embedding_size=6, hidden_size=6)
+    decoder = kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), GRU, embedding_size=6, hidden_size=6)
     rows: Counter[str] = Counter()
 
     def count(name: str) -> None:
@@ -42,7 +42,7 @@ def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
             count(name)
     tokens = torch.randint(4, V, (*LENGTHS.shape, 9)) * (torch.arange(9) < LENGTHS.unsqueeze(-1))
     packing = Packing.of(tokens)
-    reading = decoder.read(Features(torch.randn(B, D), torch.randn(B, L, D)), packing.pack(tokens), packing)
+    reading = decoder.read(Features(pooled=torch.randn(B, D), grid=torch.randn(B, L, D)), packing.pack(tokens), packing)
     decoder.logits(reading.hidden)
 
     score = rows.pop("attention.score", 0)

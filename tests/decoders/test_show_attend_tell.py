@@ -17,7 +17,7 @@ LENGTHS = torch.tensor([[2, 1]])  # one picture, two captions: 3 words, 27 paths
 
 def make(cell: type[Cell] = GRU, **settings: object) -> ShowAttendTell:
     torch.manual_seed(0)
-    spec = FeatureSpec(pooled=1, grid=D, shape=(1, L))
+    spec = FeatureSpec(pooled=(1,), grid=(1, L, D))
     sizes = {"embedding_size": 5, "hidden_size": 6, "attention_size": 4}
     return ShowAttendTell(V, spec, cell, **sizes, **settings).double()
 

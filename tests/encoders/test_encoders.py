@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 
 from captioning.core.errors import CaptioningError
-from captioning.encoders.base import Encoder
 from captioning.encoders.efficientnet import FILE, PACKAGE, EfficientNetLite0
+from captioning.encoders.encoder import Encoder
 from captioning.encoders.resnet import ResNet
 from captioning.encoders.timm import Timm
 from captioning.encoders.vgg import VGG
@@ -51,26 +51,26 @@ def test_resnet_is_torchvisions_without_its_classifier(resnet18: nn.Module, resn
     encoder = ResNet("resnet18", str(resnet18_file), SIDE)
     features = encoder(pictures())
     with torch.no_grad():
-        assert torch.allclose(resnet18.fc(features.pooled), resnet18(imagenet(pictures())), atol=1e-4)
-    assert features.grid.shape == (2, 4, 512) and encoder.spec.shape == (2, 2)
-    assert torch.allclose(features.grid.mean(1), features.pooled, atol=1e-5)
+        assert torch.allclose(resnet18.fc(features["pooled"]), resnet18(imagenet(pictures())), atol=1e-4)
+    assert features["grid"].shape == (2, 4, 512) and encoder.spec.layout("grid") == (2, 2)
+    assert torch.allclose(features["grid"].mean(1), features["pooled"], atol=1e-5)
 
 
 def test_grid_is_row_major() -> None:
     """A bright corner: the region that changes most is the one at (row 0, last column)."""
     encoder = ResNet("resnet18", None, 128, last_stage="layer1")
-    rows, columns = encoder.spec.shape
+    rows, columns = encoder.spec.layout("grid")
     dark = torch.zeros(1, 3, 128, 128, dtype=torch.uint8)
     bright = dark.clone()
     bright[:, :, :4, -4:] = 255
-    change = (encoder(bright).grid - encoder(dark).grid).norm(dim=2)[0]  # (L,)
+    change = (encoder(bright)["grid"] - encoder(dark)["grid"]).norm(dim=2)[0]  # (L,)
     assert (rows, columns) == (32, 32) and abs(int(change.argmax()) - (columns - 1)) <= 1
 
 
 def test_resnet_cut_at_layer3_loads_a_file_that_ends_there(shared: Path) -> None:
     path = str(shared / "weights" / "resnet18-layer3.pth")
     encoder = ResNet("resnet18", path, 224, last_stage="layer3")
-    assert (encoder.spec.grid, encoder.spec.pooled, encoder.spec.shape) == (256, 256, (14, 14))
+    assert (encoder.spec.size("grid"), encoder.spec.size("pooled"), encoder.spec.layout("grid")) == (256, 256, (14, 14))
     with pytest.raises(CaptioningError, match=r"25 missing \(layer4\.0\.bn1\.bias, .*encoder\.last_stage"):
         ResNet("resnet18", path)
 
@@ -97,11 +97,11 @@ def test_vgg_features_are_fc7_and_the_last_convolution(name: str, monkeypatch: p
     encoder.train()  # what Lightning calls: dropout must stay off
     features = encoder(pictures())
     with torch.no_grad():
-        assert torch.allclose(network.classifier[6](features.pooled), network(imagenet(pictures())), atol=1e-5)
+        assert torch.allclose(network.classifier[6](features["pooled"]), network(imagenet(pictures())), atol=1e-5)
         last = network.features[:-1](imagenet(pictures()))
-    assert bool((features.pooled >= 0).all())
-    assert encoder.spec.shape == (SIDE // 16, SIDE // 16) and encoder.spec.grid == 512
-    assert torch.allclose(features.grid, last.flatten(2).transpose(1, 2), atol=1e-5)
+    assert bool((features["pooled"] >= 0).all())
+    assert encoder.spec.layout("grid") == (SIDE // 16, SIDE // 16) and encoder.spec.size("grid") == 512
+    assert torch.allclose(features["grid"], last.flatten(2).transpose(1, 2), atol=1e-5)
     assert encoder.stages == ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
 
 
@@ -122,19 +122,19 @@ def test_efficientnet_lite0_agrees_with_timm(side: int, last_stage: str) -> None
                 maps = stage(maps)
             expected = oracle.blocks[5][0].bn1(oracle.blocks[5][0].conv_pw(maps))
     features = encoder.double()(pictures(side=side))
-    assert encoder.spec.grid == (1280 if last_stage == "head" else 672)
-    assert (features.grid - expected.flatten(2).transpose(1, 2)).abs().max() < 1e-9
-    assert (features.pooled - expected.mean((2, 3))).abs().max() < 1e-9
+    assert encoder.spec.size("grid") == (1280 if last_stage == "head" else 672)
+    assert (features["grid"] - expected.flatten(2).transpose(1, 2)).abs().max() < 1e-9
+    assert (features["pooled"] - expected.mean((2, 3))).abs().max() < 1e-9
 
 
 def test_efficientnet_lite0_knows_what_it_sees(shared: Path) -> None:
     """Pretrained features tell photographs apart by what they show, so the weights are where they belong."""
     encoder = EfficientNetLite0()
-    assert (encoder.spec.pooled, encoder.spec.grid, encoder.spec.shape) == (1280, 1280, (7, 7))
+    assert (encoder.spec.size("pooled"), encoder.spec.size("grid"), encoder.spec.layout("grid")) == (1280, 1280, (7, 7))
     names = ["1000268201_693b08cb0e.jpg", "1001773457_577c3a7d70.jpg", "1002674143_1b742ab4b8.jpg"]
     paths = [shared / "flickr8k" / "images" / name for name in names]
-    pooled = encoder(torch.stack([encoder.transform.read(path) for path in paths])).pooled
-    flipped = encoder(torch.stack([encoder.transform.read(path).flip(2) for path in paths])).pooled
+    pooled = encoder(torch.stack([encoder.transform.read(path) for path in paths]))["pooled"]
+    flipped = encoder(torch.stack([encoder.transform.read(path).flip(2) for path in paths]))["pooled"]
     alike = torch.nn.functional.cosine_similarity(pooled[:, None], flipped[None], dim=2)
     assert bool((alike.argmax(1) == torch.arange(3)).all())
 
@@ -150,10 +150,14 @@ def test_timm_models_give_map_and_pooled() -> None:
     ):
         encoder = Timm(name, None, SIDE)
         features = encoder(pictures())
-        assert encoder.spec.shape == shape and features.grid.shape == (2, encoder.spec.regions, encoder.spec.grid)
-        assert features.pooled.shape == (2, encoder.spec.pooled)
+        assert encoder.spec.layout("grid") == shape and features["grid"].shape == (
+            2,
+            encoder.spec.regions("grid"),
+            encoder.spec.size("grid"),
+        )
+        assert features["pooled"].shape == (2, encoder.spec.size("pooled"))
         assert (encoder.mean / 255).flatten().tolist() == pytest.approx(timm.get_pretrained_cfg(name).mean)
-    assert torch.allclose(features.grid.mean(1), features.pooled, atol=1e-5)  # Swin pools by the mean
+    assert torch.allclose(features["grid"].mean(1), features["pooled"], atol=1e-5)  # Swin pools by the mean
     with pytest.raises(CaptioningError, match="some that are: mobilenetv3"):
         Timm("mobilenetv3_smal")
 
@@ -167,7 +171,7 @@ def test_timm_loads_a_file_with_its_classifier(tmp_path: Path) -> None:
     encoder = Timm("mobilenetv3_small_050", str(tmp_path / "mobile.pth"), SIDE, finetune_from="blocks.5")
     with torch.no_grad():
         expected = network(imagenet(pictures()))
-        assert torch.allclose(network.classifier(encoder(pictures()).pooled), expected, atol=1e-4)
+        assert torch.allclose(network.classifier(encoder(pictures())["pooled"]), expected, atol=1e-4)
     assert encoder.trainable and not encoder.backbone.conv_stem.weight.requires_grad
 
 
@@ -246,7 +250,7 @@ def test_frozen_is_frozen(resnet18_file: Path) -> None:
     encoder = ResNet("resnet18", str(resnet18_file), SIDE)
     before = encoder.fingerprint()
     assert not encoder.trainable and encoder.train() is encoder and not encoder.backbone.bn1.training
-    assert not encoder(pictures()).pooled.requires_grad
+    assert not encoder(pictures())["pooled"].requires_grad
     assert encoder.fingerprint() == before
 
 
@@ -255,7 +259,7 @@ def test_fine_tuning_moves_the_named_stages_alone(resnet18_file: Path) -> None:
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     model = nn.ModuleDict({"encoder": encoder}).train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    encoder(pictures()).grid.square().sum().backward()
+    encoder(pictures())["grid"].square().sum().backward()
     optimizer.step()
     moved = {name for name, tensor in encoder.state_dict().items() if not torch.equal(tensor, before[name])}
     expected = {f"backbone.layer4.{name}" for name, _ in encoder.backbone.layer4.named_parameters()}
@@ -284,7 +288,7 @@ def test_fused_gives_the_same_features(last_stage: str, resnet18_file: Path) -> 
     ).double()
     before, plain, fused = encoder.fingerprint(), encoder(pictures()), encoder.fused()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
-    assert torch.allclose(fused(pictures()).grid, plain.grid, rtol=0, atol=1e-10)
+    assert torch.allclose(fused(pictures())["grid"], plain["grid"], rtol=0, atol=1e-10)
     assert encoder.fingerprint() == before
 
 
@@ -293,13 +297,13 @@ def test_state_dict_carries_weights_into_a_random_encoder(resnet18_file: Path) -
     encoder, empty = ResNet("resnet18", str(resnet18_file), SIDE), ResNet("resnet18", None, SIDE)
     empty.load_state_dict(encoder.state_dict())
     assert empty.fingerprint() == encoder.fingerprint()
-    assert torch.equal(empty(pictures()).grid, encoder(pictures()).grid)
+    assert torch.equal(empty(pictures())["grid"], encoder(pictures())["grid"])
 
 
 def test_pictures_of_any_kind_go_through_the_transform() -> None:
     encoder = ResNet("resnet18", None, (48, 80))
     image = encoder.transform(Image.new("RGB", (300, 200), "red"))
-    assert image.shape == (3, 48, 80) and encoder(image[None]).grid.shape == (1, 2 * 3, 512)
+    assert image.shape == (3, 48, 80) and encoder(image[None])["grid"].shape == (1, 2 * 3, 512)
 
 
 NAMES = sorted({path.stem for path in (ROOT / "conf" / "encoder").glob("[!_]*.yaml")} - {"none"})  # a text has none
@@ -314,7 +318,7 @@ def test_every_configuration_builds(name: str) -> None:
         config.name = "mobilenetv3_small_050"
     with torch.device("meta"):  # as large as they are, on no memory; the sizes are computed all the same
         encoder: Encoder = instantiate(config)
-    assert encoder.spec.regions == encoder.spec.shape[0] * encoder.spec.shape[1] > 0
+    assert encoder.spec.regions("grid") == encoder.spec.layout("grid")[0] * encoder.spec.layout("grid")[1] > 0
     assert config.name == name if name.startswith(("resnet", "vgg")) else True
 
 

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from captioning.core.features import Features
 from captioning.encoders import Encoder
 
 
@@ -21,7 +22,7 @@ class MeanColours(Encoder):
             std=(0.25, 0.25, 0.25),
         )
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, images: Tensor) -> Features:
         """See ``Encoder``."""
         maps = F.avg_pool2d(images, 8)  # (B, 3, 4, 4)
-        return maps.flatten(1), maps
+        return Features(pooled=maps.flatten(1), grid=maps)

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 
 from captioning.__main__ import main
-from captioning.captioner import Caption, Captioner
 from captioning.core.images import ImageTransform
 from captioning.core.vocabulary import END, SPECIAL, Vocabulary
 from captioning.data import read_scenes
 from captioning.jobs.config import compose
 from captioning.jobs.evaluate import play_pointing
+from captioning.predict.captioner import Caption, Captioner
+from captioning.runs import parts
+from captioning.runs.checkpoint import describe
 from captioning.search import Beam, Greedy, Sample, Search
-from captioning.training import assembly
-from captioning.training.checkpoint import describe
 
 Overrides = Callable[..., list[str]]
 WORDS = ("a", "red", "ball", "balls", "box", "boxes", "star", "stars", "heart", "hearts", "fish")
@@ -30,13 +30,13 @@ def untrained(folder: Path, overrides: list[str]) -> Path:
     """The checkpoint of a captioner that babbles and, unless it is cut short, does not end."""
     torch.manual_seed(0)
     config, vocabulary = compose(overrides), Vocabulary([*SPECIAL, *WORDS])
-    encoder = assembly.make_encoder(config)
-    decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
+    encoder = parts.make_encoder(config)
+    decoder = parts.make_decoder(config, vocabulary, encoder.spec)
     with torch.no_grad():
         decoder.word_layer.bias[END] = -100.0
-    parts = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+    modules = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
     path = folder / "untrained.ckpt"
-    torch.save({"state_dict": parts.state_dict(), "captioning": describe(config, vocabulary)}, path)
+    torch.save({"state_dict": modules.state_dict(), "captioning": describe(config, vocabulary)}, path)
     return path
 
 

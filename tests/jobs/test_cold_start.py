@@ -12,8 +12,8 @@ import torch
 
 from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.jobs.config import compose
-from captioning.training import assembly
-from captioning.training.checkpoint import describe
+from captioning.runs import parts
+from captioning.runs.checkpoint import describe
 
 HEAVY = ["pytorch_lightning", "lightning_fabric", "torchmetrics", "tensorboard", "hydra", "omegaconf"]
 HEAVY += ["matplotlib", "pycocotools", "nltk", "timm"]
@@ -27,8 +27,8 @@ print(json.dumps([status, "torch" in sys.modules, [name for name in {HEAVY} if n
 
 def test_what_is_not_needed_is_not_imported(tiny: Callable[..., list[str]], tiny_data: Path, tmp_path: Path) -> None:
     config, vocabulary = compose(tiny()), Vocabulary([*SPECIAL, "red"])
-    encoder = assembly.make_encoder(config)
-    decoder = assembly.make_decoder(config, vocabulary, encoder.spec)
+    encoder = parts.make_encoder(config)
+    decoder = parts.make_decoder(config, vocabulary, encoder.spec)
     weights = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder}).state_dict()
     torch.save({"state_dict": weights, "captioning": describe(config, vocabulary)}, tmp_path / "best.ckpt")
     command = ["caption", str(tiny_data / "1.png"), "--checkpoint", str(tmp_path), "--json", str(tmp_path / "out.json")]

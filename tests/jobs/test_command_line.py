@@ -19,7 +19,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from captioning.__main__ import main
-from captioning.captioner import Captioner
+from captioning.predict.captioner import Captioner
 from captioning.search import Beam
 
 LEARNS = [  # to tell colours: captions that are all the same would prove little

@@ -9,7 +9,7 @@ import pytest
 from captioning.core.errors import CaptioningError
 from captioning.jobs import config as module
 from captioning.jobs.config import change, compose, conf_dir, evaluated
-from captioning.training.trust import acted_on
+from captioning.runs.trust import acted_on
 
 
 def test_composes_groups_and_settings() -> None:

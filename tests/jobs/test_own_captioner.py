@@ -30,12 +30,12 @@ class MyDecoder(Decoder):
 
     def __init__(self, vocabulary_size, features, cell, **common):
         super().__init__(vocabulary_size, features, cell, **common)
-        self.image = nn.Linear(features.pooled, self.embedding_size)
+        self.image = nn.Linear(features.size("pooled"), self.embedding_size)
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth)
 
     def start(self, features: Features) -> State:
         """The state before the first word: what is the photograph's, and what is the caption's."""
-        image = self.image(features.pooled).unsqueeze(1)  # (B, 1, E)
+        image = self.image(features["pooled"]).unsqueeze(1)  # (B, 1, E)
         return State({"image": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
@@ -68,7 +68,7 @@ def test_it_is_short() -> None:
 AFTERWARDS = """
 import sys
 from captioning.__main__ import main
-from captioning.captioner import Captioner
+from captioning.predict.captioner import Captioner
 
 run, photo, *places = sys.argv[1:]
 assert main(["evaluate", run, *places, "--trust", "my_module", "--beam", "3", "--device", "cpu"]) == 0
@@ -101,12 +101,12 @@ def test_settings_of_another_captioner_are_left_out_and_said(
     from captioning.core.features import FeatureSpec
     from captioning.core.vocabulary import SPECIAL, Vocabulary
     from captioning.jobs.config import compose
-    from captioning.training.assembly import make_decoder
+    from captioning.runs.parts import make_decoder
 
     (tmp_path / "my_module.py").write_text(own_module())
     monkeypatch.syspath_prepend(tmp_path)
     config = compose(tiny("decoder=neuraltalk", "decoder._target_=my_module.MyDecoder"))
-    decoder = make_decoder(config, Vocabulary(SPECIAL), FeatureSpec(pooled=4, grid=4, shape=(1, 1)))
+    decoder = make_decoder(config, Vocabulary(SPECIAL), FeatureSpec(pooled=(4,), grid=(1, 1, 4)))
     assert type(decoder).__name__ == "MyDecoder"
     assert decoder.hidden_size == config["decoder"]["hidden_size"]
     assert "my_module.MyDecoder has no setting inject" in caplog.text

@@ -13,8 +13,8 @@ import torch
 
 from captioning.__main__ import main
 from captioning.core.vocabulary import SPECIAL, Vocabulary
-from captioning.training.checkpoint import describe
-from captioning.training.loggers import read_metrics
+from captioning.runs.checkpoint import describe
+from captioning.runs.metrics_file import read_metrics
 
 VERSE = "Größe ☃ und 你好,\r\nnaïve Cafés – jawohl!\n" * 30
 SMALL = [

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from captioning.core.errors import CaptioningError
-from captioning.jobs.results import check_results, read_references, read_results
 from captioning.jobs.score import main
+from captioning.metrics.results import check_results, read_references, read_results
 
 REFERENCES = {
     1: ["A dog runs in the park.", "the dog is running"],

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from captioning.core.errors import CaptioningError
-from captioning.core.tokenizer import tokenize
 from captioning.metrics import java
+from captioning.text.tokenizer import tokenize
 
 CANDIDATES = ["a man rides a bike", "two dogs play in the snow, one jumps", ""]
 REFERENCES = [["A man riding a bicycle.", "a person on a bike"], ["Dogs playing in snow"], ["a cat ||| sleeps"]]

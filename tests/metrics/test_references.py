@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from nltk.translate.bleu_score import corpus_bleu
 
 from captioning.core.errors import CaptioningError
-from captioning.core.tokenizer import tokenize, tokenize_file
 from captioning.metrics import NAMES, References, Scores, score_captions
+from captioning.text.tokenizer import tokenize, tokenize_file
 
 Split = tuple[list[str], list[list[str]]]
 

@@ -39,8 +39,7 @@ class ToyDecoder:
         self.rows_computed = 0
 
     def start(self, features: Features) -> State:
-        assert features.pooled is not None
-        image = features.pooled[:, 0].long()
+        image = features["pooled"][:, 0].long()
         return State({"image": image}, {"number": image.unsqueeze(1)})
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:

@@ -149,7 +149,11 @@ def test_no_photographs(toy):
 def test_scores_are_the_teacher_forced_likelihood(dtype):
     """A real decoder: the captions' words, fed back by ``forward``, have the probability that the search reports."""
     torch.manual_seed(0)
-    decoder = NeuralTalk(300, FeatureSpec(16, 16, (1, 1)), LSTM, embedding_size=32, hidden_size=32).eval().to(dtype)
+    decoder = (
+        NeuralTalk(300, FeatureSpec(pooled=(16,), grid=(1, 1, 16)), LSTM, embedding_size=32, hidden_size=32)
+        .eval()
+        .to(dtype)
+    )
     with torch.no_grad():
         decoder.word_layer.weight.mul_(8)
         decoder.word_layer.bias[END] = 2.0

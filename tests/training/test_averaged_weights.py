@@ -8,9 +8,9 @@ import torch
 
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
-from captioning.training.checkpoint import read_checkpoint
-from captioning.training.loggers import read_metrics
-from captioning.training.module import CaptioningModule
+from captioning.runs.checkpoint import read_checkpoint
+from captioning.runs.metrics_file import read_metrics
+from captioning.tasks.captioning.module import CaptioningModule
 
 Overrides = Callable[..., list[str]]
 

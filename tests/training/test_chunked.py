@@ -29,7 +29,9 @@ class Largest(TorchDispatchMode):
 def losses(objective: CrossEntropy, tied: bool, dtype: torch.dtype) -> tuple[WordLoss, dict[str, Tensor], int]:
     """The loss, its gradients, and the largest tensor on the way."""
     torch.manual_seed(0)
-    decoder = NeuralTalk(V, FeatureSpec(3, 3, (1, 1)), RNN, embedding_size=H, hidden_size=H, tied=tied).to(dtype)
+    decoder = NeuralTalk(
+        V, FeatureSpec(pooled=(3,), grid=(1, 1, 3)), RNN, embedding_size=H, hidden_size=H, tied=tied
+    ).to(dtype)
     hidden = torch.randn(M, H, dtype=dtype, requires_grad=True)
     with Largest() as largest:
         words = objective.of(decoder, hidden, torch.randint(V, (M,)), sequences=5)

@@ -133,7 +133,7 @@ def test_a_best_checkpoint_that_is_gone_is_missed(
 
 
 def test_a_patience_that_was_changed_counts(tiny: Overrides, tmp_path: Path) -> None:
-    from captioning.training.loggers import read_metrics
+    from captioning.runs.metrics_file import read_metrics
 
     def epochs(*settings: str) -> int:
         train(compose(tiny("optimizer.lr=0", "trainer.max_epochs=7", "test=false", *settings)), tmp_path / "run")

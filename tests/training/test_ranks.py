@@ -15,7 +15,7 @@ import torch
 from captioning.jobs.config import compose
 from captioning.jobs.evaluate import evaluate
 from captioning.jobs.train import train as train_here
-from captioning.training.loggers import read_metrics
+from captioning.runs.metrics_file import read_metrics
 
 FINE_TUNED = (
     "encoder=timm",

@@ -13,7 +13,7 @@ import torch
 from captioning.core.errors import CaptioningError
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
-from captioning.training.loggers import read_metrics
+from captioning.runs.metrics_file import read_metrics
 
 Overrides = Callable[..., list[str]]
 STEPS = ("trainer.max_epochs=6", "checkpoint_minutes=0")  # 5 batches an epoch, a checkpoint after each
@@ -67,7 +67,7 @@ def test_stopped_anywhere_resumes_to_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In the middle of an epoch and at its end (5 batches), as one that had no workers and was never stopped."""
-    from captioning.training.module import CaptioningModule
+    from captioning.tasks.captioning.module import CaptioningModule
 
     whole = read_metrics(never_stopped[1] / "metrics.csv")
     overrides = [*never_stopped[0], f"data.workers={workers}"]

@@ -1,0 +1,316 @@
+"""One file that holds all it takes to caption a photograph, to write a text, or to go on training."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captioning.core.errors import CaptioningError
+from captioning.core.terminal import printable
+from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
+from captioning.runs.trust import acted_on, of_this_package, shown
+
+LONGEST_WORD = 1000  # characters of a word in a vocabulary
+VERSION = 1  # of what this package adds to Lightning's checkpoint
+KEY = "captioning"
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What captioning needs of a checkpoint.
+
+    Attributes:
+        path: the file.
+        config: what of the run's configuration may be acted on, see ``captioning.runs.trust``.
+        vocabulary: of the decoder: words of a captioner, characters of a language model.
+        weights: of the module, the encoder's included, by name.
+        trained: the number of the epoch, from 1, that training goes on in or has ended; None where it can't go on.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    vocabulary: Vocabulary | CharacterVocabulary
+    weights: Mapping[str, Tensor]
+    trained: int | None = None
+
+    @property
+    def words(self) -> Vocabulary:
+        """The vocabulary of a captioner.
+
+        Raises:
+            CaptioningError: this is a language model of characters.
+        """
+        if isinstance(self.vocabulary, Vocabulary):
+            return self.vocabulary
+        raise CaptioningError(
+            f"{self.path}: this is a language model of characters, which looks at no photograph. "
+            "Let it write with `captioning sample`, or name a captioner's run or .ckpt file."
+        )
+
+    @property
+    def characters(self) -> CharacterVocabulary:
+        """The vocabulary of a language model of characters.
+
+        Raises:
+            CaptioningError: this is a captioner.
+        """
+        if isinstance(self.vocabulary, CharacterVocabulary):
+            return self.vocabulary
+        raise CaptioningError(
+            f"{self.path}: this is a captioner, which says words of a photograph (`captioning caption`). "
+            "Name a run or .ckpt file of a language model of characters, such as experiment=char_rnn trains."
+        )
+
+
+def describe(config: Mapping[str, Any], vocabulary: Vocabulary | CharacterVocabulary) -> dict[str, Any]:
+    """What this package adds to Lightning's checkpoint: plain values, so that it loads with ``weights_only=True``."""
+    kind = "vocabulary" if isinstance(vocabulary, Vocabulary) else "characters"
+    return {"version": VERSION, "config": dict(config), kind: list(vocabulary.words)}
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint that a user means: a file, or a run's folder (its best one, or else its last).
+
+    Raises:
+        CaptioningError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        for candidate in (path / "checkpoints" / BEST, path / "checkpoints" / LAST, path / BEST, path / LAST):
+            if candidate.exists():
+                return candidate
+        raise CaptioningError(f"{path}: there is no checkpoint in this folder. Name a run's folder or a .ckpt file.")
+    if not path.exists():
+        raise CaptioningError(f"{path}: there is no such checkpoint. Name a run's folder or a .ckpt file.")
+    return path
+
+
+def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint:
+    """Read a checkpoint, without running anything that it may hold or name (``weights_only=True``).
+
+    Args:
+        path: a file, or a run's folder.
+        trust: modules or classes outside of this package that it may name.
+
+    Raises:
+        CaptioningError: it is missing, damaged, of another program, or of a version that this one does not know; it
+            names a class that is neither this package's nor trusted.
+    """
+    path = find_checkpoint(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CaptioningError(
+            f"{path}: not a checkpoint that can be read ({first}). It may be cut short: copy it again, or train again."
+        ) from error
+    ours = content.get(KEY) if isinstance(content, dict) else None
+    if not isinstance(ours, dict) or "state_dict" not in content:
+        raise CaptioningError(
+            f"{path}: this is not a checkpoint of `captioning train`. Name a run's folder or .ckpt file."
+        )
+    if ours.get("version") != VERSION:
+        raise CaptioningError(
+            f"{path}: this checkpoint has version {shown(ours.get('version'))}, and this program reads version "
+            f"{VERSION}. Install the version of captioning that wrote it, or train again."
+        )
+    return Checkpoint(
+        path,
+        acted_on(ours.get("config"), path, trust),
+        _vocabulary_of(ours, path),
+        _checked(content["state_dict"], path),
+        _trained(content),
+    )
+
+
+def _vocabulary_of(ours: Mapping[str, Any], path: Path) -> Vocabulary | CharacterVocabulary:
+    kind = "characters" if "characters" in ours else "vocabulary"
+    words = ours.get(kind)
+    try:
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise CaptioningError("A vocabulary is a list of words.")
+        longest = 1 if kind == "characters" else LONGEST_WORD
+        if not all(0 < len(word) <= longest and _is_text(word) for word in words):
+            raise CaptioningError(f"Its words have 1 to {longest} characters of Unicode.")
+        return CharacterVocabulary(words) if kind == "characters" else Vocabulary(words)
+    except CaptioningError as error:
+        raise CaptioningError(f"{path}: its vocabulary is damaged. {printable(str(error))}") from error
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word can be written in UTF-8: lone surrogates can't."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)
+
+
+def _checked(weights: Any, path: Path) -> Mapping[str, Tensor]:
+    """Weights that are really there: one number in the file can stand for a tensor of any size."""
+    if not isinstance(weights, Mapping):
+        raise CaptioningError(f"{path}: this checkpoint has no weights by name. Copy it again.")
+    whole = {name: torch.Tensor.detach(tensor) for name, tensor in weights.items() if _is_whole(name, tensor)}
+    odd = next((name for name in weights if name not in whole), None)
+    if odd is not None or len(whole) != len(weights):
+        raise CaptioningError(f"{path}: its weight {shown(odd)} is not whole, or of no real numbers. Copy it again.")
+    return whole
+
+
+def _is_whole(name: Any, tensor: Any) -> bool:
+    """Whether a tensor has a number of its own in the file for each place."""
+    if not isinstance(name, str) or type(tensor) not in (Tensor, torch.nn.Parameter):
+        return False
+    tensor = torch.Tensor.detach(tensor)  # without attributes, which a file can give to a tensor
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_complex():
+        return False
+    if tensor.device.type != "cpu":
+        return False
+    return bool(tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes())
+
+
+def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoint) -> torch.nn.Module:
+    """Make a network and give it a checkpoint's weights.
+
+    Its sizes are compared with the weights before any memory is taken for it: a configuration can ask for any amount.
+
+    Args:
+        make: makes the network from the checkpoint's configuration.
+        checkpoint: with its weights.
+
+    Raises:
+        CaptioningError: the configuration asks for a network that can't be made, or that the weights do not fit.
+    """
+    depth = checkpoint.config["decoder"].get("depth", 1)
+    if isinstance(depth, int) and depth > len(checkpoint.weights):  # each layer has weights of its own
+        raise CaptioningError(f"{checkpoint.path}: its decoder has a depth of {depth}, more than there are weights.")
+    ours = of_this_package(checkpoint.config)
+    try:
+        with torch.device("meta"):
+            network = make()
+    except CaptioningError as error:
+        raise _of_the_file(checkpoint, error) from error
+    except Exception as error:
+        if ours and not checkpoint.config["encoder"].get("_target_", "").endswith(".Timm"):
+            raise _unbuildable(checkpoint, error) from error
+        network = None  # somebody's own class may do what can't be done without memory
+    if network is not None:
+        check_weights(network, checkpoint.weights, checkpoint.path)
+        if ours:
+            own = network.state_dict()
+            weights = {name: tensor.to(own[name].dtype) for name, tensor in checkpoint.weights.items()}
+            network.load_state_dict(weights, assign=True)
+            if not any(part.is_meta for part in (*network.parameters(), *network.buffers())):
+                return network
+    try:
+        network = make()
+    except CaptioningError as error:
+        raise _of_the_file(checkpoint, error) from error
+    except Exception as error:
+        raise _unbuildable(checkpoint, error) from error
+    load_weights(network, checkpoint.weights, checkpoint.path)
+    return network
+
+
+def _of_the_file(checkpoint: Checkpoint, error: CaptioningError) -> CaptioningError:
+    """The same error, with the checkpoint's file."""
+    named = str(error).startswith(f"{checkpoint.path}: ")
+    return error if named else CaptioningError(f"{checkpoint.path}: {printable(str(error))}")
+
+
+def _unbuildable(checkpoint: Checkpoint, error: Exception) -> CaptioningError:
+    reason = (str(error).splitlines() or [""])[0][:200]
+    return CaptioningError(
+        f"{checkpoint.path}: its configuration makes no network ({type(error).__name__}: {printable(reason)}). It is "
+        "damaged, or of another version of the code."
+    )
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights into a module of exactly their shapes.
+
+    Raises:
+        CaptioningError: names or shapes differ; the first are named.
+    """
+    check_weights(module, weights, path)
+    module.load_state_dict(weights)
+
+
+def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Compare names and shapes of weights with those of a module.
+
+    Raises:
+        CaptioningError: names or shapes differ; the first are named.
+    """
+    own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if own != theirs:
+        odd = sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name))
+        first = ", ".join(
+            f"{printable(name)} {theirs.get(name, 'missing')} instead of {own.get(name, 'none')}" for name in odd[:3]
+        )
+        raise CaptioningError(
+            f"{path}: {len(odd)} weights of this checkpoint do not fit the captioner ({first}). It was written by "
+            "another configuration or another version of the code."
+        )
+
+
+def check_resumable(
+    path: Path,
+    module: torch.nn.Module,
+    vocabulary: Vocabulary | CharacterVocabulary,
+    epochs: float = math.inf,
+    trust: Collection[str] = (),
+) -> None:
+    """Check that a run can go on from a checkpoint.
+
+    Args:
+        path: the checkpoint.
+        module: what is trained.
+        vocabulary: of the training captions, or of the text, as they are now.
+        epochs: how many the run is to have.
+        trust: the classes that the run's own configuration names.
+
+    Raises:
+        CaptioningError: it can't be read, is not one that training goes on from, or has more epochs than asked for; the
+            vocabulary or what is trained are not those that it was trained with.
+    """
+    checkpoint = read_checkpoint(path, trust)
+    if checkpoint.trained is None:
+        raise CaptioningError(
+            f"{path}: this checkpoint has weights and no state of the optimizer, so that training can't go on from it "
+            "(a copy of best.ckpt?). Bring the right one back, or begin anew with resume=false."
+        )
+    if checkpoint.trained > epochs:
+        raise CaptioningError(
+            f"{path}: it is in its epoch {checkpoint.trained} already, and trainer.max_epochs={epochs:.0f} are asked "
+            "for. Ask for as many at least."
+        )
+    if checkpoint.vocabulary.words != vocabulary.words:
+        now, then = set(vocabulary.words), set(checkpoint.vocabulary.words)
+        odd = [printable(word) for word in sorted(now ^ then)[:5]]
+        raise CaptioningError(
+            f"{path}: the {vocabulary.of} have changed since ({len(checkpoint.vocabulary)} then, {len(vocabulary)} now"
+            f"{'; for example ' * bool(odd)}{', '.join(odd)}). Bring them back, or begin anew with resume=false or "
+            "another name."
+        )
+    load_weights(module, checkpoint.weights, path)
+
+
+def position_in(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
+    """The epoch that a run goes on with from one of Lightning's checkpoints, and how many of its batches are done."""
+    loop = checkpoint["loops"]["fit_loop"]
+    batches = loop["epoch_loop.batch_progress"]
+    done = 0 if batches["is_last_batch"] else batches["current"]["processed"]
+    return loop["epoch_progress"]["current"]["processed"], done
+
+
+def _trained(content: Mapping[str, Any]) -> int | None:
+    """The number of the epoch, from 1, that a checkpoint goes on in or has ended; None where it can't go on."""
+    try:
+        epoch, done = position_in(content)
+        whole = isinstance(content["optimizer_states"], list) and isinstance(content["callbacks"], dict)
+        return epoch + (done > 0) if whole else None
+    except (KeyError, TypeError, AttributeError):
+        return None

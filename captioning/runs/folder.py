@@ -1,0 +1,398 @@
+"""A run's folder, which tells everything about it.
+
+``config.yaml`` (resolved), ``inputs.json`` (digests of what was read), ``checkpoints/best.ckpt`` and ``last.ckpt``,
+``metrics.csv``, ``curves.png``, ``train.log``, from the evaluation ``captions_test.json`` (COCO's results format),
+``references_test.json``, ``scores_test.json`` and ``captions_test.png``, of a language model ``samples.txt``, and at
+the very end ``summary.json``. ``.captioning`` says that the folder is this program's; ``.lock`` is locked during a run.
+"""
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
+
+from captioning.core.errors import CaptioningError
+from captioning.core.files import atomic_write, read_json, remove_unfinished, write_error, write_json
+from captioning.core.locks import HeldError, lock
+from captioning.core.ownership import claim, is_ours, refuse_foreign
+from captioning.data.photos import SPLITS
+from captioning.runs.checkpoint import BEST, LAST
+from captioning.runs.metrics_file import read_metrics
+from captioning.runs.monitor import Monitor, as_text
+
+log = logging.getLogger(__name__)
+
+# What may differ when a run goes on: it does not change what is trained, only where, how long and what is said of it.
+# Of the files that ``data`` names the contents must be the same (``inputs.json``), not the places.
+FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience"}
+FREE |= {"checkpoint_minutes", "compile"}
+FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare", "text", "cache", "sample_every"}
+FREE_TRAINER = {"accelerator", "enable_progress_bar", "log_every_n_steps", "enable_model_summary"}
+PLACES = ("root", "file", "images", "text")  # of ``data``, to be named where the contents differ
+
+TRAINED = (
+    *("config.yaml", "inputs.json", "checkpoints", "tensorboard", "metrics.csv", "curves.png", "samples.txt"),
+    *("summary.json", "failed.txt"),
+)
+SAID = ("train.log", "train_rank_*.log", ".hydra")  # by every attempt
+EVALUATED = tuple(f"{what}_{split}.*" for what in ("captions", "references", "scores") for split in SPLITS)
+
+
+def folder_name(text: str) -> str:
+    """A text such as ``decoder=lrcn,seed=1`` as the name of one folder; two different texts never have one name.
+
+    File systems hold names to 255 bytes. A name that isn't the text itself ends in a hash of the text, and a text that
+    could be such a name gets a hash of its own.
+    """
+    name = re.sub(r"[^\w.,=+-]+", "_", text, flags=re.ASCII)
+    if name == text and len(text) <= 200 and not re.fullmatch(r"\.|\.\.|default|.*_[0-9a-f]{12}", text):
+        return text or "default"
+    return f"{name[:180]}_{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+class FolderError(CaptioningError):
+    """A run's folder holds another run, or is in use: nothing in it may be touched."""
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Take the folder; it need not exist."""
+        self.folder = Path(folder)
+        self.config = self.folder / "config.yaml"
+        self.inputs = self.folder / "inputs.json"
+        self.last = self.folder / "checkpoints" / LAST
+        self.best_file = self.folder / "checkpoints" / BEST
+        self.metrics = self.folder / "metrics.csv"
+        self.curves = self.folder / "curves.png"
+        self.samples = self.folder / "samples.txt"
+        self.summary_file = self.folder / "summary.json"
+        self.failure = self.folder / "failed.txt"
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the folder for this run alone, for as long as the block runs, and what is said in its ``train.log``.
+
+        Of several ranks the first one holds it, for all of them.
+
+        Raises:
+            FolderError: another process holds it, or it holds files that this program has not written.
+        """
+        with ExitStack() as held:
+            try:
+                self._look()
+                self.folder.mkdir(parents=True, exist_ok=True)
+                if rank() == 0:
+                    held.enter_context(lock(self.folder / ".lock"))
+                # by every rank: whichever comes first, the log that it begins lies in a folder with a mark
+                claim(self.folder, "run", "a run", names=())  # what is there has been looked at
+            except HeldError as error:
+                raise FolderError(f"{error} Wait for it, or give this run a name of its own (name=…).") from error
+            except CaptioningError as error:
+                raise FolderError(str(error)) from error
+            except OSError as error:
+                raise write_error(self.folder, error) from error
+            if rank() > 0:
+                held.enter_context(_log_to(self.folder / f"train_rank_{rank()}.log"))
+                yield
+                return
+            held.enter_context(_log_to(self.folder / "train.log"))
+            for folder in (self.folder, self.last.parent):
+                remove_unfinished(folder)
+            yield
+
+    def _look(self) -> None:
+        """Refuse a folder that is somebody else's, or in which a file of the run is a link to another place."""
+        if not self._is_ours():
+            try:
+                refuse_foreign(self.folder, "a run", (*TRAINED, *SAID))
+            except CaptioningError:
+                if not self._is_ours():  # another process has begun a run here in between
+                    raise
+        links = [name for name in (*TRAINED, *SAID, ".lock") for path in self.folder.glob(name) if path.is_symlink()]
+        if links:
+            raise CaptioningError(
+                f"{self.folder}: {', '.join(links)} in it is a link, and what is written to it would change another "
+                "place. Choose another folder (name=…, out=…)."
+            )
+
+    def _is_ours(self) -> bool:
+        return is_ours(self.folder, "run") or self._is_of_an_earlier_version()
+
+    def compare_settings(self, config: Mapping[str, Any]) -> None:
+        """Compare a run's settings with those that the folder's run has.
+
+        Raises:
+            FolderError: a setting that changes the training differs.
+        """
+        if not (config["resume"] and self.config.exists()):
+            return
+        odd = _differences(_essence(self._before()), _essence(config))
+        if odd and not (self.finished and all(each.startswith("search.") for each in odd) and not self.goes_on(config)):
+            raise FolderError(
+                f"{self.folder}: holds a run of other settings ({'; '.join(odd[:5])}). "
+                "Give this run a name of its own (name=…), or begin anew in this folder with resume=false."
+            )
+
+    def compare_inputs(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+        """Compare what a run reads with what the folder's run has read; data that have moved are the same.
+
+        Args:
+            config: of the run.
+            inputs: what it reads, to a digest of it, see ``captioning.tasks.inputs``.
+
+        Raises:
+            FolderError: the data, or another file that it reads, are not the same.
+        """
+        if not (config["resume"] and self.config.exists()):
+            return
+        before, now = self._before()["data"], config["data"]
+        moved = [key for key in PLACES if before.get(key) != now.get(key)]
+        said = [f"data.{key}: {before.get(key)}, now {now.get(key)}" for key in moved]
+        if not self.inputs.exists():
+            if moved and (self.finished or self.last.exists()):
+                raise FolderError(
+                    f"{self.folder}: holds a run without a record of what it read (an earlier version's), and the data "
+                    f"are at another place ({'; '.join(said)}): nothing tells whether they are the same. Give them "
+                    "their former place for once, or begin anew in this folder with resume=false."
+                )
+            return
+        known = read_json(self.inputs, "record of what a run read")
+        if not isinstance(known, dict):
+            raise CaptioningError(f"{self.inputs}: this is no record of what a run read. Begin anew with resume=false.")
+        odd = [name for name, digest in inputs.items() if known.get(name, digest) != digest]
+        if "photographs" in odd and "splits" in odd:
+            odd.remove("splits")  # a digest of photographs, too
+        if odd:
+            said += [f"the {name} have changed" for name in odd]
+            raise FolderError(
+                f"{self.folder}: holds a run on other data ({'; '.join(said)}). "
+                "Give this run a name of its own (name=…), or begin anew in this folder with resume=false."
+            )
+
+    def begin(self, config: Mapping[str, Any]) -> Path | None:
+        """Begin the run, or go on with it; ``compare_settings`` and ``compare_inputs`` have passed.
+
+        Returns:
+            The checkpoint to resume from, or None for a new run.
+
+        Raises:
+            CaptioningError: the run has been trained, and its last checkpoint is gone.
+        """
+        if rank() > 0:
+            return self.last if config["resume"] and self.last.exists() else None
+        if not config["resume"]:
+            self._move_aside()
+        if self.last.exists():
+            return self.last
+        if self.finished or any(row.get("epoch", 0) >= 1 for row in read_metrics(self.metrics)):
+            raise CaptioningError(
+                f"{self.last}: this file is missing, without which the run can't go on. Bring it back, or begin anew "
+                "with resume=false."
+            )
+        for file in (self.best_file, self.metrics, self.samples):  # of an attempt without a checkpoint
+            file.unlink(missing_ok=True)
+        return None
+
+    def bind(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+        """Record what is trained, and on what; from here on the folder is this run's alone."""
+        if rank() > 0:
+            return
+        for file in (self.summary_file, self.failure):
+            file.unlink(missing_ok=True)
+        with atomic_write(self.config) as written:
+            written.write(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        write_json(self.inputs, dict(inputs))
+
+    def keep_record(self, record: Mapping[str, str]) -> None:
+        """Write Hydra's record of the command, by file name, to ``.hydra``."""
+        if rank() == 0:
+            for name, text in record.items():
+                with atomic_write(self.folder / ".hydra" / name) as record_file:
+                    record_file.write(text)
+
+    def release(self) -> None:
+        """After a failure before the first checkpoint: bind the folder to no settings, so that they can be mended."""
+        if rank() == 0 and not self.last.exists():
+            for file in (self.config, self.inputs):
+                file.unlink(missing_ok=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.summary_file.exists()
+
+    @property
+    def tested(self) -> bool:
+        """Whether the test split of a finished run was scored."""
+        return any(name.startswith("test/") for name in self._summary())
+
+    @property
+    def search(self) -> Any:
+        """The search that the folder's run was validated and scored with."""
+        return self._before()["search"]
+
+    def goes_on(self, config: Mapping[str, Any]) -> bool:
+        """Whether a finished run is to be trained further: for more epochs, or with more patience."""
+        before = self._before()
+        if epochs_of(before) < epochs_of(config):
+            return True
+        patience = [math.inf if each["patience"] is None else each["patience"] for each in (before, config)]
+        trained = self._summary().get("epochs", 0)
+        return bool(patience[1] > patience[0] and trained < epochs_of(config))
+
+    def _before(self) -> Any:
+        """The configuration of the folder's run.
+
+        Raises:
+            CaptioningError: the file is damaged.
+        """
+        try:
+            before = OmegaConf.to_container(OmegaConf.load(self.config))
+            _essence(before)  # type: ignore[arg-type]
+        except Exception as error:
+            raise CaptioningError(
+                f"{self.config}: not a configuration that can be read. Give this run a name of its own (name=…), or "
+                "begin anew in this folder with resume=false."
+            ) from error
+        return before
+
+    def _is_of_an_earlier_version(self) -> bool:
+        """Whether a version before marks wrote this folder: its configuration is one of ours, by its content."""
+        try:
+            config = OmegaConf.to_container(OmegaConf.load(self.config))
+        except Exception:
+            return False
+        ours = {"choices", "data", "decoder", "checkpoint_minutes", "monitor", "trainer"}
+        return isinstance(config, dict) and ours <= config.keys() and (self.folder / "train.log").exists()
+
+    def _move_aside(self) -> None:
+        """Move all that an earlier run in this folder wrote to ``earlier/N``: nothing of it is the new one's."""
+        ours = (*TRAINED, *EVALUATED)
+        there = [path for path in sorted(self.folder.iterdir()) if any(path.match(pattern) for pattern in ours)]
+        if not there:
+            return
+        aside = next(path for n in count(1) if not (path := self.folder / "earlier" / str(n)).exists())
+        try:
+            aside.mkdir(parents=True)
+            for path in there:
+                path.rename(aside / path.name)
+        except OSError as error:
+            raise write_error(aside, error) from error
+        log.info("%s: what an earlier run has left is now in %s.", self.folder, aside)
+
+    def finish(self, config: Mapping[str, Any], scores: Mapping[str, float], seconds: float, parameters: int) -> None:
+        """Mark the run as finished, with what a table of runs wants to know.
+
+        Args:
+            config: of the run.
+            scores: of the test split; empty where it was not scored.
+            seconds: of training and validation, over all resumptions.
+            parameters: how many numbers were trained.
+        """
+        monitor = Monitor(config["monitor"])
+        rows = [row for row in read_metrics(self.metrics) if monitor.key in row]
+        best = monitor.best(rows)
+        write_json(
+            self.summary_file,
+            {
+                **config["choices"],
+                "seed": config["seed"],
+                "epochs": len(rows),
+                "best_epoch": int(best.get("epoch", 0)) + 1,
+                "seconds": round(seconds),
+                "parameters": parameters,
+                **{name: value for name, value in best.items() if name.startswith("val/")},
+                **{f"test/{name}": value for name, value in scores.items()},
+            },
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        """The summary of a finished run.
+
+        Raises:
+            CaptioningError: the file is damaged.
+        """
+        found = read_json(self.summary_file, "summary of a run")
+        if not isinstance(found, dict):
+            raise CaptioningError(f"{self.summary_file}: this is no summary of a run. Delete it to have it made again.")
+        return found
+
+    def add_scores(self, scores: Mapping[str, float]) -> None:
+        """Add scores of the test split to the summary of a finished run."""
+        write_json(
+            self.summary_file,
+            {**self._summary(), **{f"test/{name}": value for name, value in scores.items()}},
+        )
+
+    def summary(self) -> str:
+        """The measurements of a finished run in a line."""
+        values = self._summary()
+        split = "test/" if any(name.startswith("test/") for name in values) else "val/"
+        scores = {name: value for name, value in values.items() if name.startswith(split) and name != "val/nll"}
+        return ", ".join(f"{name} {as_text(name, value)}" for name, value in scores.items())
+
+    def best(self, monitor: Monitor) -> float:
+        """The best value of a measurement on the validation split so far."""
+        return monitor.best(read_metrics(self.metrics)).get(monitor.key, float("nan"))
+
+
+def rank() -> int:
+    """The number of this process among those that train one model."""
+    number: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return number
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Add what is said, and the error that ends it, to a file."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    except Exception as error:
+        handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), None))
+        raise
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def epochs_of(config: Mapping[str, Any]) -> float:
+    """How many epochs a run is to be trained; null and -1 are no limit."""
+    epochs = config["trainer"]["max_epochs"]
+    return math.inf if epochs in (None, -1) else float(epochs)
+
+
+def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a run what it is."""
+    kept = {key: value for key, value in config.items() if key not in FREE}
+    kept["word_vectors"] = bool(config["word_vectors"])  # the file's content is among the inputs
+    kept["data"] = {key: value for key, value in config["data"].items() if key not in FREE_DATA}
+    # a schedule such as the cosine depends on the run's length: more epochs would make the learning rate jump
+    constant = config["scheduler"]["_target_"].endswith(".constant")
+    free = FREE_TRAINER | {"max_epochs"} if constant else FREE_TRAINER
+    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in free}
+    return kept
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """``decoder.depth: 1, now 2``, one for each setting that differs."""
+    odd = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            odd += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            odd.append(f"{prefix}{key}: {old}, now {new}")
+    return odd

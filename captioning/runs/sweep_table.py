@@ -1,0 +1,157 @@
+"""The begin of a sweep and the table at its end."""
+
+import csv
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from captioning.core.errors import CaptioningError
+from captioning.core.files import atomic_write, read_json, write_json
+from captioning.core.ownership import is_ours
+from captioning.runs.monitor import Monitor, as_text
+from captioning.runs.folder import RunFolder
+from captioning.runs.sweep_folders import claim_folder, plan
+
+
+class SweepTable(Callback):
+    """Lists all jobs of a sweep's folder, best first, in ``table.csv`` and on the terminal; failed ones are named.
+
+    The table lists what the folder holds: a sweep that was interrupted and run again, or whose jobs ran on other
+    machines, has one table. A job that left nothing in its folder is listed as failed.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no job."""
+        self.jobs: set[str] = set()
+        self.failed: set[str] = set()
+        self.folder: Path | None = None
+        self.failures = Path()  # a folder with a file for each job that failed, also in a process of its own
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Give each job a folder of its own, and claim the sweep's; the exit status is 1 where that can't be."""
+        with _exit_on_error():
+            self.jobs.update(plan(config) or [])
+            self.folder = Path(config.hydra.sweep.dir).absolute()
+            self.failures = self.folder / f".failed-{uuid4().hex[:8]}"
+            claim_folder(Path(config.hydra.sweep.dir))
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Remember a job (where the launcher runs jobs in this process: of any sweeper)."""
+        if self.folder:
+            self.jobs.add(_name(config, self.folder))
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Remember a job that failed, in a file: the job may run in another process, which has a copy of this."""
+        if self.folder and (job_return.status != JobStatus.COMPLETED or job_return.return_value is None):
+            name = _name(config, self.folder)
+            self.failed.add(name)
+            write_json(self.failures / f"{uuid4().hex}.json", name)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write the table; the exit status is 1 when a job failed."""
+        with _exit_on_error():
+            folder = Path(config.hydra.sweep.dir)
+            failed = sorted(self.failed.union(read_json(file) for file in self.failures.glob("*.json")))
+            shutil.rmtree(self.failures, ignore_errors=True)
+            rows = job_rows(folder)
+            rows += [
+                {"job": name, "status": "failed"} for name in failed if not any(row["job"] == name for row in rows)
+            ]
+            if rows:
+                self._write_table(folder, rows, Monitor(config.monitor), failed)
+            told = [name for name in failed if RunFolder(folder / name).failure.exists()]
+            refused = [name for name in failed if name not in told]
+            if told:
+                print(f"{len(told)} failed, see failed.txt in their folders: {', '.join(told)}", file=sys.stderr)
+            if refused:
+                print(
+                    f"{len(refused)} failed before they could write to their folders, which hold other runs or are in "
+                    f"use: {', '.join(refused)}",
+                    file=sys.stderr,
+                )
+            if failed:
+                sys.exit(1)
+
+    def _write_table(self, folder: Path, rows: list[dict[str, Any]], monitor: Monitor, failed: list[str]) -> None:
+        """Write the table, print its main columns and name the best job of this sweep."""
+        rows.sort(key=monitor.rank)
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        with atomic_write(folder / "table.csv") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        scores = [column for column in columns if column.startswith("test/")]
+        print(_as_text(rows, ["job", "status", monitor.key, *scores, "parameters", "seconds"]))
+        own = [row for row in rows if not self.jobs or row["job"] in self.jobs]  # the folder may hold older jobs
+        best = next((row for row in own if row["job"] not in failed), None)
+        if best and best["status"] == "finished":
+            print(f"best job by {monitor.key}: {folder / str(best['job'])}")
+        print(f"table: {folder / 'table.csv'}")
+
+
+def job_rows(folder: Path) -> list[dict[str, Any]]:
+    """A row for each job below a sweep's folder: its name, its status, its scores, and why it failed.
+
+    A finished job stays finished when it fails in a later attempt, such as one that was to score the test split: its
+    result counts, and the row has the later attempt's error. A job that is trained anew loses its ``summary.json``
+    before.
+    """
+    rows: list[dict[str, Any]] = []
+    for run in _runs(folder):
+        row: dict[str, Any] = {"job": run.folder.relative_to(folder).as_posix(), "status": "unfinished"}
+        if run.finished:
+            row |= {"status": "finished", **read_json(run.summary_file)}
+        elif run.failure.exists():
+            row["status"] = "failed"
+        if run.failure.exists():
+            row["error"] = next(iter(run.failure.read_text("utf-8").splitlines()), "")
+        rows.append(row)
+    return rows
+
+
+def _runs(folder: Path) -> Iterator[RunFolder]:
+    """The runs below a sweep's folder, but for those of a sweep in a folder of its own there."""
+    for place, folders, files in os.walk(folder):
+        if place != str(folder) and ("config.yaml" in files or "failed.txt" in files):
+            yield RunFolder(place)
+            folders.clear()
+        folders[:] = [name for name in sorted(folders) if name[0] != "." and not is_ours(Path(place, name), "sweep")]
+
+
+def _name(config: DictConfig, folder: Path) -> str:
+    """A job's folder, relative to the sweep's."""
+    return Path(os.path.relpath(config.hydra.runtime.output_dir, folder)).as_posix()
+
+
+@contextmanager
+def _exit_on_error() -> Iterator[None]:
+    """End the program on an error; Hydra would make a warning of it and go on."""
+    try:
+        yield
+    except CaptioningError as error:
+        print(f"captioning: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def _as_text(rows: list[dict[str, Any]], columns: list[str]) -> str:
+    """Columns of equal width; scores ×100."""
+
+    def cell(column: str, value: Any) -> str:
+        return as_text(column, value, 2) if isinstance(value, float) else str("" if value is None else value)
+
+    lines = [columns] + [[cell(column, row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines)

@@ -1,0 +1,105 @@
+"""The parts of a run, made from its configuration.
+
+What only data need is imported where they are: who captions a photograph does not wait for Lightning and matplotlib.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from captioning.core.build import call
+from captioning.core.features import Features
+from captioning.core.images import ImageTransform
+from captioning.core.vocabulary import Vocabulary
+from captioning.encoders import Encoder
+from captioning.runs.parts import Config
+
+if TYPE_CHECKING:
+    from captioning.data import CaptionedPhotos, Photo
+    from captioning.data.feature_store import FeatureStore
+    from captioning.data.module import CaptionData
+
+
+def read_photos(config: Config) -> "CaptionedPhotos":
+    """The captioned photographs that ``data.source`` reads."""
+    from captioning.data import CaptionedPhotos
+
+    return call(config["data"]["source"], CaptionedPhotos)
+
+
+def make_data(
+    config: Config,
+    photos: "CaptionedPhotos",
+    vocabulary: Vocabulary,
+    encoder: Encoder,
+    reads: Sequence[str],
+    device: torch.device,
+) -> "CaptionData":
+    """Batches; a frozen encoder's features are stored first, each photograph's once.
+
+    Args:
+        config: of the run.
+        photos: by split.
+        vocabulary: of the training split.
+        encoder: frozen, or to be fine-tuned.
+        reads: the parts of the features that the decoder reads.
+        device: where features that are not stored yet are computed.
+    """
+    from captioning.data.module import CaptionData
+
+    data = config["data"]
+    return CaptionData(
+        photos,
+        vocabulary,
+        features=None if encoder.trainable else store_features(config, photos, encoder, reads, device),
+        image=partial(_read_photo, encoder.transform),
+        batch_size=data["batch_size"],
+        captions_per_photo=data["captions_per_photo"],
+        max_words=data["max_words"],
+        workers=data["workers"],
+        seed=config["seed"],
+    )
+
+
+def store_features(
+    config: Config, photos: "CaptionedPhotos", encoder: Encoder, reads: Sequence[str], device: torch.device
+) -> Callable[[str], Callable[[Sequence[int]], Features]]:
+    """Store the features of all photographs, unless they are stored already.
+
+    Returns:
+        A split's name to what reads the features of photographs by their places in that split.
+    """
+    from captioning.data.feature_store import FeatureStore
+
+    store = FeatureStore.build(
+        Path(config["data"]["features_root"]),
+        key={"encoder": encoder.fingerprint()},
+        spec=encoder.spec,
+        transform=encoder.transform,
+        paths=[photo.path for photo in photos],
+        extractor=lambda: partial(_extract, encoder.fused().to(device), device),
+        device=device,
+        parts=tuple(reads),
+    )
+    first, firsts = 0, {}
+    for split, members in photos.splits.items():
+        firsts[split] = first
+        first += len(members)
+    return lambda split: partial(_read_rows, store, firsts[split])
+
+
+def _extract(encoder: Encoder, device: torch.device, images: Tensor) -> Features:
+    features: Features = encoder(images.to(device, non_blocking=True))
+    return features
+
+
+def _read_photo(transform: ImageTransform, photo: "Photo") -> Tensor:
+    return transform.read(photo.path)
+
+
+def _read_rows(store: "FeatureStore", first: int, places: Sequence[int]) -> Features:
+    return store[[first + place for place in places]]
