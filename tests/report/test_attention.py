@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
-from captioning.analysis import attention
+from captioning.report import attention
 from captioning.report.attention import draw_attention, lay_over
 
 sides = st.integers(30, 90)
