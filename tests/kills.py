@@ -123,7 +123,7 @@ def kinds() -> list[Kind]:
         Kind("scenes", "prepare data=scenes data.root=scenes data.count=96"),
         Kind("features", f"prepare {SCENES} encoder.image_size=96 --features pooled --features grid"),
         captioner("soft-attention", soft, "scheduler=cosine"),
-        captioner("soft-attention-1-worker", soft, "sampling=linear", workers=1, minutes=0.002),
+        captioner("soft-attention-1-worker", soft, "scheduled_sampling=linear", workers=1, minutes=0.002),
         captioner("soft-attention-2-workers", soft, "patience=2", workers=2),
         captioner("soft-attention-4-workers", soft, workers=4, minutes=0.002),
         captioner("hard-attention", soft, "decoder.attention=hard", workers=2),

@@ -17,11 +17,13 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def build(config: Mapping[str, Any], kind: type[T], **arguments: Any) -> T:
+def build(config: Mapping[str, Any], kind: type[T], /, **arguments: Any) -> T:
     """Make the object that a configuration names.
 
     Args:
-        config: with ``_target_``, the dotted path of a class, and the class's settings.
+        config: with ``_target_``, the dotted path of a class, and the class's settings. Settings that have a
+            ``_target_`` themselves are made first; with ``_partial_`` they are functions whose other arguments come
+            later.
         kind: the base class that it must have.
         arguments: further arguments, not from the configuration.
 
@@ -29,15 +31,32 @@ def build(config: Mapping[str, Any], kind: type[T], **arguments: Any) -> T:
         CaptioningError: there is no such class, it is not of the kind, or it does not take the settings (or a value
             that is none of its ``Literal`` choices).
     """
-    cls = _import(config)
-    if not (isinstance(cls, type) and issubclass(cls, kind)):
-        raise CaptioningError(f"_target_: {config.get('_target_')} is not a {kind.__name__}.")
-    return _call(cls, config, arguments)
+    return _call(class_of(config, kind), config, arguments)
 
 
 def maker(config: Mapping[str, Any], kind: type[T]) -> Callable[..., T]:
-    """``build`` for later: what makes the object once the missing arguments are known."""
+    """``build`` for later: what makes the object once the missing arguments are known.
+
+    Raises:
+        CaptioningError: as of ``build``, as far as it can be known without those arguments.
+    """
+    _check(class_of(config, kind), config, {}, missing=True)
     return partial(build, config, kind)
+
+
+def function(config: Mapping[str, Any], returns: type[T]) -> Callable[..., T]:
+    """The function that a configuration names, with its settings filled in.
+
+    Args:
+        config: with ``_target_``, the dotted path of the function, and its settings.
+        returns: what the function must be annotated to return.
+
+    Raises:
+        CaptioningError: there is no such function, it returns something else, or it does not take the settings.
+    """
+    found = _function(config, returns)
+    _check(found, config, {}, missing=True)
+    return partial(found, **_settings(config))
 
 
 def call(config: Mapping[str, Any], *returns: type[T]) -> T:
@@ -50,12 +69,7 @@ def call(config: Mapping[str, Any], *returns: type[T]) -> T:
     Raises:
         CaptioningError: there is no such function, it returns something else, or it does not take the settings.
     """
-    function = _import(config)
-    if not callable(function) or get_type_hints(function).get("return") not in returns:
-        names = " or ".join(kind.__name__ for kind in returns)
-        raise CaptioningError(f"_target_: {config.get('_target_')} is not a function that returns {names}.")
-    made: T = _call(function, config, {})
-    return made
+    return _call(_function(config, *returns), config, {})
 
 
 def without_foreign(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,12 +78,55 @@ def without_foreign(config: Mapping[str, Any]) -> dict[str, Any]:
     So ``decoder._target_=my_module.MyDecoder`` works on top of any ``decoder=…`` and its settings.
     """
     cls, known = _import(config), {"_target_", "_partial_"}
-    for function in _takers(cls) if isinstance(cls, type) else ():
+    for function in takers(cls) if isinstance(cls, type) else ():
         known |= set(inspect.signature(function).parameters)
     foreign = [key for key in config if key not in known]
     if foreign:
         log.warning("%s has no setting %s: left out.", config["_target_"], " and no ".join(foreign))
     return {key: value for key, value in config.items() if key in known}
+
+
+def class_of(config: Mapping[str, Any], kind: type[T]) -> type[T]:
+    """The class that a configuration names.
+
+    Raises:
+        CaptioningError: there is no such class, or it is not of the kind.
+    """
+    cls = _import(config)
+    if not (isinstance(cls, type) and issubclass(cls, kind)):
+        raise CaptioningError(f"_target_: {config.get('_target_')} is not a {kind.__name__}.")
+    if inspect.isabstract(cls):
+        without = " and no ".join(sorted(cls.__abstractmethods__))
+        raise CaptioningError(
+            f"_target_: {config.get('_target_')} has no {without}, which a {kind.__name__} must have."
+        )
+    return cls
+
+
+def _function(config: Mapping[str, Any], *returns: type[T]) -> Callable[..., T]:
+    found = _import(config)
+    if not callable(found) or get_type_hints(found).get("return") not in returns:
+        names = " or ".join(kind.__name__ for kind in returns)
+        raise CaptioningError(f"_target_: {config.get('_target_')} is not a function that returns {names}.")
+    result: Callable[..., T] = found
+    return result
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, made where they name something to be made."""
+    return {key: _made(value) for key, value in config.items() if key not in ("_target_", "_partial_")}
+
+
+def _made(value: Any) -> Any:
+    if not (isinstance(value, Mapping) and "_target_" in value):
+        return value
+    found = _import(value)
+    if not callable(found):
+        raise CaptioningError(f"_target_: {value['_target_']} is neither a class nor a function.")
+    if value.get("_partial_"):
+        _check(found, value, {}, missing=True)
+        return partial(found, **_settings(value))
+    return _call(found, value, {})
 
 
 def _import(config: Mapping[str, Any]) -> Any:
@@ -81,7 +138,7 @@ def _import(config: Mapping[str, Any]) -> Any:
         raise CaptioningError(f"_target_: {target} can't be imported ({reason}). Check the name.") from error
 
 
-def _takers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+def takers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """What settings reach: a function, or a class's ``__init__`` and those that it hands further settings on to."""
     if not isinstance(function, type):
         yield function
@@ -98,7 +155,7 @@ def _takers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
 def _check_choices(function: Callable[..., Any], settings: Mapping[str, Any], target: Any) -> None:
     """Refuse a value that is none of those that a ``Literal`` annotation lists."""
     hints: dict[str, Any] = {}
-    for taker in _takers(function):
+    for taker in takers(function):
         try:
             hints = get_type_hints(taker) | hints
         except (NameError, TypeError):  # annotations of somebody's class that only a type checker can read
@@ -110,17 +167,25 @@ def _check_choices(function: Callable[..., Any], settings: Mapping[str, Any], ta
             raise CaptioningError(f"{target}: {name}={settings[name]} is not one of its choices: {listed}.")
 
 
-def _call(function: Callable[..., T], config: Mapping[str, Any], arguments: Mapping[str, Any]) -> T:
+def _check(
+    found: Callable[..., Any], config: Mapping[str, Any], arguments: Mapping[str, Any], missing: bool = False
+) -> None:
+    """Refuse settings that a class or function does not take; arguments may be missing where they come later."""
     keywords = {key: value for key, value in config.items() if key not in ("_target_", "_partial_")}
-    refusal = f"{config.get('_target_')} does not take these settings"
+    signature = inspect.signature(found)
     try:
-        inspect.signature(function).bind(**keywords, **arguments)
+        (signature.bind_partial if missing else signature.bind)(**keywords, **arguments)
     except TypeError as error:
-        raise CaptioningError(f"{refusal}: {error}.") from error
-    _check_choices(function, keywords, config.get("_target_"))
+        raise CaptioningError(f"{config.get('_target_')} does not take these settings: {error}.") from error
+    _check_choices(found, keywords, config.get("_target_"))
+
+
+def _call(found: Callable[..., T], config: Mapping[str, Any], arguments: Mapping[str, Any]) -> T:
+    _check(found, config, arguments)
     try:
-        return function(**keywords, **arguments)
+        return found(**_settings(config), **arguments)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise CaptioningError(f"{refusal}: {error}.") from error  # from a base class that settings are handed on to
+        # from a base class that settings are handed on to
+        raise CaptioningError(f"{config.get('_target_')} does not take these settings: {error}.") from error

@@ -1,10 +1,11 @@
-"""``captioning train``: from photographs to a captioner and its scores, or from a text to a language model."""
+"""``captioning train``: from data to a trained network and its scores, for any task."""
 
 import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,25 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from pytorch_lightning.callbacks import Timer
 
+from captioning.core.build import build
 from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
 from captioning.core.memory import keep_memory
-from captioning.data import CaptionedPhotos
+from captioning.jobs.command_line import checked, hydra_errors
 from captioning.jobs.config import conf_dir
-from captioning.jobs.evaluate import evaluate
+from captioning.jobs.evaluate import write_scores
 from captioning.jobs.options import import_from_working_folder
 from captioning.report.pictures import draw_curves
-from captioning.runs.checkpoint import check_resumable
-from captioning.runs.folder import FolderError, RunFolder, epochs_of, folder_name, rank
+from captioning.runs.checkpoint import Checkpoint, check_resumable, own_part
+from captioning.runs.folder import FolderError, RunFolder, folder_name, rank
 from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
+from captioning.runs.settings import epochs_of
 from captioning.runs.trust import targets_of
-from captioning.tasks.inputs import inputs_of
-from captioning.tasks.task import Source, make_task, read_source
+from captioning.tasks import Task
+from captioning.tasks.inputs import inputs_of_settings
+from captioning.training.initial import begin_with, read_initial
 from captioning.training.quiet import quiet
 from captioning.training.trainer import make_trainer
 
@@ -43,9 +47,10 @@ OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the Hydra application; with ``-m`` a sweep."""
     import_from_working_folder()  # decoder._target_=my_module.MyDecoder
-    sys.argv = [sys.argv[0], *(sys.argv[2:] if argv is None else argv)]
+    sys.argv = [sys.argv[0], *checked(sys.argv[2:] if argv is None else argv, str(conf_dir()))]
     application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(_job)
-    application()
+    with hydra_errors():
+        application()
     return 0
 
 
@@ -114,57 +119,76 @@ def train(config: dict[str, Any], folder: Path, record: Mapping[str, str] | None
     with run.hold():
         run.compare_settings(config)
         run.keep_record(record or {})
-        source = read_source(config)
-        inputs = inputs_of(config, source) if rank() == 0 else {}
+        task = build(config["task"], Task, config=config)
+        monitor = Monitor.among(task.measures, config["monitor"])
+        source = task.read_source()
+        initial = read_initial(config["init_from"], targets_of(config))
+        inputs = {}
+        if rank() == 0:
+            inputs = {**task.inputs(source), **inputs_of_settings(config, initial.path if initial else None)}
         run.compare_inputs(config, inputs)
         if config["resume"] and run.finished and not run.goes_on(config):
-            return say_finished(run, config, source)
+            return say_finished(run, task, monitor, source)
         resume_from = run.begin(config)
         try:
-            return _train(config, run, source, inputs, resume_from)
+            unresolved = plain((record or {}).get("config.yaml"))
+            return _train(run, task, monitor, source, inputs, initial, resume_from, unresolved)
         except CaptioningError:
             run.release()
             raise
 
 
 def _train(
-    config: dict[str, Any], run: RunFolder, source: Source, inputs: Mapping[str, str], resume_from: Path | None
+    run: RunFolder,
+    task: Task,
+    monitor: Monitor,
+    source: Any,
+    inputs: Mapping[str, str],
+    initial: Checkpoint | None,
+    resume_from: Path | None,
+    unresolved: Mapping[str, Any] | None,
 ) -> float:
-    device = device_of(config)
+    config = dict(task.config)
     pl.seed_everything(config["seed"], workers=True)
-    task = make_task(config, source, run.folder, find_device(device))
+    prepared = task.prepare(source, run.folder, find_device(device_of(config)), initial)
+    module = prepared.module
+    module.own_part = own_part(config, prepared.contents, unresolved)
     if resume_from:
-        check_resumable(resume_from, task.module, task.vocabulary, epochs_of(config), targets_of(config))
+        check_resumable(resume_from, module, prepared.contents, epochs_of(config), targets_of(config))
+    elif initial:
+        begin_with(module, initial)
+        log.info("%s begins with the weights of %s.", run.folder, initial.path)
     run.bind(config, inputs)
-    parameters = sum(parameter.numel() for parameter in task.module.parameters() if parameter.requires_grad)
-    log.info("%s: %s, %.1f M trained parameters.", run.folder, task.size, parameters / 1e6)
-    trainer = make_trainer(config, run.folder)
-    trainer.fit(task.module, task.data, ckpt_path=resume_from, weights_only=True)
+    parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    log.info("%s: %s, %.1f M trained parameters.", run.folder, prepared.size, parameters / 1e6)
+    trainer = make_trainer(config, run.folder, monitor)
+    trainer.fit(module, prepared.data, ckpt_path=resume_from, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
-        draw_curves(read_metrics(run.metrics), run.curves)
-        scores = score_test(run, config, source) if config["test"] else {}
+        draw_curves(read_metrics(run.metrics), run.curves, task.measures)
+        scores = score_test(run, task, source) if config["test"] else {}
         timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
-        run.finish(config, scores, timer.time_elapsed("train"), parameters)
-        log.info("%s: %s", run.folder, run.summary())
-    return run.best(Monitor(config["monitor"]))
+        run.finish(config, monitor, scores, timer.time_elapsed("train"), parameters)
+        log.info("%s: %s", run.folder, run.summary(monitor))
+    return run.best(monitor)
 
 
-def say_finished(run: RunFolder, config: dict[str, Any], source: Source) -> float:
+def say_finished(run: RunFolder, task: Task, monitor: Monitor, source: Any) -> float:
     """Say what a finished run has reached; its test split is scored here where that was left out before."""
     if rank() == 0:
         run.failure.unlink(missing_ok=True)
-        if config["test"] and not run.tested:
-            run.add_scores(score_test(run, {**config, "search": run.search}, source))
-    log.info("%s is finished: %s", run.folder, run.summary())
-    if run.search != config["search"]:
+        if task.config["test"] and not run.tested:
+            trained = build(task.config["task"], Task, config={**task.config, "search": run.search})
+            run.add_scores(score_test(run, trained, source))
+    log.info("%s is finished: %s", run.folder, run.summary(monitor))
+    if run.search != task.config["search"]:
         log.info(
             "These are the scores of the search that it was trained with, not of the one that is now set: "
             "`captioning evaluate %s` scores it with another (--beam, --length-penalty, …).",
             run.folder,
         )
-    return run.best(Monitor(config["monitor"]))
+    return run.best(monitor)
 
 
 def device_of(config: Mapping[str, Any]) -> str:
@@ -172,11 +196,23 @@ def device_of(config: Mapping[str, Any]) -> str:
     return "cpu" if config["trainer"]["accelerator"] == "cpu" else "auto"
 
 
-def score_test(run: RunFolder, config: dict[str, Any], source: Source) -> dict[str, float]:
+def score_test(run: RunFolder, task: Task, source: Any) -> dict[str, float]:
     """The scores of the test split with the best checkpoint; none where there is no test split."""
-    if not isinstance(source, CaptionedPhotos) or not source.splits.get("test"):
+    if "test" not in task.splits or not task.has(source, "test"):
         return {}
-    found = evaluate(run.folder, "test", config=config, photos=source, out=run.folder, device=device_of(config))
-    if found.pointing:
-        log.info("%s", found.pointing)
+    config = task.config
+    found = task.evaluate(
+        run.folder, source, "test", out=run.folder, device=device_of(config), trust=targets_of(config)
+    )
+    write_scores(run.folder, replace(found, split="test"))
+    for line in found.lines:
+        log.info("%s", line)
     return found.scores
+
+
+def plain(text: str | None) -> dict[str, Any] | None:
+    """A configuration as it was composed, with its interpolations; None where it is not known."""
+    if text is None:
+        return None
+    unresolved: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    return {str(key): value for key, value in unresolved.items()}

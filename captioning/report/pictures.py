@@ -9,17 +9,18 @@ from matplotlib.figure import Figure
 
 from captioning.core.files import atomic_write
 from captioning.core.images import read_image
+from captioning.core.measure import Measure
 from captioning.core.ownership import output
 
-SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr")
 
-
-def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw a run's losses, scores (of a language model bits per character) and gradient norms over its steps.
+def draw_curves(rows: Sequence[Mapping[str, float]], path: Path, measures: Mapping[str, Measure]) -> None:
+    """Draw a run's loss in training and validation, its other measurements, and gradient norms over its steps.
 
     Args:
         rows: of the run's ``metrics.csv``.
         path: the PNG to write.
+        measures: of the task, by name; the first of those that should be low, and are logged in training, too, is drawn
+            as the loss.
     """
 
     def line(axes: Axes, name: str, label: str, style: str = "-") -> None:
@@ -29,15 +30,16 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     losses, scores, gradients = figure.subplots(1, 3)
-    characters = any("val/bits" in row for row in rows)
-    loss, unit = ("loss", "character") if characters else ("nll", "word")
+    logged = {name for row in rows for name in row}
+    both = (name for name in measures if {f"train/{name}", f"val/{name}"} <= logged)
+    loss = next((name for name in both if not measures[name].higher_is_better), "loss")
     line(losses, f"train/{loss}", "training")
     line(losses, f"val/{loss}", "validation", "o-")
-    losses.set(title=f"negative log-likelihood (nats per {unit})", xlabel="step")
-    for name in ("bits",) if characters else SCORES:
-        line(scores, f"val/{name}", name, "o-")
-    title = "bits per character" if characters else "scores of generated captions"
-    scores.set(title=f"{title}, validation", xlabel="step")
+    losses.set(title="negative log-likelihood (nats)" if loss == "nll" else loss, xlabel="step")
+    for name in measures:
+        if name != loss:
+            line(scores, f"val/{name}", name, "o-")
+    scores.set(title="validation", xlabel="step")
     line(gradients, "train/gradient_norm", "before clipping")
     gradients.set(title="norm of the gradient", xlabel="step", yscale="log")
     for axes in (losses, scores, gradients):

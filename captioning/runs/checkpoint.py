@@ -12,12 +12,17 @@ from torch import Tensor
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
+from captioning.runs.earlier import upgraded
 from captioning.runs.trust import acted_on, of_this_package, shown
 
 LONGEST_WORD = 1000  # characters of a word in a vocabulary
-VERSION = 1  # of what this package adds to Lightning's checkpoint
+VERSION = 2  # of what this package adds to Lightning's checkpoint; version 1 knew no tasks
 KEY = "captioning"
 BEST, LAST = "best.ckpt", "last.ckpt"
+VOCABULARIES: dict[str, type[Vocabulary] | type[CharacterVocabulary]] = {  # of what a task keeps, by name
+    "vocabulary": Vocabulary,
+    "characters": CharacterVocabulary,
+}
 
 
 @dataclass(frozen=True)
@@ -27,26 +32,40 @@ class Checkpoint:
     Attributes:
         path: the file.
         config: what of the run's configuration may be acted on, see ``captioning.runs.trust``.
-        vocabulary: of the decoder: words of a captioner, characters of a language model.
+        contents: what the task keeps beside the weights: the words of its vocabulary, the characters of a language
+            model, or other plain values.
         weights: of the module, the encoder's included, by name.
         trained: the number of the epoch, from 1, that training goes on in or has ended; None where it can't go on.
+        unresolved: the run's configuration as it was composed, with its interpolations; None in version 1.
     """
 
     path: Path
     config: Mapping[str, Any]
-    vocabulary: Vocabulary | CharacterVocabulary
+    contents: Mapping[str, Any]
     weights: Mapping[str, Tensor]
     trained: int | None = None
+    unresolved: Mapping[str, Any] | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary | CharacterVocabulary | None:
+        """The words of a captioner, the characters of a language model; None of what has neither."""
+        words, characters = self.contents.get("vocabulary"), self.contents.get("characters")
+        return CharacterVocabulary(characters) if characters else Vocabulary(words) if words else None
 
     @property
     def words(self) -> Vocabulary:
         """The vocabulary of a captioner.
 
         Raises:
-            CaptioningError: this is a language model of characters.
+            CaptioningError: this is a language model of characters, or of a task without a vocabulary.
         """
-        if isinstance(self.vocabulary, Vocabulary):
-            return self.vocabulary
+        vocabulary = self.vocabulary
+        if isinstance(vocabulary, Vocabulary):
+            return vocabulary
+        if vocabulary is None:
+            raise CaptioningError(
+                f"{self.path}: this has no vocabulary, so it says no captions. Name a captioner's run."
+            )
         raise CaptioningError(
             f"{self.path}: this is a language model of characters, which looks at no photograph. "
             "Let it write with `captioning sample`, or name a captioner's run or .ckpt file."
@@ -57,20 +76,38 @@ class Checkpoint:
         """The vocabulary of a language model of characters.
 
         Raises:
-            CaptioningError: this is a captioner.
+            CaptioningError: this is something else.
         """
-        if isinstance(self.vocabulary, CharacterVocabulary):
-            return self.vocabulary
+        vocabulary = self.vocabulary
+        if isinstance(vocabulary, CharacterVocabulary):
+            return vocabulary
         raise CaptioningError(
             f"{self.path}: this is a captioner, which says words of a photograph (`captioning caption`). "
             "Name a run or .ckpt file of a language model of characters, such as experiment=char_rnn trains."
         )
 
 
-def describe(config: Mapping[str, Any], vocabulary: Vocabulary | CharacterVocabulary) -> dict[str, Any]:
-    """What this package adds to Lightning's checkpoint: plain values, so that it loads with ``weights_only=True``."""
-    kind = "vocabulary" if isinstance(vocabulary, Vocabulary) else "characters"
-    return {"version": VERSION, "config": dict(config), kind: list(vocabulary.words)}
+def own_part(
+    config: Mapping[str, Any], contents: Mapping[str, Any], unresolved: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What this package adds to Lightning's checkpoint: plain values, so that it loads with ``weights_only=True``.
+
+    Args:
+        config: of the run, resolved.
+        contents: what the task keeps: ``vocabulary`` or ``characters``, lists of words, and other plain values.
+        unresolved: the configuration with its interpolations.
+    """
+    return {
+        "version": VERSION,
+        "config": dict(config),
+        "unresolved": None if unresolved is None else dict(unresolved),
+        "contents": dict(contents),
+    }
+
+
+def contents_of(vocabulary: Vocabulary | CharacterVocabulary) -> dict[str, list[str]]:
+    """What the tasks with a vocabulary keep of it."""
+    return {"characters" if isinstance(vocabulary, CharacterVocabulary) else "vocabulary": list(vocabulary.words)}
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -114,30 +151,47 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
         raise CaptioningError(
             f"{path}: this is not a checkpoint of `captioning train`. Name a run's folder or .ckpt file."
         )
-    if ours.get("version") != VERSION:
+    if ours.get("version") not in (1, VERSION):
         raise CaptioningError(
-            f"{path}: this checkpoint has version {shown(ours.get('version'))}, and this program reads version "
+            f"{path}: this checkpoint has version {shown(ours.get('version'))}, and this program reads versions 1 to "
             f"{VERSION}. Install the version of captioning that wrote it, or train again."
         )
+    config, unresolved = ours.get("config"), ours.get("unresolved")
     return Checkpoint(
         path,
-        acted_on(ours.get("config"), path, trust),
-        _vocabulary_of(ours, path),
+        acted_on(upgraded(config) if isinstance(config, Mapping) else config, path, trust),
+        _contents_of(ours, path),
         _checked(content["state_dict"], path),
         _trained(content),
+        unresolved if isinstance(unresolved, Mapping) else None,
     )
 
 
-def _vocabulary_of(ours: Mapping[str, Any], path: Path) -> Vocabulary | CharacterVocabulary:
-    kind = "characters" if "characters" in ours else "vocabulary"
-    words = ours.get(kind)
+def _contents_of(ours: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """What a task keeps; of version 1 the vocabulary or the characters."""
+    contents = ours.get("contents")
+    if ours["version"] == 1:
+        kind = "characters" if "characters" in ours else "vocabulary"
+        contents = {kind: ours.get(kind)}
+    if not isinstance(contents, Mapping) or not all(isinstance(key, str) for key in contents):
+        raise CaptioningError(f"{path}: this checkpoint does not say what was trained. Copy it again, or train again.")
+    return {key: _words(key, value, path) if key in VOCABULARIES else value for key, value in contents.items()}
+
+
+def _words(kind: str, words: Any, path: Path) -> list[str]:
+    """The words of a vocabulary.
+
+    Raises:
+        CaptioningError: they are no words, or not those of a vocabulary.
+    """
     try:
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise CaptioningError("A vocabulary is a list of words.")
         longest = 1 if kind == "characters" else LONGEST_WORD
         if not all(0 < len(word) <= longest and _is_text(word) for word in words):
             raise CaptioningError(f"Its words have 1 to {longest} characters of Unicode.")
-        return CharacterVocabulary(words) if kind == "characters" else Vocabulary(words)
+        VOCABULARIES[kind](words)
+        return words
     except CaptioningError as error:
         raise CaptioningError(f"{path}: its vocabulary is damaged. {printable(str(error))}") from error
 
@@ -259,7 +313,7 @@ def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: 
 def check_resumable(
     path: Path,
     module: torch.nn.Module,
-    vocabulary: Vocabulary | CharacterVocabulary,
+    contents: Mapping[str, Any],
     epochs: float = math.inf,
     trust: Collection[str] = (),
 ) -> None:
@@ -268,13 +322,13 @@ def check_resumable(
     Args:
         path: the checkpoint.
         module: what is trained.
-        vocabulary: of the training captions, or of the text, as they are now.
+        contents: what the task keeps: the vocabulary of the training captions, or of the text, as they are now.
         epochs: how many the run is to have.
         trust: the classes that the run's own configuration names.
 
     Raises:
         CaptioningError: it can't be read, is not one that training goes on from, or has more epochs than asked for; the
-            vocabulary or what is trained are not those that it was trained with.
+            contents or what is trained are not those that it was trained with.
     """
     checkpoint = read_checkpoint(path, trust)
     if checkpoint.trained is None:
@@ -287,14 +341,18 @@ def check_resumable(
             f"{path}: it is in its epoch {checkpoint.trained} already, and trainer.max_epochs={epochs:.0f} are asked "
             "for. Ask for as many at least."
         )
-    if checkpoint.vocabulary.words != vocabulary.words:
-        now, then = set(vocabulary.words), set(checkpoint.vocabulary.words)
-        odd = [printable(word) for word in sorted(now ^ then)[:5]]
-        raise CaptioningError(
-            f"{path}: the {vocabulary.of} have changed since ({len(checkpoint.vocabulary)} then, {len(vocabulary)} now"
-            f"{'; for example ' * bool(odd)}{', '.join(odd)}). Bring them back, or begin anew with resume=false or "
-            "another name."
-        )
+    for kind in sorted(checkpoint.contents.keys() | contents.keys()):
+        then, now = checkpoint.contents.get(kind), contents.get(kind)
+        if then == now:
+            continue
+        said = f"the {kind} has changed since"
+        if kind in VOCABULARIES and isinstance(then, list) and isinstance(now, list):
+            odd = [printable(word) for word in sorted(set(now) ^ set(then))[:5]]
+            said = (
+                f"the {VOCABULARIES[kind].of} have changed since ({len(then)} then, {len(now)} now"
+                f"{'; for example ' * bool(odd)}{', '.join(odd)})"
+            )
+        raise CaptioningError(f"{path}: {said}. Bring them back, or begin anew with resume=false or another name.")
     load_weights(module, checkpoint.weights, path)
 
 

@@ -23,19 +23,14 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, read_json, remove_unfinished, write_error, write_json
 from captioning.core.locks import HeldError, lock
 from captioning.core.ownership import claim, is_ours, refuse_foreign
-from captioning.data.photos import SPLITS
 from captioning.runs.checkpoint import BEST, LAST
+from captioning.runs.earlier import is_of_version_1, upgraded
 from captioning.runs.metrics_file import read_metrics
-from captioning.runs.monitor import Monitor, as_text
+from captioning.runs.monitor import Monitor
+from captioning.runs.settings import differences, epochs_of, essence, those_of
 
 log = logging.getLogger(__name__)
 
-# What may differ when a run goes on: it does not change what is trained, only where, how long and what is said of it.
-# Of the files that ``data`` names the contents must be the same (``inputs.json``), not the places.
-FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience"}
-FREE |= {"checkpoint_minutes", "compile"}
-FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare", "text", "cache", "sample_every"}
-FREE_TRAINER = {"accelerator", "enable_progress_bar", "log_every_n_steps", "enable_model_summary"}
 PLACES = ("root", "file", "images", "text")  # of ``data``, to be named where the contents differ
 
 TRAINED = (
@@ -43,7 +38,9 @@ TRAINED = (
     *("summary.json", "failed.txt"),
 )
 SAID = ("train.log", "train_rank_*.log", ".hydra")  # by every attempt
-EVALUATED = tuple(f"{what}_{split}.*" for what in ("captions", "references", "scores") for split in SPLITS)
+EVALUATED = tuple(
+    f"{what}_{split}.*" for what in ("captions", "references", "scores") for split in ("train", "val", "test")
+)
 
 
 def folder_name(text: str) -> str:
@@ -136,7 +133,10 @@ class RunFolder:
         """
         if not (config["resume"] and self.config.exists()):
             return
-        odd = _differences(_essence(self._before()), _essence(config))
+        before, now = essence(self._before()), essence(config)
+        if self._is_of_version_1():  # it knew fewer settings
+            now = those_of(before, now)
+        odd = differences(before, now)
         if odd and not (self.finished and all(each.startswith("search.") for each in odd) and not self.goes_on(config)):
             raise FolderError(
                 f"{self.folder}: holds a run of other settings ({'; '.join(odd[:5])}). "
@@ -258,13 +258,17 @@ class RunFolder:
         """
         try:
             before = OmegaConf.to_container(OmegaConf.load(self.config))
-            _essence(before)  # type: ignore[arg-type]
+            essence(upgraded(before))  # type: ignore[arg-type]
         except Exception as error:
             raise CaptioningError(
                 f"{self.config}: not a configuration that can be read. Give this run a name of its own (name=…), or "
                 "begin anew in this folder with resume=false."
             ) from error
-        return before
+        return upgraded(before)  # type: ignore[arg-type]
+
+    def _is_of_version_1(self) -> bool:
+        before = OmegaConf.to_container(OmegaConf.load(self.config))
+        return isinstance(before, dict) and is_of_version_1(before)  # type: ignore[arg-type]
 
     def _is_of_an_earlier_version(self) -> bool:
         """Whether a version before marks wrote this folder: its configuration is one of ours, by its content."""
@@ -290,16 +294,23 @@ class RunFolder:
             raise write_error(aside, error) from error
         log.info("%s: what an earlier run has left is now in %s.", self.folder, aside)
 
-    def finish(self, config: Mapping[str, Any], scores: Mapping[str, float], seconds: float, parameters: int) -> None:
+    def finish(
+        self,
+        config: Mapping[str, Any],
+        monitor: Monitor,
+        scores: Mapping[str, float],
+        seconds: float,
+        parameters: int,
+    ) -> None:
         """Mark the run as finished, with what a table of runs wants to know.
 
         Args:
             config: of the run.
+            monitor: what chose its best checkpoint.
             scores: of the test split; empty where it was not scored.
             seconds: of training and validation, over all resumptions.
             parameters: how many numbers were trained.
         """
-        monitor = Monitor(config["monitor"])
         rows = [row for row in read_metrics(self.metrics) if monitor.key in row]
         best = monitor.best(rows)
         write_json(
@@ -334,12 +345,12 @@ class RunFolder:
             {**self._summary(), **{f"test/{name}": value for name, value in scores.items()}},
         )
 
-    def summary(self) -> str:
+    def summary(self, monitor: Monitor) -> str:
         """The measurements of a finished run in a line."""
         values = self._summary()
         split = "test/" if any(name.startswith("test/") for name in values) else "val/"
         scores = {name: value for name, value in values.items() if name.startswith(split) and name != "val/nll"}
-        return ", ".join(f"{name} {as_text(name, value)}" for name, value in scores.items())
+        return ", ".join(f"{name} {monitor.text(name, value)}" for name, value in scores.items())
 
     def best(self, monitor: Monitor) -> float:
         """The best value of a measurement on the validation split so far."""
@@ -366,33 +377,3 @@ def _log_to(path: Path) -> Iterator[None]:
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
-
-
-def epochs_of(config: Mapping[str, Any]) -> float:
-    """How many epochs a run is to be trained; null and -1 are no limit."""
-    epochs = config["trainer"]["max_epochs"]
-    return math.inf if epochs in (None, -1) else float(epochs)
-
-
-def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a run what it is."""
-    kept = {key: value for key, value in config.items() if key not in FREE}
-    kept["word_vectors"] = bool(config["word_vectors"])  # the file's content is among the inputs
-    kept["data"] = {key: value for key, value in config["data"].items() if key not in FREE_DATA}
-    # a schedule such as the cosine depends on the run's length: more epochs would make the learning rate jump
-    constant = config["scheduler"]["_target_"].endswith(".constant")
-    free = FREE_TRAINER | {"max_epochs"} if constant else FREE_TRAINER
-    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in free}
-    return kept
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """``decoder.depth: 1, now 2``, one for each setting that differs."""
-    odd = []
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            odd += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            odd.append(f"{prefix}{key}: {old}, now {new}")
-    return odd

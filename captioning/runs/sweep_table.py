@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, read_json, write_json
 from captioning.core.ownership import is_ours
-from captioning.runs.monitor import Monitor, as_text
 from captioning.runs.folder import RunFolder
+from captioning.runs.monitor import Monitor
 from captioning.runs.sweep_folders import claim_folder, plan
 
 
@@ -68,7 +68,7 @@ class SweepTable(Callback):
                 {"job": name, "status": "failed"} for name in failed if not any(row["job"] == name for row in rows)
             ]
             if rows:
-                self._write_table(folder, rows, Monitor(config.monitor), failed)
+                self._write_table(folder, rows, Monitor.of(_plain(config)), failed)
             told = [name for name in failed if RunFolder(folder / name).failure.exists()]
             refused = [name for name in failed if name not in told]
             if told:
@@ -91,7 +91,7 @@ class SweepTable(Callback):
             writer.writeheader()
             writer.writerows(rows)
         scores = [column for column in columns if column.startswith("test/")]
-        print(_as_text(rows, ["job", "status", monitor.key, *scores, "parameters", "seconds"]))
+        print(_as_text(rows, monitor, ["job", "status", monitor.key, *scores, "parameters", "seconds"]))
         own = [row for row in rows if not self.jobs or row["job"] in self.jobs]  # the folder may hold older jobs
         best = next((row for row in own if row["job"] not in failed), None)
         if best and best["status"] == "finished":
@@ -146,11 +146,17 @@ def _exit_on_error() -> Iterator[None]:
         sys.exit(1)
 
 
-def _as_text(rows: list[dict[str, Any]], columns: list[str]) -> str:
-    """Columns of equal width; scores ×100."""
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """What the task of a sweep is made of, resolved; a sweep's configuration has parts that only a job's resolve."""
+    groups = {key: OmegaConf.to_container(config[key], resolve=True) for key in ("task", "metrics")}
+    return {**groups, "monitor": config.monitor}
+
+
+def _as_text(rows: list[dict[str, Any]], monitor: Monitor, columns: list[str]) -> str:
+    """Columns of equal width; scores as people write them."""
 
     def cell(column: str, value: Any) -> str:
-        return as_text(column, value, 2) if isinstance(value, float) else str("" if value is None else value)
+        return monitor.text(column, value, 2) if isinstance(value, float) else str("" if value is None else value)
 
     lines = [columns] + [[cell(column, row.get(column)) for column in columns] for row in rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]

@@ -37,7 +37,8 @@ def acted_on(config: Any, path: Path, trust: Collection[str] = ()) -> dict[str, 
         trust: modules, or classes, that the user has named: these are imported.
 
     Returns:
-        The groups ``encoder``, ``decoder``, ``cell`` and ``search``; ``data``, ``choices`` and ``seed`` as they are.
+        The groups ``encoder``, ``decoder``, ``cell`` and ``search``; ``data``, ``choices``, ``task``, ``metrics`` and
+        ``seed`` as they are, of which nothing may be built (see ``check_task``).
 
     Raises:
         CaptioningError: a group is missing or names a class that is neither this package's nor trusted, or a size is
@@ -53,11 +54,34 @@ def acted_on(config: Any, path: Path, trust: Collection[str] = ()) -> dict[str, 
         kept[group] = dict(settings)
         if "_target_" in settings:
             _check_target(settings["_target_"], group, room, path, trust)
+        _refuse_nested({key: value for key, value in settings.items() if key != "_target_"}, group, path, trust)
     _check_sizes(kept, path)
-    for name in ("data", "choices"):
+    for name in ("data", "choices", "task", "metrics"):
         kept[name] = dict(config[name]) if isinstance(config.get(name), Mapping) else {}
     kept["seed"] = config["seed"] % 2**63 if isinstance(config.get("seed"), int) else 0
     return kept
+
+
+def check_task(config: Mapping[str, Any], path: Path, trust: Collection[str] = ()) -> None:
+    """Check the task of a checkpoint before it is built.
+
+    Raises:
+        CaptioningError: it is neither one of this package's nor trusted.
+    """
+    settings = config.get("task") or {}
+    _check_target(settings.get("_target_"), "task", "captioning.tasks", path, trust)
+    _refuse_nested({key: value for key, value in settings.items() if key != "_target_"}, "task", path, trust)
+
+
+def trusted_metrics(config: Mapping[str, Any], trust: Collection[str] = ()) -> dict[str, Any]:
+    """Those metrics of a checkpoint that are this package's own or trusted, and take no settings that are made."""
+    return {
+        name: dict(settings)
+        for name, settings in config.get("metrics", {}).items()
+        if isinstance(settings, Mapping)
+        and isinstance(target := settings.get("_target_"), str)
+        and (is_trusted(target, trust) or (len(settings) == 1 and _is_class_of("captioning.metrics", target)))
+    }
 
 
 def of_this_package(config: Mapping[str, Any]) -> bool:
@@ -67,7 +91,9 @@ def of_this_package(config: Mapping[str, Any]) -> bool:
 
 def targets_of(config: Mapping[str, Any]) -> list[str]:
     """The classes that a configuration names: what a user's own command line has named is trusted."""
-    return [str(config[group]["_target_"]) for group in ROOMS if "_target_" in (config.get(group) or {})]
+    metrics = [each for each in (config.get("metrics") or {}).values() if isinstance(each, Mapping)]
+    groups = [config.get(group) or {} for group in (*ROOMS, "task")]
+    return [str(each["_target_"]) for each in (*groups, *metrics) if "_target_" in each]
 
 
 def is_trusted(target: str, trust: Collection[str]) -> bool:
@@ -86,6 +112,19 @@ def _check_target(target: Any, group: str, room: str, path: Path, trust: Collect
         )
 
 
+def _refuse_nested(value: Any, group: str, path: Path, trust: Collection[str]) -> None:
+    """Refuse settings that name something to be made themselves, unless it is trusted."""
+    if isinstance(value, Mapping):
+        target = value.get("_target_")
+        if "_target_" in value and not (isinstance(target, str) and is_trusted(target, trust)):
+            raise CaptioningError(
+                f"{path}: its {group} asks for {shown(target)} to be made, which no captioner of this package needs. "
+                f"If you trust that, say --trust {shown(str(target).rpartition('.')[0] or target)}."
+            )
+    for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        _refuse_nested(each, group, path, trust)
+
+
 def _is_class_of(room: str, target: str) -> bool:
     """Whether a dotted path is a class of one room of this package; no other module is imported for the answer."""
     module, _, name = target.rpartition(".")
@@ -101,15 +140,22 @@ def _is_class_of(room: str, target: str) -> bool:
 
 
 def _check_sizes(config: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Refuse what would take all memory or time, and is bounded by no weight that is there."""
+    """Refuse what would take all memory or time, and is bounded by no weight that is there.
+
+    A search that the user trusts may have settings of any kind; those of a known name and more than its limit are
+    refused all the same.
+    """
+    ours = str(config["search"].get("_target_", ROOMS["search"])).startswith("captioning.")
     for name, value in config["search"].items():
         limit = LIMITS.get(name, 10**9)
+        if not ours and not (name in LIMITS and isinstance(value, int | float) and not value <= limit):
+            continue
         whole = name in LIMITS or name == "top_k"
         number = type(value) is int or (type(value) is float and not whole and math.isfinite(value))
         if name not in ("_target_", "_partial_", "seed") and not (number and value <= limit):
             raise CaptioningError(f"{path}: its search has {name}={shown(value)}, and {limit} is the most here.")
     seed, temperature = config["search"].get("seed"), config["search"].get("temperature", 1.0)
-    if not (seed is None or (type(seed) is int and abs(seed) < 2**63)) or temperature < SMALLEST:
+    if ours and (not (seed is None or (type(seed) is int and abs(seed) < 2**63)) or temperature < SMALLEST):
         raise CaptioningError(f"{path}: its search has seed={shown(seed)}, temperature={shown(temperature)}.")
     size: Any = config["encoder"].get("image_size")
     sides = size if isinstance(size, list | tuple) else [size, size]

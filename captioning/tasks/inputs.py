@@ -10,30 +10,21 @@ from captioning.data.digests import digest_of, digests
 from captioning.data.text import MAPPED
 
 
-def inputs_of(config: Mapping[str, Any], source: CaptionedPhotos | Text) -> dict[str, str]:
-    """What a run reads, to a digest of its content; where it lies and what the files are called does not matter.
+def inputs_of_photographs(config: Mapping[str, Any], photos: CaptionedPhotos) -> dict[str, str]:
+    """Photographs as a set, which split each is in, and what is said of each.
+
+    Where a photograph lies and what its file is called does not matter.
 
     Args:
         config: of the run.
-        source: what ``data.source`` has read.
+        photos: what ``data.source`` has read.
 
     Returns:
-        Of captioned photographs ``photographs``, ``captions`` and ``splits``, of a text ``characters of the text``;
-        and, where settings name a file, ``word vectors`` and ``weights of the encoder``.
+        Digests of the ``photographs``, ``captions`` and ``splits``.
 
     Raises:
         CaptioningError: a photograph can't be read.
     """
-    read = _of_text(source, config) if isinstance(source, Text) else _of_photos(source, config)
-    files = {"word vectors": config["word_vectors"], "weights of the encoder": config.get("encoder", {}).get("weights")}
-    for name, path in files.items():
-        if isinstance(path, str) and Path(path).is_file():
-            read[name] = digest_of(Path(path)).hex()
-    return read
-
-
-def _of_photos(photos: CaptionedPhotos, config: Mapping[str, Any]) -> dict[str, str]:
-    """Photographs as a set, which split each is in, and what is said of each."""
     paths = [photo.path for photo in photos]
     found = [each.tobytes() for each in digests(paths, Path(config["data"]["features_root"]) / "digests")]
     captions = (text for photo in photos for text in (str(len(photo.captions)), *photo.captions))
@@ -45,13 +36,33 @@ def _of_photos(photos: CaptionedPhotos, config: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _of_text(text: Text, config: Mapping[str, Any]) -> dict[str, str]:
+def inputs_of_text(config: Mapping[str, Any], text: Text) -> dict[str, str]:
+    """The digest of the ``characters of the text``."""
     if text.path.stat().st_size <= MAPPED:
         digest = digest_of(text.path)
     else:
         cache = Path(config["data"].get("cache") or text.path.parent)
         digest = digests([text.path], cache, doing="reading the text")[0].tobytes()
     return {"characters of the text": digest.hex()}
+
+
+def inputs_of_settings(config: Mapping[str, Any], initial: Path | None) -> dict[str, str]:
+    """The digests of files that settings name: word vectors, weights of the encoder, and what a run begins with.
+
+    Args:
+        config: of the run.
+        initial: the checkpoint that ``init_from`` names.
+    """
+    files = {
+        "word vectors": config.get("word_vectors"),
+        "weights of the encoder": config.get("encoder", {}).get("weights"),
+        "weights that it began with": initial and str(initial),
+    }
+    return {
+        name: digest_of(Path(path)).hex()
+        for name, path in files.items()
+        if isinstance(path, str) and Path(path).is_file()
+    }
 
 
 def _hash(parts: Iterable[bytes]) -> str:

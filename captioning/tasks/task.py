@@ -1,134 +1,139 @@
-"""What a run trains, and on what: a captioner on captioned photographs, or a language model on a text."""
+"""What a task is: a kind of system, from what it reads to how it is scored, chosen by ``task=``.
 
-import logging
-from dataclasses import dataclass
+A task is a folder of this package, or a module of a user's own (``task._target_=my_module.MyTask``). What a run does
+beside (its folder, checkpoints, resuming, sweeps, the best checkpoint) is the same for any of them.
+"""
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import hydra.utils
 import pytorch_lightning as pl
 import torch
 
-from captioning.core.build import build, call
 from captioning.core.errors import CaptioningError
-from captioning.core.features import NO_FEATURES
-from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
-from captioning.data import CaptionedPhotos, Text
-from captioning.data.captions import build_vocabulary
-from captioning.data.streams import TextData
-from captioning.decoders import LanguageModel
-from captioning.runs import parts
-from captioning.search import Sample
-from captioning.speed.compiled import compile_attention, compile_loop
-from captioning.tasks import assembly
-from captioning.tasks.captioning.module import CaptioningModule
-from captioning.tasks.captioning.scoring import Scorer
-from captioning.tasks.language.module import LanguageModule
+from captioning.core.measure import Measure
+from captioning.runs.checkpoint import Checkpoint
+from captioning.runs.monitor import Measuring
 from captioning.training.module import TrainingModule
-from captioning.training.objectives import CrossEntropy
-
-log = logging.getLogger(__name__)
-
-Source = CaptionedPhotos | Text
 
 
 @dataclass(frozen=True)
-class Task:
+class Prepared:
     """What a run trains, and on what.
 
     Attributes:
         module: untrained.
-        vocabulary: of what is trained.
-        data: its batches.
+        data: its batches; ``data.describe_batch(batch)`` says in words what a batch holds, and ``data.resumed`` takes
+            the place where a run goes on, see ``captioning.data.module.ResumableData``.
+        contents: what a checkpoint keeps beside the weights: plain values, such as a vocabulary's words.
         size: of the data, in words.
     """
 
     module: TrainingModule
-    vocabulary: Vocabulary | CharacterVocabulary
     data: pl.LightningDataModule
+    contents: Mapping[str, Any]
     size: str
 
 
-def read_source(config: dict[str, Any]) -> Source:
-    """What ``data.source`` reads."""
-    source: Source = call(config["data"]["source"], *get_args(Source))
-    return source
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation finds.
 
-
-def make_task(config: dict[str, Any], source: Source, folder: Path, device: torch.device) -> Task:
-    """The task that a source is for.
-
-    Args:
-        config: of the run.
-        source: what ``data.source`` reads.
-        folder: of the run.
-        device: where features that are not stored yet are computed.
-
-    Raises:
-        CaptioningError: the configuration does not go with the source.
+    Attributes:
+        scores: by the measures' names, ×1.
+        details: what else the scores' file is to hold.
+        lines: what else is to be said.
+        split: that was scored.
+        measures: of the scores, by name.
     """
-    task = (
-        language_task(config, source, folder) if isinstance(source, Text) else captioning_task(config, source, device)
-    )
-    if config["monitor"] not in task.module.monitors:
-        there = ", ".join(task.module.monitors)
-        raise CaptioningError(f"monitor={config['monitor']}: there is no such measurement here. There are {there}.")
-    return task
+
+    scores: dict[str, float]
+    details: dict[str, Any] = field(default_factory=dict)
+    lines: Sequence[str] = ()
+    split: str = ""
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
 
-def captioning_task(config: dict[str, Any], photos: CaptionedPhotos, device: torch.device) -> Task:
-    """A captioner, untrained, and its data; a frozen encoder's features are stored here."""
-    vocabulary = build_vocabulary(photos["train"], config["data"]["minimum_count"])
-    encoder = parts.make_encoder(config)
-    decoder = parts.make_decoder(config, vocabulary, encoder.spec)
-    encoder.keep(decoder.reads)
-    if config["compile"]:
-        compile_attention(decoder)
-    if config["word_vectors"]:
-        found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
-        log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))
-    module = CaptioningModule(
-        encoder,
-        decoder,
-        vocabulary,
-        parts.make_search(config),
-        build(config["objective"], CrossEntropy),
-        optimizer=hydra.utils.instantiate(config["optimizer"]),
-        schedule=hydra.utils.instantiate(config["scheduler"]),
-        sampling=hydra.utils.instantiate(config["sampling"]),
-        encoder_lr=config["encoder_lr"],
-        score=Scorer([photo.captions for photo in photos["val"]]),
-        config=config,
-    )
-    data = assembly.make_data(config, photos, vocabulary, encoder, decoder.reads, device)
-    return Task(module, vocabulary, data, f"{len(photos['train'])} photographs, {len(vocabulary)} words")
+class Task(Measuring):
+    """A kind of system.
 
+    Attributes:
+        splits: those that can be scored, the one that is scored where none is named first.
+    """
 
-def language_task(config: dict[str, Any], text: Text, folder: Path) -> Task:
-    """A language model of characters, untrained, and its text."""
-    data = TextData(text, batch_size=config["data"]["batch_size"], chunk=config["data"]["chunk"])
-    decoder = parts.make_decoder(config, text.vocabulary, NO_FEATURES)
-    if not isinstance(decoder, LanguageModel):
-        raise CaptioningError(
-            f"{type(decoder).__name__} captions photographs, and {text.path} is a text: "
-            "train with experiment=char_rnn, or with decoder=language_model."
-        )
+    splits: tuple[str, ...] = ("test", "val", "train")
 
-    if config["compile"]:
-        compile_loop(decoder)
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Take the configuration of a run; settings of ``task`` are further arguments."""
+        self.config = config
 
-    def sample(seed: int) -> Sample:
-        return build({**config["search"], "seed": seed}, Sample)
+    @abstractmethod
+    def read_source(self) -> Any:
+        """What ``data.source`` reads.
 
-    sample(config["seed"])  # what it does not take is said now, and not at the first sample
-    module = LanguageModule(
-        decoder,
-        text.vocabulary,
-        build(config["objective"], CrossEntropy),
-        optimizer=hydra.utils.instantiate(config["optimizer"]),
-        schedule=hydra.utils.instantiate(config["scheduler"]),
-        config=config,
-        sample=sample,
-        samples=folder / "samples.txt",
-    )
-    return Task(module, text.vocabulary, data, f"{text.training} characters, {len(text.vocabulary)} different ones")
+        Raises:
+            CaptioningError: it can't be read, or is nothing that this task is for.
+        """
+
+    def inputs(self, source: Any) -> dict[str, str]:
+        """What a run reads, to a digest of its content: a run goes on with the same alone."""
+        return {}
+
+    def has(self, source: Any, split: str) -> bool:
+        """Whether there is something to score in a split."""
+        return split in self.splits
+
+    @abstractmethod
+    def prepare(self, source: Any, folder: Path, device: torch.device, initial: Checkpoint | None = None) -> Prepared:
+        """Make what is trained, and its batches.
+
+        Args:
+            source: see ``read_source``.
+            folder: of the run.
+            device: where features that are not stored yet are computed.
+            initial: the checkpoint that ``init_from`` names, for what of it the new network must share (the
+                vocabulary); its weights are loaded by the caller.
+
+        Raises:
+            CaptioningError: the configuration does not go with the source.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self,
+        checkpoint: Path,
+        source: Any,
+        split: str,
+        *,
+        out: Path,
+        device: str,
+        trust: Collection[str] = (),
+        search: Any = None,
+    ) -> Evaluation:
+        """Score a checkpoint on a split.
+
+        Args:
+            checkpoint: a file, or a run's folder.
+            source: see ``read_source``.
+            split: one of ``splits``.
+            out: the folder for what it writes besides the scores.
+            device: where to run.
+            trust: modules or classes outside of this package that the checkpoint may name.
+            search: that finds captions; the configuration's own where not given.
+
+        Raises:
+            CaptioningError: the checkpoint or the split does not fit.
+        """
+
+    def require_split(self, source: Any, split: str) -> None:
+        """Check that a split can be scored.
+
+        Raises:
+            CaptioningError: it can't.
+        """
+        if not self.has(source, split):
+            there = ", ".join(name for name in self.splits if self.has(source, name)) or "none"
+            raise CaptioningError(f"The split {split!r} is empty or unknown here. Splits that can be scored: {there}.")

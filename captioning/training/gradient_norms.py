@@ -80,7 +80,9 @@ class Gradients(pl.Callback):
 
     def _stop(self, trainer: pl.Trainer, norms: dict[str, Tensor]) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        batches = [(data.describe(batch), float(loss)) for batch, loss in zip(self.batches, self.losses, strict=True)]
+        batches = [
+            (data.describe_batch(batch), float(loss)) for batch, loss in zip(self.batches, self.losses, strict=True)
+        ]
         if trainer.world_size > 1:
             parts: list[list[tuple[str, float]]] = [[] for _ in range(trainer.world_size)]
             torch.distributed.all_gather_object(parts, batches)

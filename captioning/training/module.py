@@ -1,51 +1,76 @@
-"""What all training has in common: seeds, optimizer and schedule, and what a checkpoint carries."""
+"""What all training has in common: seeds, optimizer and schedule, the loss, and what a checkpoint carries."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
-from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
-from captioning.decoders import Decoder
-from captioning.runs.checkpoint import KEY, describe, position_in
+from captioning.core.sums import Sum
+from captioning.runs.checkpoint import KEY, position_in
 
 
 class TrainingModule(pl.LightningModule):
-    """A decoder in training.
+    """A network in training: a task writes ``losses`` and ``validation_step``.
 
     Attributes:
-        monitors: what its validation measures that may choose the best checkpoint, as ``val/NAME``.
+        own_part: what a checkpoint carries beside the weights, see ``captioning.runs.checkpoint.own_part``; set by who
+            runs the training, and nothing where not.
     """
-
-    monitors: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
-        decoder: Decoder,
-        vocabulary: Vocabulary | CharacterVocabulary,
         *,
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Callable[[int, int], float],
-        config: Mapping[str, Any],
+        seed: int,
     ) -> None:
         """Take the parts.
 
         Args:
-            decoder: what is trained.
-            vocabulary: of the decoder.
-            optimizer: makes the optimizer from groups of parameters.
+            optimizer: makes the optimizer from groups of parameters (``params``).
             schedule: (step, steps of the run) to the share of the learning rate.
-            config: of the run, for the checkpoint; its seed is that of dropout, and of whatever else a step draws.
+            seed: of dropout, and of whatever else a step draws.
         """
         super().__init__()
-        self.decoder = decoder
         self.make_optimizer, self.schedule = optimizer, schedule
-        self.checkpoint, self.seed = describe(config, vocabulary), config["seed"]
+        self.seed = seed
+        self.own_part: Mapping[str, Any] = {}
 
-    def groups(self) -> list[dict[str, Any]]:
-        """What the optimizer is given."""
-        return [{"params": [p for p in self.decoder.parameters() if p.requires_grad]}]
+    @abstractmethod
+    def losses(self, batch: Any) -> dict[str, Sum]:
+        """The sums of a batch of this rank, by name; those that are trained on have a gradient."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of a batch: the means over the batches of all ranks together, added up."""
+        sums = self.losses(batch)
+        counts = [each.count for each in sums.values()]
+        means = dict(zip(sums, self._means(list(sums.values())), strict=True))
+        loss = torch.stack([mean for name, mean in means.items() if sums[name].trained]).sum()
+        size = max(counts, default=1)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size, sync_dist=True)
+        logged = {f"train/{name}": mean.detach() for name, mean in means.items()}
+        self.log_dict(logged, batch_size=size, sync_dist=True)
+        return loss
+
+    def _means(self, sums: list[Sum]) -> list[Tensor]:
+        """This rank's sums, divided so that the mean over ranks, of losses as of gradients, is the batch's own."""
+        counts = torch.tensor([each.count for each in sums], dtype=torch.float, device=self.device)
+        every: Tensor = self.trainer.strategy.reduce(counts, reduce_op="sum")
+        shares = self.trainer.world_size / every.clamp_min(1)
+        return [each.total * share for each, share in zip(sums, shares, strict=True)]
+
+    def log_means(self, sums: Mapping[str, Sum]) -> None:
+        """Log the means of a validation batch as ``val/NAME``: their mean over a split is weighed by the counts."""
+        for name, each in sums.items():
+            if each.count:
+                self.log(f"val/{name}", each.mean, batch_size=each.count, sync_dist=True)
+
+    def trained_groups(self) -> list[dict[str, Any]]:
+        """The groups of parameters that the optimizer is given."""
+        return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Make what a step draws a function of the seed and the step, so that a resumed run draws the same."""
@@ -53,7 +78,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make one file enough to go on without this run's folder."""
-        checkpoint[KEY] = dict(self.checkpoint)
+        checkpoint[KEY] = dict(self.own_part)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the data go on where the checkpoint was written."""
@@ -62,7 +87,7 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the learning rate step by step."""
-        optimizer: Any = self.make_optimizer(self.groups())
+        optimizer: Any = self.make_optimizer(params=self.trained_groups())
         # a fused optimizer offers to unscale half precision's gradients in its step: after they have been clipped
         optimizer._step_supports_amp_scaling = False
         steps = int(self.trainer.estimated_stepping_batches)

@@ -5,43 +5,49 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import hydra.utils
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.loggers import Logger
 
+from captioning.core.build import build
 from captioning.core.files import atomic_write
 from captioning.runs.monitor import Monitor
 from captioning.training.callbacks import callbacks
 
 
-def make_trainer(config: Mapping[str, Any], folder: Path) -> pl.Trainer:
+def make_trainer(config: Mapping[str, Any], folder: Path, monitor: Monitor) -> pl.Trainer:
     """The trainer of a run.
 
     Args:
         config: of the run.
         folder: of the run.
+        monitor: chooses its best checkpoint.
+
+    Raises:
+        CaptioningError: a setting of the trainer, a logger or a callback is wrong.
     """
-    trainer: pl.Trainer = hydra.utils.instantiate(
+    own = callbacks(
+        folder,
+        monitor,
+        config["patience"],
+        config["checkpoint_minutes"],
+        config["trainer"]["enable_progress_bar"],
+        config["ema_decay"],
+        config["logger"]["gradients"],
+    )
+    more = [build(settings, pl.Callback) for settings in (config["callbacks"] or {}).values()]
+    loggers = [
+        build(settings, Logger, save_dir=folder) for name, settings in config["logger"].items() if name != "gradients"
+    ]
+    return build(
         config["trainer"],
+        pl.Trainer,
         default_root_dir=folder,
-        callbacks=callbacks(
-            folder,
-            Monitor(config["monitor"]),
-            config["patience"],
-            config["checkpoint_minutes"],
-            config["trainer"]["enable_progress_bar"],
-            config["ema_decay"],
-            config["logger"]["gradients"],
-        ),
-        logger=[
-            hydra.utils.instantiate(logger, save_dir=folder)
-            for name, logger in config["logger"].items()
-            if name != "gradients"
-        ],
+        callbacks=[*more, *own],
+        logger=loggers,
         plugins=[AtomicCheckpointIO()],
     )
-    return trainer
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

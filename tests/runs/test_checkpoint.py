@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from captioning.predict.captioner import Captioner
 from captioning.core.errors import CaptioningError
 from captioning.core.vocabulary import SPECIAL, CharacterVocabulary, Vocabulary
 from captioning.jobs.config import compose
+from captioning.predict.captioner import Captioner
 from captioning.runs import parts
 from captioning.runs.checkpoint import (
     check_resumable,
-    describe,
+    contents_of,
     find_checkpoint,
     load_weights,
+    own_part,
     read_checkpoint,
 )
 from captioning.training.trainer import AtomicCheckpointIO
@@ -39,7 +40,7 @@ def config(tiny: Overrides) -> dict[str, Any]:
 
 @pytest.fixture
 def content(config: dict[str, Any]) -> dict[str, Any]:
-    return {"state_dict": parts_of(config).state_dict(), "captioning": describe(config, VOCABULARY)}
+    return {"state_dict": parts_of(config).state_dict(), "captioning": own_part(config, contents_of(VOCABULARY))}
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 def test_there_and_back(path: Path, config: dict[str, Any], content: dict[str, Any]) -> None:
     torch.load(path, weights_only=True)  # nothing in it but plain values and tensors
     found = read_checkpoint(path)
-    groups = ("encoder", "decoder", "cell", "search", "data", "choices", "seed")
+    groups = ("encoder", "decoder", "cell", "search", "data", "choices", "task", "metrics", "seed")
     assert found.config == {group: config[group] for group in groups}
     assert found.vocabulary.words == VOCABULARY.words
     assert all(torch.equal(found.weights[name], tensor) for name, tensor in content["state_dict"].items())
@@ -109,18 +110,18 @@ def test_weights_that_do_not_fit(path: Path, tiny: Overrides) -> None:
 def test_resuming_with_other_captions_is_refused(path: Path, config: dict[str, Any]) -> None:
     parts = parts_of(config)
     with pytest.raises(CaptioningError, match=r"no state of the optimizer.*\(a copy of best\.ckpt\?\)"):
-        check_resumable(path, parts, VOCABULARY)
+        check_resumable(path, parts, contents_of(VOCABULARY))
     progress = {"current": {"processed": 3}, "is_last_batch": True}
     loops = {"fit_loop": {"epoch_progress": progress, "epoch_loop.batch_progress": progress}}
     changed(path, lambda content: content.update(loops=loops, optimizer_states=[], callbacks={}))
-    check_resumable(path, parts, VOCABULARY, 3)
+    check_resumable(path, parts, contents_of(VOCABULARY), 3)
     with pytest.raises(CaptioningError, match=r"in its epoch 3 already, and trainer\.max_epochs=2 are asked for"):
-        check_resumable(path, parts, VOCABULARY, 2)
+        check_resumable(path, parts, contents_of(VOCABULARY), 2)
     with pytest.raises(
         CaptioningError,
         match=r"captions have changed since \(6 then, 6 now; for example cat, dog\)",
     ):
-        check_resumable(path, parts, Vocabulary([*SPECIAL, "a", "cat"]))
+        check_resumable(path, parts, contents_of(Vocabulary([*SPECIAL, "a", "cat"])))
 
 
 def test_a_full_disk_leaves_the_old_file(path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +147,7 @@ def test_words_and_characters_are_told_apart(path: Path, config: dict[str, Any],
     assert captioner.words.words == VOCABULARY.words
     with pytest.raises(CaptioningError, match=rf"^{path}: this is a captioner"):
         assert captioner.characters
-    content = {"state_dict": {}, "captioning": describe(config, CharacterVocabulary("\nab☃"))}
+    content = {"state_dict": {}, "captioning": own_part(config, contents_of(CharacterVocabulary("\nab☃")))}
     torch.save(content, tmp_path / "language.ckpt")
     model = read_checkpoint(tmp_path / "language.ckpt")
     assert model.characters.words == ["\n", "a", "b", "☃"]

@@ -15,9 +15,9 @@ from captioning.core.files import read_json, write_json
 from captioning.core.ownership import MARK, is_ours
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
+from captioning.runs.folder import FolderError, RunFolder, folder_name
 from captioning.runs.metrics_file import CSVLogger
 from captioning.runs.monitor import Monitor
-from captioning.runs.folder import FolderError, RunFolder, folder_name
 
 Overrides = Callable[..., list[str]]
 
@@ -228,14 +228,15 @@ def test_the_summary_of_a_finished_run(begun: RunFolder, tiny: Overrides) -> Non
         logger.log_metrics({"val/CIDEr": cider, "val/nll": 1.0, "epoch": epoch}, 5 * epoch + 4)
     logger.write()
     assert not begun.finished
-    begun.finish(config, {"CIDEr": 0.5}, 12.3, 1000)
+    monitor = Monitor.of(config)
+    begun.finish(config, monitor, {"CIDEr": 0.5}, 12.3, 1000)
     assert begun.finished
     summary = read_json(begun.summary_file)
     assert {**summary, "decoder": "neuraltalk", "cell": "lstm", "encoder": "resnet18", "search": "greedy"} == summary
     assert (summary["epochs"], summary["best_epoch"], summary["seconds"], summary["parameters"]) == (3, 2, 12, 1000)
     assert (summary["val/CIDEr"], summary["test/CIDEr"]) == (0.4, 0.5)
-    assert begun.summary() == "test/CIDEr 50.0"
-    assert begun.best(Monitor("CIDEr")) == 0.4
+    assert begun.summary(monitor) == "test/CIDEr 50.0"
+    assert begun.best(monitor) == 0.4
     begin(begun, config)
     assert begun.finished
     before = begun.config.read_bytes()

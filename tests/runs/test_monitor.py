@@ -4,14 +4,17 @@ import math
 
 import pytest
 
-from captioning.runs.monitor import Monitor, as_text
+from captioning.core.errors import CaptioningError
+from captioning.core.measure import Measure
+from captioning.jobs.config import compose
+from captioning.runs.monitor import Monitor
+
+MEASURES = {"CIDEr": Measure("CIDEr", True, 100), "loss": Measure("loss"), "words": Measure("words", True)}
 
 
-@pytest.mark.parametrize(
-    ("name", "mode", "best"), [("CIDEr", "max", 0.9), ("BLEU-4", "max", 0.9), ("loss", "min", 0.1)]
-)
+@pytest.mark.parametrize(("name", "mode", "best"), [("CIDEr", "max", 0.9), ("words", "max", 0.9), ("loss", "min", 0.1)])
 def test_scores_rise_and_losses_fall(name: str, mode: str, best: float) -> None:
-    monitor = Monitor(name)
+    monitor = Monitor.among(MEASURES, name)
     rows = [{"step": 0.0}, *({monitor.key: value, "step": step} for step, value in enumerate((0.3, best, 0.2, best)))]
     assert monitor.mode == mode
     assert monitor.best(rows) == {monitor.key: best, "step": 1}
@@ -21,7 +24,16 @@ def test_scores_rise_and_losses_fall(name: str, mode: str, best: float) -> None:
     assert monitor.rank({monitor.key: math.nan}) == math.inf
 
 
-def test_scores_are_said_in_hundredths_and_losses_as_they_are() -> None:
-    assert as_text("test/CIDEr", 0.4567) == "45.7"
-    assert as_text("val/BLEU-4", 0.4567, 2) == "45.67"
-    assert as_text("val/loss", 1.46789) == "1.4679"
+def test_measurements_are_said_as_people_write_them() -> None:
+    monitor = Monitor.among(MEASURES, "loss")
+    assert monitor.text("test/CIDEr", 0.4567) == "45.7"
+    assert monitor.text("val/CIDEr", 0.4567, 2) == "45.67"
+    assert monitor.text("val/loss", 1.46789, 2) == "1.4679"
+    assert monitor.text("val/nothing known", 1.46789) == "1.4679"
+
+
+def test_the_task_says_what_there_is_to_monitor() -> None:
+    assert (Monitor.of(compose([])).mode, Monitor.of(compose(["monitor=nll"])).mode) == ("max", "min")
+    assert Monitor.of(compose(["experiment=char_rnn", "monitor=bits"])).mode == "min"
+    with pytest.raises(CaptioningError, match=r"monitor=loss: there is no .* There are BLEU-1, .*nll"):
+        Monitor.of(compose(["monitor=loss"]))

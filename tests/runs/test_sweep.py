@@ -24,8 +24,8 @@ from captioning.core.files import write_json
 from captioning.core.ownership import claim, is_ours
 from captioning.jobs.config import conf_dir
 from captioning.runs.folder import folder_name
-from captioning.runs.sweep_table import job_rows
 from captioning.runs.sweep_folders import plan
+from captioning.runs.sweep_table import job_rows
 
 Overrides = Callable[..., list[str]]
 TARGETS = "decoder._target_=captioning.decoders.NeuralTalk,no_such.Thing"

@@ -16,8 +16,7 @@ from captioning.jobs import train as job
 from captioning.jobs.config import compose
 from captioning.runs.checkpoint import read_checkpoint
 from captioning.runs.metrics_file import read_metrics
-from captioning.tasks import assembly
-from captioning.tasks import task as tasks
+from captioning.tasks.captioning import CaptioningTask
 from captioning.tasks.captioning.module import CaptioningModule
 
 Overrides = Callable[..., list[str]]
@@ -36,7 +35,8 @@ def weights(folder: Path) -> dict[str, Tensor]:
 def made(config: dict[str, Any]) -> CaptioningModule:
     """The untrained captioner that a run begins with."""
     torch.manual_seed(config["seed"])
-    module = tasks.captioning_task(config, assembly.read_photos(config), torch.device("cpu")).module
+    task = CaptioningTask(config)
+    module = task.prepare(task.read_source(), Path(), torch.device("cpu")).module
     assert isinstance(module, CaptioningModule)
     return module
 
@@ -115,7 +115,7 @@ def test_training_ends_after_validations_without_a_better_score(
     tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.25, 0.9])
-    monkeypatch.setattr(tasks, "Scorer", lambda references: lambda captions: {"CIDEr": next(scores)})
+    monkeypatch.setattr(CaptioningTask, "scorer", lambda *_: lambda captions: {"CIDEr": next(scores)})
     rows = run(tiny("patience=3", "trainer.max_epochs=9", "test=false"), tmp_path / "run")
     assert [row["val/CIDEr"] for row in rows if "val/CIDEr" in row] == pytest.approx([0.1, 0.3, 0.2, 0.3, 0.25])
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)

@@ -17,16 +17,16 @@ from captioning.core.features import NO_FEATURES, Features
 from captioning.core.state import State
 from captioning.data import read_characters
 from captioning.data.streams import Streams
-from captioning.decoders import LanguageModel, Reading
+from captioning.decoders import LanguageModel, Outputs
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
 from captioning.predict.writer import Writer
 from captioning.runs.checkpoint import read_checkpoint
 from captioning.runs.metrics_file import read_metrics
 from captioning.search import Greedy
-from captioning.tasks.language.module import LanguageModule
-from captioning.tasks.task import language_task
-from captioning.training.objectives import CrossEntropy
+from captioning.tasks.language import LanguageTask
+from captioning.tasks.language.module import Carrying, LanguageModule
+from captioning.training.objectives import CrossEntropy, word_loss
 
 VERSE = "Größe — ☃, naïve café; „sei still“!\r\n\tund 你好, ehe 3×4=12 is.\n" * 10
 TINY = [
@@ -103,8 +103,9 @@ def test_loss_and_every_gradient_are_min_char_rnns() -> None:
     for number in range(2):  # the second chunk begins with the state of the first, and its gradient ends there
         chunk = streams[number]
         model.zero_grad()
-        reading, state = model.read_on(state.map(torch.detach), chunk.words, chunk.packing)
-        ours = CrossEntropy(per="sequence")(model.logits(reading.hidden), chunk.targets, 1).loss
+        carrying: Any = Carrying(model, state.map(torch.detach))
+        ours = CrossEntropy(per="sequence")(carrying, Features.none(1), chunk, 0)["cross_entropy"].mean
+        state = carrying.state
         ours.backward()
         numpy = [w.detach().numpy() for w in (cell.Wxh.weight, cell.Whh.weight, model.word_layer.weight)]
         biases = (cell.Wxh.bias + cell.Whh.bias, model.word_layer.bias)
@@ -132,10 +133,14 @@ def test_two_chunks_say_what_one_long_chunk_says_and_the_gradient_is_cut(cell: A
     torch.manual_seed(0)
     model = LanguageModel(9, NO_FEATURES, cell, embedding_size=5, hidden_size=6, depth=2)
     codes = np.random.default_rng(1).integers(0, 9, 100)
-    module = LanguageModule.read
 
-    class Carrier:  # the module, without a trainer
-        decoder, objective = model, CrossEntropy()
+    def read(chunk: Any, state: State | None = None) -> tuple[Tensor, Tensor, State]:
+        """As a training step does: the loss, the log-likelihoods, and the state from which no gradient comes back."""
+        before = model.start(Features.none(len(chunk.places))) if state is None else state
+        carrying: Any = Carrying(model, before)
+        loss = CrossEntropy()(carrying, Features.none(len(chunk.places)), chunk, 0)["cross_entropy"].mean
+        outputs, _ = model.teacher_force_from(before, chunk.words, chunk.packing)
+        return loss, word_loss(model, outputs.hidden, chunk.targets)[1], carrying.state.map(torch.detach)
 
     def gradients(loss: Tensor) -> list[Tensor]:
         model.zero_grad()
@@ -143,19 +148,17 @@ def test_two_chunks_say_what_one_long_chunk_says_and_the_gradient_is_cut(cell: A
         return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
     short, long = Streams(codes, (0, 100), 3, 10), Streams(codes, (0, 100), 3, 20)
-    carrier: Any = Carrier()
-    first, state = module(carrier, short[0], State())
-    second, after = module(carrier, short[1], state)
-    whole, expected = module(carrier, long[0], State())
-    said = torch.cat([first.log_likelihood, second.log_likelihood])
-    torch.testing.assert_close(said, whole.log_likelihood)
-    torch.testing.assert_close(after.sequence["hidden"], expected.sequence["hidden"])
+    first, said, state = read(short[0])
+    second, also, after = read(short[1], state)
+    whole, expected, end = read(long[0])
+    torch.testing.assert_close(torch.cat([said, also]), expected)
+    torch.testing.assert_close(after.sequence["hidden"], end.sequence["hidden"])
     assert not state.sequence["hidden"].requires_grad
-    cut = gradients((first.loss + second.loss) / 2)
-    far = gradients(whole.loss)
+    cut = gradients((first + second) / 2)
+    far = gradients(whole)
     assert max(float((a - b).abs().max()) for a, b in zip(cut, far, strict=True)) > 1e-5
     known = State({}, {"hidden": state.sequence["hidden"].clone()})
-    alone = [gradients(module(carrier, short[n], s)[0].loss) for n, s in ((0, State()), (1, known))]
+    alone = [gradients(read(short[n], before)[0]) for n, before in ((0, None), (1, known))]
     for ours, a, b in zip(cut, *alone, strict=True):
         torch.testing.assert_close(ours, (a + b) / 2)
 
@@ -176,14 +179,14 @@ def test_each_pass_begins_with_zeros_and_the_losses_are_min_char_rnns(
     tiny: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[float] = []
-    read_on = LanguageModel.read_on
+    going_on = LanguageModel.teacher_force_from
 
     def spy(self: LanguageModel, state: State, words: Tensor, packing: Any) -> Any:
         if self.training:
             sizes.append(float(state.sequence["hidden"].abs().max()))
-        return read_on(self, state, words, packing)
+        return going_on(self, state, words, packing)
 
-    monkeypatch.setattr(LanguageModel, "read_on", spy)
+    monkeypatch.setattr(LanguageModel, "teacher_force_from", spy)
     rows = [row for row in run(tiny(), tmp_path / "run") if "train/loss" in row]
     chunks = len(rows) // 2
     assert [place for place, size in enumerate(sizes) if size == 0] == [0, chunks]
@@ -195,15 +198,15 @@ def test_each_pass_begins_with_zeros_and_the_losses_are_min_char_rnns(
     assert rows[0]["train/loss"] == pytest.approx(math.log(len(set(VERSE))), rel=0.1)
 
 
-def test_the_validation_loss_is_that_of_the_text_read_on(tiny: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_the_validation_loss_is_that_of_the_whole_text(tiny: Callable[..., list[str]], tmp_path: Path) -> None:
     rows = run(tiny("data.batch_size=1", "trainer.max_epochs=1"), tmp_path / "run")
     found = [row for row in rows if "val/loss" in row]
     text = read_characters(str(tmp_path / "verse.txt"))
     writer = Writer.load(tmp_path / "run")
     whole = Streams(text.codes, (text.training - 16, len(text.codes)), 1, 10_000)[0]
     with torch.no_grad():
-        reading, _ = writer.decoder.read_on(writer.decoder.start(Features.none(1)), whole.words, whole.packing)
-        said = CrossEntropy()(writer.decoder.logits(reading.hidden), whole.targets).log_likelihood
+        outputs = writer.decoder.teacher_force(Features.none(1), whole.words, whole.packing)
+        said = word_loss(writer.decoder, outputs.hidden, whole.targets)[1]
     loss = -float(said[16:].mean())
     assert [row["val/loss"] for row in found] == [pytest.approx(loss, rel=1e-5)]
     assert found[0]["val/bits"] == pytest.approx(loss / math.log(2), rel=1e-5)
@@ -251,18 +254,18 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_it_can_spoil_anything(
 ) -> None:
     """The checkpoint holds the weights and the carried state of before: without the accident the run goes on."""
     whole = run(tiny("trainer.max_epochs=1"), tmp_path / "whole")
-    read_on = LanguageModel.read_on
+    going_on = LanguageModel.teacher_force_from
 
     def spoilt(self: LanguageModel, state: State, words: Tensor, packing: Any) -> Any:
-        reading, state = read_on(self, state, words * 0, packing)
-        return Reading(reading.hidden * math.nan), state.map(lambda part: part * math.nan)
+        outputs, state = going_on(self, state, words * 0, packing)
+        return Outputs(outputs.hidden * math.nan), state.map(lambda part: part * math.nan)
 
     with monkeypatch.context() as patch:
         step = LanguageModule.training_step
 
         def spoil(self: LanguageModule, chunk: Any, batch_idx: int) -> Tensor:
             if self.trainer.global_step == 5:
-                patch.setattr(LanguageModel, "read_on", spoilt)
+                patch.setattr(LanguageModel, "teacher_force_from", spoilt)
             return step(self, chunk, batch_idx)
 
         patch.setattr(LanguageModule, "training_step", spoil)
@@ -300,7 +303,7 @@ def test_what_does_not_go_with_a_text_is_a_sentence(tiny: Callable[..., list[str
         ("decoder.tied=true", "leaves no embedding to tie"),
     ):
         with pytest.raises(CaptioningError, match=said):
-            language_task(compose([*run_of, override]), text, tmp_path)
+            LanguageTask(compose([*run_of, override])).prepare(text, tmp_path, torch.device("cpu"))
     with pytest.raises(
         CaptioningError, match=r"monitor=CIDEr: there is no such measurement here. There are loss, bits"
     ):

@@ -1,5 +1,7 @@
 """The loss in chunks is the loss, and never holds all of the logits."""
 
+from importlib import import_module
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,10 +11,10 @@ from torch.utils._pytree import tree_leaves
 from captioning.cells import RNN
 from captioning.core.features import FeatureSpec
 from captioning.decoders import NeuralTalk
-from captioning.training import objectives
-from captioning.training.objectives import CrossEntropy, WordLoss
+from captioning.training.objectives import word_loss
 
 M, V, H = 53, 31, 6
+MODULE = import_module("captioning.training.objectives.word_loss")
 
 
 class Largest(TorchDispatchMode):
@@ -26,44 +28,48 @@ class Largest(TorchDispatchMode):
         return made
 
 
-def losses(objective: CrossEntropy, tied: bool, dtype: torch.dtype) -> tuple[WordLoss, dict[str, Tensor], int]:
-    """The loss, its gradients, and the largest tensor on the way."""
+Losses = tuple[Tensor, Tensor, dict[str, Tensor], int]
+
+
+def losses(tied: bool, dtype: torch.dtype, weighed: bool = False, label_smoothing: float = 0.0) -> Losses:
+    """The loss, the log-likelihoods, the gradients, and the largest tensor on the way."""
     torch.manual_seed(0)
-    decoder = NeuralTalk(
-        V, FeatureSpec(pooled=(3,), grid=(1, 1, 3)), RNN, embedding_size=H, hidden_size=H, tied=tied
-    ).to(dtype)
-    hidden = torch.randn(M, H, dtype=dtype, requires_grad=True)
+    spec = FeatureSpec(pooled=(3,))
+    decoder = NeuralTalk(V, spec, RNN, embedding_size=H, hidden_size=H, tied=tied).to(dtype)
+    hidden, weights = torch.randn(M, H, dtype=dtype, requires_grad=True), torch.randn(M, dtype=dtype)
     with Largest() as largest:
-        words = objective.of(decoder, hidden, torch.randint(V, (M,)), sequences=5)
-        (3 * words.loss).backward()
+        total, log_likelihood = word_loss(
+            decoder, hidden, torch.randint(V, (M,)), weights if weighed else None, label_smoothing
+        )
+        (3 * total).backward()
     gradients = {name: p.grad for name, p in decoder.named_parameters() if p.grad is not None}
     assert hidden.grad is not None
-    return words, {**gradients, "hidden": hidden.grad}, largest.numbers
+    return total, log_likelihood, {**gradients, "hidden": hidden.grad}, largest.numbers
 
 
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.1}, {"per": "sequence"}], ids=str)
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_chunks_are_the_whole_and_so_are_their_gradients(
-    settings: dict, tied: bool, monkeypatch: pytest.MonkeyPatch
+    label_smoothing: float, weighed: bool, tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = CrossEntropy(**settings)
-    whole, expected, largest = losses(objective, tied, torch.float64)
+    whole, likely, expected, largest = losses(tied, torch.float64, weighed, label_smoothing)
     assert largest == M * V
-    monkeypatch.setattr(objectives, "AT_ONCE", 10 * V + 3)
-    words, found, largest = losses(objective, tied, torch.float64)
+    monkeypatch.setattr(MODULE, "AT_ONCE", 10 * V + 3)
+    total, log_likelihood, found, largest = losses(tied, torch.float64, weighed, label_smoothing)
     assert largest == max(10 * V, M * H)
-    torch.testing.assert_close(words.loss, whole.loss)
-    torch.testing.assert_close(words.log_likelihood, whole.log_likelihood)
+    torch.testing.assert_close(total, whole)
+    torch.testing.assert_close(log_likelihood, likely)
     torch.testing.assert_close(found, expected)
-    assert not words.log_likelihood.requires_grad and not whole.log_likelihood.requires_grad
+    assert not log_likelihood.requires_grad and not likely.requires_grad
 
 
 def test_in_half_precision_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, expected, _ = losses(CrossEntropy(), False, torch.float32)
-    monkeypatch.setattr(objectives, "AT_ONCE", 10 * V)
+    _, _, expected, _ = losses(False, torch.float32)
+    monkeypatch.setattr(MODULE, "AT_ONCE", 10 * V)
     with torch.autocast("cpu", torch.bfloat16):
-        words, found, _ = losses(CrossEntropy(), False, torch.float32)
-    assert words.loss.dtype == torch.float32
+        total, _, found, _ = losses(False, torch.float32)
+    assert total.dtype == torch.float32
     assert {name: gradient.dtype for name, gradient in found.items()} == dict.fromkeys(expected, torch.float32)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], atol=0.02 * float(expected[name].abs().max()), rtol=0.02)

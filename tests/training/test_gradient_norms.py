@@ -149,7 +149,7 @@ class Module(torch.nn.Linear):
 
 
 class Data:
-    def describe(self, batch: Any) -> str:
+    def describe_batch(self, batch: Any) -> str:
         return str(batch)
 
 

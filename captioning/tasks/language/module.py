@@ -9,25 +9,27 @@ Dimensions: B streams, T characters of a chunk, M = T·B.
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from captioning.core.features import Features
+from captioning.core.packing import Packing
 from captioning.core.state import State
+from captioning.core.sums import Sum
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary
 from captioning.data.streams import Chunk
-from captioning.decoders import LanguageModel
+from captioning.decoders import LanguageModel, Outputs
 from captioning.search import Sample
 from captioning.search.writing import write
 from captioning.training.module import TrainingModule
-from captioning.training.objectives import CrossEntropy, WordLoss
+from captioning.training.objectives import Objective, word_loss
 
 log = logging.getLogger(__name__)
 
@@ -49,64 +51,80 @@ class Reached:
     smooth_loss: float
 
 
+class Carrying:
+    """A language model that begins with a state in place of zeros, and remembers the state after what it was given."""
+
+    def __init__(self, decoder: LanguageModel, state: State) -> None:
+        """Take the model and the state before the words."""
+        self.decoder, self.state = decoder, state
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the model's."""
+        return getattr(self.decoder, name)
+
+    def teacher_force(self, features: Features, words: Tensor, packing: Packing) -> Outputs:
+        """See ``Decoder.teacher_force``; the gradient ends at the state."""
+        outputs, self.state = self.decoder.teacher_force_from(self.state, words, packing)
+        return outputs
+
+
 class LanguageModule(TrainingModule):
     """Trains a language model of characters, and lets it write now and then."""
-
-    monitors: ClassVar = ("loss", "bits")
-    decoder: LanguageModel
 
     def __init__(
         self,
         decoder: LanguageModel,
         vocabulary: CharacterVocabulary,
-        objective: CrossEntropy,
+        objective: Objective,
         *,
-        optimizer: Callable[..., torch.optim.Optimizer],
-        schedule: Callable[[int, int], float],
-        config: Mapping[str, Any],
+        chunk: int,
+        sample_every: int,
         sample: Callable[[int], Sample],
         samples: Path,
+        **common: Any,
     ) -> None:
         """Take the parts.
 
         Args:
             decoder: the language model.
             vocabulary: its characters.
-            objective: the loss of the characters.
-            optimizer: makes the optimizer from groups of parameters.
-            schedule: (step, steps of the run) to the share of the learning rate.
-            config: of the run; its ``data`` has ``chunk`` (T) and ``sample_every``.
+            objective: what a step makes small.
+            chunk: T.
+            sample_every: steps between two samples.
             sample: a seed to what draws characters; its ``max_length`` is the length of a sample.
             samples: the file that the samples are added to.
+            common: what all training takes, see ``TrainingModule``.
         """
-        super().__init__(decoder, vocabulary, optimizer=optimizer, schedule=schedule, config=config)
-        self.vocabulary, self.objective = vocabulary, objective
-        self.chunk, self.sample_every = config["data"]["chunk"], config["data"]["sample_every"]
+        super().__init__(**common)
+        self.decoder, self.vocabulary, self.objective = decoder, vocabulary, objective
+        self.chunk, self.sample_every = chunk, sample_every
         self.sample, self.samples = sample, samples
         self.reached = Reached(State(), math.log(len(vocabulary)) * self.chunk)  # by the last chunk that was read
         self.carried = self.reached  # by the last step that was taken
-        self.validated = State()
+        self.validated = self.ended = State()
 
-    def read(self, chunk: Chunk, state: State) -> tuple[WordLoss, State]:
-        """The loss of a chunk, and the state after it, from which no gradient comes back."""
-        streams = len(chunk.places)
-        if chunk.first:
-            state = self.decoder.start(Features.none(streams))
-        reading, state = self.decoder.read_on(state, chunk.words, chunk.packing)
-        loss = self.objective.of(self.decoder, reading.hidden, chunk.targets, streams)
-        return loss, state.map(torch.detach)
+    def losses(self, batch: Chunk) -> dict[str, Sum]:
+        """What the objective makes of a chunk that goes on where the last one ended."""
+        carrying = Carrying(self.decoder, self._before(batch, self.reached.state))
+        sums = self.objective(carrying, Features.none(len(batch.places)), batch, self.trainer.global_step)  # type: ignore[arg-type]
+        self.ended = carrying.state.map(torch.detach)
+        self.nll = (sums.get("nll") or next(iter(sums.values()))).mean.detach()
+        return sums
 
-    def training_step(self, chunk: Chunk, batch_idx: int) -> Tensor:
-        """The loss of a chunk."""
-        words, state = self.read(chunk, self.reached.state)
-        nll: Any = self.trainer.strategy.reduce(-words.log_likelihood.mean(), reduce_op="mean")  # over ranks
+    def training_step(self, batch: Chunk, batch_idx: int) -> Tensor:
+        """The loss of a chunk; beside it min-char-rnn's smoothed loss, and bits."""
+        loss = super().training_step(batch, batch_idx)
+        nll: Any = self.trainer.strategy.reduce(self.nll, reduce_op="mean")  # over ranks
         smooth_loss = MEMORY * self.reached.smooth_loss + (1 - MEMORY) * float(nll) * self.chunk
-        self.reached = Reached(state, smooth_loss)
-        size = len(chunk.targets)
-        self.log("train/loss", nll, prog_bar=True, batch_size=size)
+        self.reached = Reached(self.ended, smooth_loss)
+        size = len(batch.targets)
         self.log("train/bits", nll / math.log(2), batch_size=size)
         self.log("train/smooth_loss", smooth_loss, batch_size=size)
-        return words.loss
+        return loss
+
+    def _before(self, chunk: Chunk, state: State) -> State:
+        """The state that a chunk begins with: zeros at the text's beginning."""
+        return self.decoder.start(Features.none(len(chunk.places))) if chunk.first else state
 
     def optimizer_step(self, *arguments: Any, **settings: Any) -> None:
         """Take the step; what it began with is kept until it is taken, for a checkpoint of a step that fails."""
@@ -132,13 +150,13 @@ class LanguageModule(TrainingModule):
         with self.samples.open("a", encoding="utf-8", newline="") as file:
             file.write(f"---- {title}\n{text}\n")
 
-    def validation_step(self, chunk: Chunk, batch_idx: int) -> None:
+    def validation_step(self, batch: Chunk, batch_idx: int) -> None:
         """The loss of the validation text; its first chunk is there to be remembered, and does not count."""
-        words, self.validated = self.read(chunk, self.validated)
-        if not chunk.first:
-            nll, size = -words.log_likelihood.mean(), len(chunk.targets)
-            self.log("val/loss", nll, batch_size=size, sync_dist=True)
-            self.log("val/bits", nll / math.log(2), batch_size=size, sync_dist=True)
+        before = self._before(batch, self.validated)
+        outputs, self.validated = self.decoder.teacher_force_from(before, batch.words, batch.packing)
+        if not batch.first:
+            nll, size = word_loss(self.decoder, outputs.hidden, batch.targets)[0], len(batch.targets)
+            self.log_means({"loss": Sum(nll, size), "bits": Sum(nll / math.log(2), size)})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save what the next chunk begins with, of all ranks, and how far the samples go."""

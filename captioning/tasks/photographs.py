@@ -1,12 +1,8 @@
-"""The parts of a run, made from its configuration.
-
-What only data need is imported where they are: who captions a photograph does not wait for Lightning and matplotlib.
-"""
+"""Photographs of a run: what its data source reads, and their features, stored or live."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,42 +11,37 @@ from captioning.core.build import call
 from captioning.core.features import Features
 from captioning.core.images import ImageTransform
 from captioning.core.vocabulary import Vocabulary
+from captioning.data import CaptionedPhotos, Photo
+from captioning.data.batches import Batch
+from captioning.data.feature_store import FeatureStore
+from captioning.data.module import CaptionData
 from captioning.encoders import Encoder
 from captioning.runs.parts import Config
 
-if TYPE_CHECKING:
-    from captioning.data import CaptionedPhotos, Photo
-    from captioning.data.feature_store import FeatureStore
-    from captioning.data.module import CaptionData
 
-
-def read_photos(config: Config) -> "CaptionedPhotos":
+def read_photos(config: Config) -> CaptionedPhotos:
     """The captioned photographs that ``data.source`` reads."""
-    from captioning.data import CaptionedPhotos
-
     return call(config["data"]["source"], CaptionedPhotos)
 
 
 def make_data(
     config: Config,
-    photos: "CaptionedPhotos",
+    photos: CaptionedPhotos,
     vocabulary: Vocabulary,
     encoder: Encoder,
     reads: Sequence[str],
     device: torch.device,
-) -> "CaptionData":
-    """Batches; a frozen encoder's features are stored first, each photograph's once.
+) -> CaptionData:
+    """Batches of photographs and captions; a frozen encoder's features are stored first, each photograph's once.
 
     Args:
         config: of the run.
         photos: by split.
         vocabulary: of the training split.
         encoder: frozen, or to be fine-tuned.
-        reads: the parts of the features that the decoder reads.
+        reads: the parts of the features that are read.
         device: where features that are not stored yet are computed.
     """
-    from captioning.data.module import CaptionData
-
     data = config["data"]
     return CaptionData(
         photos,
@@ -65,16 +56,23 @@ def make_data(
     )
 
 
+def features_of(batch: Batch, encoder: Encoder) -> Features:
+    """The features of a batch's photographs: stored ones in single precision, or freshly encoded."""
+    if batch.features is not None:
+        return batch.features.to(dtype=torch.get_default_dtype())
+    assert batch.images is not None
+    features: Features = encoder(batch.images)
+    return features
+
+
 def store_features(
-    config: Config, photos: "CaptionedPhotos", encoder: Encoder, reads: Sequence[str], device: torch.device
+    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str], device: torch.device
 ) -> Callable[[str], Callable[[Sequence[int]], Features]]:
     """Store the features of all photographs, unless they are stored already.
 
     Returns:
         A split's name to what reads the features of photographs by their places in that split.
     """
-    from captioning.data.feature_store import FeatureStore
-
     store = FeatureStore.build(
         Path(config["data"]["features_root"]),
         key={"encoder": encoder.fingerprint()},
@@ -97,9 +95,9 @@ def _extract(encoder: Encoder, device: torch.device, images: Tensor) -> Features
     return features
 
 
-def _read_photo(transform: ImageTransform, photo: "Photo") -> Tensor:
+def _read_photo(transform: ImageTransform, photo: Photo) -> Tensor:
     return transform.read(photo.path)
 
 
-def _read_rows(store: "FeatureStore", first: int, places: Sequence[int]) -> Features:
+def _read_rows(store: FeatureStore, first: int, places: Sequence[int]) -> Features:
     return store[[first + place for place in places]]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
 
 
 def sum_in_chunks(
@@ -19,6 +19,7 @@ def sum_in_chunks(
     targets: Tensor,
     parameters: Sequence[Tensor],
     rows: int,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The sum over all rows of a loss of logits, some rows at a time.
 
@@ -27,17 +28,18 @@ def sum_in_chunks(
 
     Args:
         layer: inputs ``(m, O)`` to logits ``(m, V)``.
-        loss: logits and targets to their summed loss, to a number for each row, through which no gradient goes, and to
-            the gradient of the sum by the logits.
+        loss: logits, targets and weights to their summed loss, to a number for each row, through which no gradient
+            goes, and to the gradient of the sum by the logits.
         inputs: ``(M, O)``.
         targets: ``(M,)``.
         parameters: of the layer; those that it does not depend on may be among them.
         rows: of a chunk.
+        weights: ``(M,)`` of the rows, if any.
 
     Returns:
         The sum, and the numbers ``(M,)``.
     """
-    total, each = _Chunks.apply(layer, loss, rows, inputs, targets, *parameters)
+    total, each = _Chunks.apply(layer, loss, rows, inputs, targets, weights, *parameters)
     return total, each
 
 
@@ -50,15 +52,18 @@ class _Chunks(torch.autograd.Function):
         rows: int,
         inputs: Tensor,
         targets: Tensor,
+        weights: Tensor | None,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
         totals, numbers, gradients = [], [], []
         sums: list[Tensor | None] = [None] * len(parameters)
-        for part, wanted in zip(torch.split(inputs, rows), torch.split(targets, rows), strict=True):
+        parts = torch.split(inputs, rows)
+        weighed = [None] * len(parts) if weights is None else torch.split(weights, rows)
+        for part, wanted, weight in zip(parts, torch.split(targets, rows), weighed, strict=True):
             with torch.enable_grad():
                 part = part.detach().requires_grad_()
                 logits = layer(part)
-            total, each, slope = loss(logits.detach(), wanted)
+            total, each, slope = loss(logits.detach(), wanted, weight)
             gradient, *found = torch.autograd.grad(logits, [part, *parameters], slope, allow_unused=True)
             sums = [new if old is None else old.add_(new) for old, new in zip(sums, found, strict=True)]
             totals.append(total)
@@ -73,4 +78,4 @@ class _Chunks(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         inputs, *parameters = (None if saved is None else gradient * saved for saved in ctx.saved_tensors)
-        return None, None, None, inputs, None, *parameters
+        return None, None, None, inputs, None, None, *parameters

@@ -1,0 +1,149 @@
+"""The configuration to score a checkpoint with: the user's own, and numbers of the checkpoint's."""
+
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from captioning.core.errors import CaptioningError, UsageError
+from captioning.core.terminal import printable
+from captioning.jobs.config import compose, conf_dir
+from captioning.runs.checkpoint import Checkpoint
+from captioning.runs.trust import trusted_metrics
+
+OURS = ("data.name", "data.workers")  # of no effect on scores
+AT_ONCE = 1024  # photographs in a batch, the most
+SAID = ("data.count", "data.scenes_seed")  # numbers that write: scenes are drawn by them
+LARGEST = 10**9
+ROOT = "@root@"  # stands for data.root, to see which settings are made of it
+
+
+def evaluated(checkpoint: Checkpoint, overrides: Sequence[str], trust: Collection[str] = ()) -> dict[str, Any]:
+    """The configuration to score a checkpoint with.
+
+    A checkpoint may be a stranger's: of what it says of its data only numbers are taken, and of its metrics those of
+    this package and those that the user trusts. Paths are this program's own defaults, or the user's.
+
+    Args:
+        checkpoint: with its configuration.
+        overrides: the user's: ``data.root=…``, or other data altogether (``data=own data.root=…``).
+        trust: modules or classes that the user has named.
+
+    Raises:
+        CaptioningError: an override names a setting that is not there, or a group other than ``data`` and ``metrics``;
+            the checkpoint's data are of another kind or at another place than this program's, and the user has not said
+            where.
+    """
+    config, where = checkpoint.config, checkpoint.path
+    of_data = [each for each in overrides if each.lstrip("+~").partition("=")[0].split(".")[0] == "data"]
+    of_metrics = [each for each in overrides if each.lstrip("+~").partition("=")[0].split(".")[0] == "metrics"]
+    chosen = next((each.partition("=")[2] for each in of_data if each.startswith("data=")), None)
+    kind = chosen or config["choices"].get("data")
+    if kind not in _kinds_of_data():
+        raise CaptioningError(
+            f"{where}: its data are of no kind that is known here (data={printable(str(kind))}). Say which they are: "
+            f"data=… ({', '.join(_kinds_of_data())}) and data.root=…"
+        )
+    said = tuple(each.partition("=")[0] for each in of_data)
+    numbers, unsaid = ([], []) if chosen else _of_the_checkpoint(checkpoint, str(kind), said)
+    if unsaid:
+        shown = " ".join(shlex.quote(printable(each)) for each in unsaid)
+        raise CaptioningError(
+            f"{where}: its data are not at the place where this program looks for them, and what a checkpoint says of "
+            f"files is not acted on. Say where they are, for example, if it is right, by adding: {shown}"
+        )
+    data = [f"data={kind}", *numbers, *(each for each in of_data if not each.startswith("data="))]
+    composed = compose([*data, *of_metrics])
+    others = {name: settings for name, settings in config.items() if name not in ("data", "choices", "metrics")}
+    changed = change(others, [each for each in overrides if each not in of_data and each not in of_metrics])
+    metrics = {**composed["metrics"], **({} if of_metrics else trusted_metrics(config, trust))}
+    return {**changed, "data": composed["data"], "metrics": metrics}
+
+
+def _of_the_checkpoint(checkpoint: Checkpoint, kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What a checkpoint's settings of its data differ in from this program's: numbers, and what the user must say."""
+    data, known, made = checkpoint.config["data"], {}, {}
+    unresolved = (checkpoint.unresolved or {}).get("data")
+    if isinstance(unresolved, Mapping):
+        data, known = dict(unresolved), flat(compose([f"data={kind}"], resolve=False)["data"], "data")
+    else:  # version 1 kept no interpolations: which settings are made of data.root must be guessed
+        rooted = [f"++data.root={ROOT}"]
+        known, made = (flat(compose([f"data={kind}", *root])["data"], "data") for root in ([], rooted))
+    numbers, unsaid = [], []
+    for key, value in flat(data, "data").items():
+        if key not in known or key in OURS:
+            continue
+        if key == "data.batch_size" and not (type(value) is int and 1 <= value <= AT_ONCE):
+            continue
+        if key.startswith(("data.source.", "data.prepare")) and key != "data.source._target_":
+            continue  # made of the other settings
+        text = isinstance(value, str) and key != "data.root"
+        if text and key in made and value == str(made[key]).replace(ROOT, str(data.get("root"))):
+            continue  # made of data.root, which is looked at by itself
+        if type(value) in (str, int, float, bool, type(None)) and value == known[key]:
+            continue
+        if any(f"{key}.".startswith(f"{name}.") for name in said):
+            continue
+        plain = value is None or (isinstance(value, bool | int | float) and abs(value) <= LARGEST)
+        if plain and key not in SAID:
+            numbers.append(f"{key}={'null' if value is None else value}")
+        else:
+            unsaid.append(f"{key}={str(value)[:200]}")
+    return numbers, unsaid
+
+
+def flat(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}.{key}"
+        found |= flat(value, name) if isinstance(value, Mapping) and value else {name: value}
+    return found
+
+
+def _kinds_of_data() -> list[str]:
+    """The files of the group ``data``."""
+    return sorted(file.stem for file in (conf_dir() / "data").glob("*.yaml") if file.stem != "base")
+
+
+def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A checkpoint's configuration with some settings changed (``search.size=3``).
+
+    Raises:
+        UsageError: an override names a setting that is not there, or a group of them.
+    """
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    from captioning.jobs.overrides import explained, unknown
+
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UsageError(f"{override}: expected a setting of the form data.root=folder.")
+        try:
+            base = OmegaConf.create(config)
+            OmegaConf.set_struct(base, True)
+            if not _has(config, key):
+                raise UsageError(unknown(override, key, base))
+            new = OmegaConf.create(f"value: {value}").value
+            if isinstance(new, str) and isinstance(OmegaConf.select(base, key), DictConfig):
+                raise UsageError(
+                    f"{override}: {key} is a group, and of a trained captioner only data and single settings can be "
+                    "changed, such as data.root=folder."
+                )
+            OmegaConf.update(base, key, new)
+        except (OmegaConfBaseException, YAMLError) as error:
+            raise UsageError(explained(error, override)) from error
+        changed: Any = OmegaConf.to_container(base)
+        config = changed
+    return config
+
+
+def _has(config: Any, key: str) -> bool:
+    """Whether nested settings have a dotted name."""
+    for part in key.split("."):
+        if not isinstance(config, Mapping) or part not in config:
+            return False
+        config = config[part]
+    return True

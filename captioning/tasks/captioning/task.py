@@ -1,0 +1,115 @@
+"""The task of captioning."""
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from captioning.core.build import build
+from captioning.core.measure import Measure
+from captioning.data import CaptionedPhotos
+from captioning.data.captions import build_vocabulary
+from captioning.metrics import Metric, Scorer, build_metrics, measures_of
+from captioning.predict.captioner import Captioner
+from captioning.runs.checkpoint import Checkpoint, contents_of
+from captioning.runs.parts import make_decoder, make_encoder, make_search
+from captioning.search import Search
+from captioning.speed import make_fast
+from captioning.tasks.captioning.evaluation import caption_split, details_of, play_pointing, write_captions
+from captioning.tasks.captioning.module import CaptioningModule
+from captioning.tasks.inputs import inputs_of_photographs
+from captioning.tasks.photographs import make_data, read_photos
+from captioning.tasks.task import Evaluation, Prepared, Task
+from captioning.training.objectives import Objective
+from captioning.training.settings import training_settings
+
+log = logging.getLogger(__name__)
+
+
+class CaptioningTask(Task):
+    """A photograph in, a sentence out."""
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """Those of the configuration."""
+        return build_metrics(self.config["metrics"])
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """What the metrics say; and the negative log-likelihood of a word under teacher forcing."""
+        return {**measures_of(self.metrics), "nll": Measure("nll")}
+
+    def read_source(self) -> CaptionedPhotos:
+        """Captioned photographs."""
+        return read_photos(self.config)
+
+    def inputs(self, source: CaptionedPhotos) -> dict[str, str]:
+        """Photographs, captions and splits, and the files that settings name."""
+        return inputs_of_photographs(self.config, source)
+
+    def has(self, source: CaptionedPhotos, split: str) -> bool:
+        """Whether there are photographs in a split."""
+        return bool(source.splits.get(split))
+
+    def prepare(
+        self, source: CaptionedPhotos, folder: Path, device: torch.device, initial: Checkpoint | None = None
+    ) -> Prepared:
+        """A captioner, untrained, and its data; a frozen encoder's features are stored here."""
+        config = self.config
+        vocabulary = initial.words if initial else build_vocabulary(source["train"], config["data"]["minimum_count"])
+        encoder = make_encoder(config)
+        decoder = make_decoder(config, vocabulary, encoder.spec)
+        encoder.keep(decoder.reads)
+        if config["compile"]:
+            make_fast(decoder, compiled=True)
+        if config["word_vectors"]:
+            found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
+            log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))
+        objective = build(config["objective"], Objective)
+        objective.begin(vocabulary, [photo.captions for photo in source["train"]])
+        module = CaptioningModule(
+            encoder,
+            decoder,
+            vocabulary,
+            make_search(config),
+            objective,
+            score=self.scorer(source, "val"),
+            encoder_lr=config["encoder_lr"],
+            **training_settings(config),
+        )
+        data = make_data(config, source, vocabulary, encoder, decoder.reads, device)
+        size = f"{len(source['train'])} photographs, {len(vocabulary)} words"
+        return Prepared(module, data, contents_of(vocabulary), size)
+
+    def scorer(self, source: CaptionedPhotos, split: str) -> Callable[[Sequence[str]], Mapping[str, float]]:
+        """What scores one caption for each photograph of a split, in its order; references are counted once."""
+        scorer = Scorer(self.metrics, [photo.captions for photo in source[split]])
+        return lambda captions: scorer.score(captions).corpus()
+
+    def evaluate(
+        self,
+        checkpoint: Path,
+        source: CaptionedPhotos,
+        split: str,
+        *,
+        out: Path,
+        device: str,
+        trust: Collection[str] = (),
+        search: Search | None = None,
+    ) -> Evaluation:
+        """Caption a split and score the captions.
+
+        Writes ``captions_SPLIT.json`` (COCO's results format), ``references_SPLIT.json`` (COCO's annotations format,
+        for ``captioning score``) and ``captions_SPLIT.png``, a contact sheet.
+        """
+        captioner = Captioner.load(checkpoint, device, trust)
+        members = source[split]
+        torch.manual_seed(self.config["seed"])  # of a search that draws and has no seed of its own
+        captions = list(caption_split(captioner, self.config, source, split, search or make_search(self.config)))
+        texts = [caption.text for caption in captions]
+        scores = self.scorer(source, split)(texts)
+        pointing = play_pointing(members, captions, captioner.encoder.transform)
+        write_captions(out, split, members, texts)
+        return Evaluation(dict(scores), details_of(pointing, len(members)), [str(pointing)] if pointing else [])

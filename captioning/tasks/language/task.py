@@ -1,0 +1,108 @@
+"""The task of language modelling, character by character."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from captioning.core.build import build, call, class_of
+from captioning.core.errors import CaptioningError
+from captioning.core.features import NO_FEATURES
+from captioning.core.measure import Measure
+from captioning.data import Text
+from captioning.data.streams import TextData
+from captioning.decoders import Decoder, LanguageModel
+from captioning.predict.writer import Writer
+from captioning.runs.checkpoint import Checkpoint, contents_of
+from captioning.runs.parts import make_decoder
+from captioning.search import Sample
+from captioning.speed import make_fast
+from captioning.tasks.inputs import inputs_of_text
+from captioning.tasks.language.evaluation import in_characters_of, measure
+from captioning.tasks.language.module import LanguageModule
+from captioning.tasks.task import Evaluation, Prepared, Task
+from captioning.training.objectives import Objective
+from captioning.training.settings import training_settings
+
+
+class LanguageTask(Task):
+    """A text in, its next character out."""
+
+    splits = ("val",)
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """The negative log-likelihood of a character, in nats and in bits."""
+        return {name: Measure(name) for name in ("loss", "bits")}
+
+    def read_source(self) -> Text:
+        """A text."""
+        return call(self.config["data"]["source"], Text)
+
+    def inputs(self, source: Text) -> dict[str, str]:
+        """The text's characters, and the files that settings name."""
+        return inputs_of_text(self.config, source)
+
+    def prepare(self, source: Text, folder: Path, device: torch.device, initial: Checkpoint | None = None) -> Prepared:
+        """A language model of characters, untrained, and its text."""
+        config = self.config
+        data, vocabulary = self._data(source), source.vocabulary
+        if initial and initial.characters.words != vocabulary.words:
+            raise CaptioningError(
+                f"init_from={initial.path}: its characters are not those of {source.path}. Begin with a model of the "
+                "same characters, or leave init_from out."
+            )
+        kind = class_of(config["decoder"], Decoder)
+        if not issubclass(kind, LanguageModel):
+            raise CaptioningError(
+                f"{kind.__name__} captions photographs, and {source.path} is a text: "
+                "train with experiment=char_rnn, or with decoder=language_model."
+            )
+        decoder = make_decoder(config, vocabulary, NO_FEATURES)
+        assert isinstance(decoder, LanguageModel)
+        if config["compile"]:
+            make_fast(decoder, compiled=True)
+
+        def sample(seed: int) -> Sample:
+            return build({**config["search"], "seed": seed}, Sample)
+
+        sample(config["seed"])  # what it does not take is said now, and not at the first sample
+        objective = build(config["objective"], Objective)
+        objective.begin(vocabulary, [])
+        module = LanguageModule(
+            decoder,
+            vocabulary,
+            objective,
+            chunk=config["data"]["chunk"],
+            sample_every=config["data"]["sample_every"],
+            sample=sample,
+            samples=folder / "samples.txt",
+            **training_settings(config),
+        )
+        size = f"{source.training} characters, {len(vocabulary)} different ones"
+        return Prepared(module, data, contents_of(vocabulary), size)
+
+    def evaluate(
+        self,
+        checkpoint: Path,
+        source: Text,
+        split: str,
+        *,
+        out: Path,
+        device: str,
+        trust: Collection[str] = (),
+        search: Any = None,
+    ) -> Evaluation:
+        """Measure the loss of the text's last part; the text may be another one than that of training.
+
+        Raises:
+            CaptioningError: the model does not know a character of the text; a search was asked for.
+        """
+        if search is not None:
+            raise CaptioningError("A language model is measured without a search: leave the options of a search out.")
+        writer = Writer.load(checkpoint, device, trust)
+        return Evaluation(measure(writer.decoder, self._data(in_characters_of(writer.vocabulary, source))))
+
+    def _data(self, source: Text) -> TextData:
+        return TextData(source, batch_size=self.config["data"]["batch_size"], chunk=self.config["data"]["chunk"])

@@ -1,0 +1,7 @@
+"""What training makes small: one objective a file."""
+
+from captioning.training.objectives.cross_entropy import CrossEntropy
+from captioning.training.objectives.objective import Objective, Words
+from captioning.training.objectives.word_loss import word_loss
+
+__all__ = ["CrossEntropy", "Objective", "Words", "word_loss"]

@@ -1,0 +1,60 @@
+"""The negative log-likelihood of the words (Vinyals et al. 2015, arXiv 1411.4555, equation 12)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from captioning.core.errors import CaptioningError
+from captioning.core.features import Features
+from captioning.core.sums import Sum
+from captioning.decoders import Decoder
+from captioning.speed.dropout import FastDropout
+from captioning.training.objectives.objective import Objective, Words
+from captioning.training.objectives.word_loss import word_loss
+from captioning.training.scheduled_sampling import never
+
+
+class CrossEntropy(Objective):
+    """Teacher forcing: the words of captions are to be likely after the words before them."""
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        per: Literal["word", "sequence"] = "word",
+        feature_dropout: float = 0.0,
+        scheduled_sampling: Callable[[int], float] = never,
+    ) -> None:
+        """Take the settings.
+
+        Args:
+            label_smoothing: the share of the target's probability spread evenly over the vocabulary (Szegedy et al.
+                2016, arXiv 1512.00567, section 7).
+            per: the mean over all words, or over sequences (captions, streams of a text) of the sum over their words.
+            feature_dropout: the share of the features' numbers dropped in training.
+            scheduled_sampling: step to the probability that the model's own word goes in, in place of the caption's
+                (Bengio et al. 2015, arXiv 1506.03099).
+
+        Raises:
+            CaptioningError: a share is none.
+        """
+        for name, share in (("label_smoothing", label_smoothing), ("feature_dropout", feature_dropout)):
+            if not 0 <= share <= 1:
+                raise CaptioningError(f"objective.{name}={share}: take a share from 0 to 1.")
+        self.label_smoothing, self.per = label_smoothing, per
+        self.scheduled_sampling, self.dropout = scheduled_sampling, FastDropout(feature_dropout)
+
+    def __call__(self, decoder: Decoder, features: Features, batch: Words, step: int) -> dict[str, Sum]:
+        """The loss of the words, their log-likelihood, and what the decoder adds."""
+        features = features.map(self.dropout) if decoder.training else features
+        own_words = self.scheduled_sampling(step)
+        if own_words > 0:
+            outputs = decoder.teacher_force_by_steps(features, batch.words, batch.packing, own_words)
+        else:
+            outputs = decoder.teacher_force(features, batch.words, batch.packing)
+        total, log_likelihood = word_loss(decoder, outputs.hidden, batch.targets, label_smoothing=self.label_smoothing)
+        words = len(batch.targets)
+        count = words if self.per == "word" else len(batch.packing.captions)
+        return {
+            "cross_entropy": Sum(total, count),
+            "nll": Sum(-log_likelihood.sum(), words, trained=False),
+            **decoder.losses(outputs, features, batch.packing, log_likelihood),
+        }

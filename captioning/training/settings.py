@@ -1,0 +1,21 @@
+"""The settings of a run that all training takes, made into what they name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from captioning.core.build import function, maker
+
+
+def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``TrainingModule`` that a configuration gives.
+
+    Raises:
+        CaptioningError: an optimizer or a schedule does not exist, or does not take its settings.
+    """
+    return {
+        "optimizer": maker(config["optimizer"], torch.optim.Optimizer),
+        "schedule": function(config["scheduler"], float),
+        "seed": config["seed"],
+    }

@@ -1,0 +1,65 @@
+"""``init_from``: a run that begins with another's weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from captioning.core.errors import CaptioningError
+from captioning.core.vocabulary import SPECIAL
+from captioning.jobs.config import compose
+from captioning.jobs.train import train
+from captioning.runs.checkpoint import read_checkpoint
+from captioning.runs.folder import FolderError
+
+Overrides = Callable[..., list[str]]
+
+
+@pytest.fixture
+def first(tiny: Overrides, tmp_path: Path) -> Path:
+    """A run of one epoch."""
+    train(compose(tiny("trainer.max_epochs=1", "test=false")), tmp_path / "first")
+    return tmp_path / "first"
+
+
+def test_it_begins_with_the_best_weights_and_the_vocabulary(first: Path, tiny: Overrides, tmp_path: Path) -> None:
+    """With a rate of 0 nothing moves; and words that the other run did not know stay unknown."""
+    still = ("optimizer.lr=0", "data.minimum_count=3", "trainer.max_epochs=1", "test=false")
+    train(compose(tiny(f"init_from={first}", *still)), tmp_path / "second")
+    ours, theirs = read_checkpoint(tmp_path / "second"), read_checkpoint(first)
+    assert ours.contents == theirs.contents
+    assert ours.weights.keys() == theirs.weights.keys()
+    assert all(torch.equal(ours.weights[name], tensor) for name, tensor in theirs.weights.items())
+
+
+def test_a_resumed_run_goes_on_with_its_own_weights(first: Path, tiny: Overrides, tmp_path: Path) -> None:
+    begun = (f"init_from={first}", "trainer.max_epochs=1", "test=false")
+    train(compose(tiny(*begun)), tmp_path / "cut")
+    train(compose(tiny(*begun, "trainer.max_epochs=2")), tmp_path / "cut")
+    train(compose(tiny(*begun, "trainer.max_epochs=2")), tmp_path / "whole")
+    cut, whole = (read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("cut", "whole"))
+    assert all(torch.equal(cut.weights[name], tensor) for name, tensor in whole.weights.items())
+
+
+def test_other_weights_to_begin_with_make_another_run(first: Path, tiny: Overrides, tmp_path: Path) -> None:
+    train(compose(tiny(f"init_from={first}", "trainer.max_epochs=1", "test=false")), tmp_path / "run")
+    train(compose(tiny("seed=2", "trainer.max_epochs=1", "test=false")), tmp_path / "other")
+    with pytest.raises(FolderError, match="the weights that it began with have changed"):
+        train(compose(tiny(f"init_from={tmp_path / 'other'}", "trainer.max_epochs=2")), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("decoder.hidden_size=9", r"init_from: \S+best\.ckpt: \d+ weights of this checkpoint do not fit"),
+        ("init_from=nowhere", r"nowhere: there is no such checkpoint"),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence(setting: str, said: str, first: Path, tiny: Overrides, tmp_path: Path) -> None:
+    with pytest.raises(CaptioningError, match=said):
+        train(compose(tiny(f"init_from={first}", setting)), tmp_path / "second")
+
+
+def test_the_vocabulary_begins_with_the_special_words(first: Path) -> None:
+    assert tuple(read_checkpoint(first).words.words[: len(SPECIAL)]) == SPECIAL
