@@ -6,6 +6,7 @@ run was interrupted.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -17,33 +18,50 @@ from captioning.core.images import stack
 from captioning.core.packing import Packing
 from captioning.data.captions import TokenizedCaptions
 
+Places: TypeAlias = "Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]]"
+
 
 @dataclass(frozen=True)
-class Batch:
-    """B photographs and, for each, up to S captions.
+class PhotoBatch:
+    """B photographs.
 
     Attributes:
         photos: ``(B,)`` their places in the split.
         features: from the feature store, or None where the encoder runs in training.
         images: uint8 ``(B, 3, height, width)``, or None where the features are stored.
-        words: ``(M,)`` the words that go in, START first, in packed order.
-        targets: ``(M,)`` the words to be said, END last.
-        packing: where each word stands.
     """
 
     photos: Tensor
     features: Features | None
     images: Tensor | None
-    words: Tensor
-    targets: Tensor
-    packing: Packing
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The same batch on another device."""
         return replace(
             self,
             features=None if self.features is None else self.features.to(device),
             images=None if self.images is None else self.images.to(device, non_blocking=non_blocking),
+        )
+
+
+@dataclass(frozen=True)
+class Batch(PhotoBatch):
+    """B photographs and, for each, up to S captions.
+
+    Attributes:
+        words: ``(M,)`` the words that go in, START first, in packed order.
+        targets: ``(M,)`` the words to be said, END last.
+        packing: where each word stands.
+    """
+
+    words: Tensor
+    targets: Tensor
+    packing: Packing
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The same batch on another device."""
+        return replace(
+            super().to(device, non_blocking),
             words=self.words.to(device, non_blocking=non_blocking),
             targets=self.targets.to(device, non_blocking=non_blocking),
             packing=self.packing.to(device, non_blocking=non_blocking),
@@ -67,7 +85,7 @@ class BatchSampler(Sampler[Draw]):
 
     def __init__(
         self,
-        photos: "Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]]",
+        photos: Places,
         batch_size: int,
         *,
         seed: int = 0,
@@ -110,13 +128,11 @@ class BatchSampler(Sampler[Draw]):
             yield Draw(photos.tolist(), (self.seed, epoch))
 
 
-class BatchDataset(Dataset[Batch]):
+class PhotoDataset(Dataset[PhotoBatch]):
     """Makes a whole batch at once; driven by ``BatchSampler`` through a loader with ``batch_size=None``."""
 
     def __init__(
         self,
-        captions: TokenizedCaptions,
-        captions_per_photo: int | None,
         *,
         features: Callable[[Sequence[int]], Features] | None = None,
         image: Callable[[int], Tensor] | None = None,
@@ -124,23 +140,40 @@ class BatchDataset(Dataset[Batch]):
         """Take what batches are made of.
 
         Args:
-            captions: of the split's photographs.
-            captions_per_photo: S at the most, drawn anew when a photograph has more; None: all.
             features: places of B photographs to their features.
             image: a photograph's place to its picture, uint8 ``(3, height, width)``; where features are not stored.
         """
-        self.captions, self.captions_per_photo = captions, captions_per_photo
         self.features, self.image = features, image
+
+    def __getitem__(self, draw: Draw) -> PhotoBatch:
+        """The batch."""
+        return PhotoBatch(
+            photos=torch.tensor(draw.photos),
+            features=None if self.features is None else self.features(draw.photos),
+            images=None if self.image is None else stack([self.image(photo) for photo in draw.photos]),
+        )
+
+
+class CaptionDataset(PhotoDataset):
+    """Photographs with their captions."""
+
+    def __init__(self, captions: TokenizedCaptions, captions_per_photo: int | None, **images: Any) -> None:
+        """Take what batches are made of.
+
+        Args:
+            captions: of the split's photographs.
+            captions_per_photo: S at the most, drawn anew when a photograph has more; None: all.
+            images: ``features`` and ``image``, see ``PhotoDataset``.
+        """
+        super().__init__(**images)
+        self.captions, self.captions_per_photo = captions, captions_per_photo
 
     def __getitem__(self, draw: Draw) -> Batch:
         """The batch."""
         tokens = self.captions.padded([self._choose(photo, draw.seed) for photo in draw.photos])  # (B, S, T + 1)
         packing = Packing.of(tokens[..., 1:])
-        images = None if self.image is None else stack([self.image(photo) for photo in draw.photos])
         return Batch(
-            photos=torch.tensor(draw.photos),
-            features=None if self.features is None else self.features(draw.photos),
-            images=images,
+            **vars(super().__getitem__(draw)),
             words=packing.pack(tokens[..., :-1]),
             targets=packing.pack(tokens[..., 1:]),
             packing=packing,

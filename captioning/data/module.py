@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from captioning.core.features import Features
 from captioning.core.vocabulary import Vocabulary
-from captioning.data.batches import Batch, BatchDataset, BatchSampler
+from captioning.data.batches import BatchSampler, CaptionDataset, PhotoBatch, PhotoDataset, Places
 from captioning.data.captions import TokenizedCaptions
 from captioning.data.photos import CaptionedPhotos, Photo
 
@@ -37,19 +38,16 @@ class ResumableData(pl.LightningDataModule):
         return max(self.resumed, now)
 
 
-class CaptionData(ResumableData):
-    """Batches of captioned photographs, from stored features or from the pictures themselves."""
+class PhotoData(ResumableData):
+    """Batches of photographs, from stored features or from the pictures themselves."""
 
     def __init__(
         self,
         photos: CaptionedPhotos,
-        vocabulary: Vocabulary,
         *,
         features: Callable[[str], Callable[[Sequence[int]], Features]] | None,
         image: Callable[[Photo], Tensor],
         batch_size: int = 16,
-        captions_per_photo: int | None = 5,
-        max_words: int = 30,
         workers: int = 2,
         seed: int = 0,
     ) -> None:
@@ -57,49 +55,52 @@ class CaptionData(ResumableData):
 
         Args:
             photos: by split.
-            vocabulary: of the training split.
             features: a split's name to what reads the stored features of its photographs; None: none are stored.
             image: reads and transforms a photograph, for an encoder that runs in training.
             batch_size: photographs in a batch, of one process.
-            captions_per_photo: how many captions of a photograph a training batch holds at the most.
-            max_words: longer captions are cut.
             workers: processes that make batches; 0: none.
-            seed: of the order and of the drawn captions.
+            seed: of the order.
         """
         super().__init__()
-        self.photos, self.vocabulary = photos, vocabulary
-        self.features, self.image = features, image
-        self.batch_size, self.captions_per_photo = batch_size, captions_per_photo
-        self.max_words, self.workers, self.seed = max_words, workers, seed
+        self.photos, self.features, self.image = photos, features, image
+        self.batch_size, self.workers, self.seed = batch_size, workers, seed
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled; after an interruption from the first batch that is still to do."""
         return self.loader("train", shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation split in order, all captions of each photograph."""
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The validation split in order."""
         return self.loader("val")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """The test split in order, all captions of each photograph."""
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The test split in order."""
         return self.loader("test")
 
-    def loader(self, split: str, shuffle: bool = False) -> DataLoader[Batch]:
+    def dataset(self, split: str, shuffle: bool) -> tuple[PhotoDataset, Places]:
+        """What makes the batches of a split, and the places of the photographs that they are made of.
+
+        Args:
+            split: its name.
+            shuffle: whether it is for training.
+        """
+        return PhotoDataset(**self._images(split)), range(len(self.photos[split]))
+
+    def _images(self, split: str) -> dict[str, Any]:
+        """The arguments of ``PhotoDataset``."""
+        if self.features is not None:
+            return {"features": self.features(split)}
+        return {"image": partial(_read, self.photos[split], self.image)}
+
+    def loader(self, split: str, shuffle: bool = False) -> DataLoader[Any]:
         """The batches of a split for this rank.
 
         Raises:
             CaptioningError: the split is empty.
         """
-        photos = self.photos[split]
-        captions = TokenizedCaptions.of(photos, self.vocabulary, self.max_words)
-        dataset = BatchDataset(
-            captions,
-            self.captions_per_photo if shuffle else None,
-            features=None if self.features is None else self.features(split),
-            image=partial(_read, photos, self.image) if self.features is None else None,
-        )
+        dataset, places = self.dataset(split, shuffle)
         sampler = BatchSampler(
-            captions.photos if shuffle else range(len(photos)),  # without a caption there is nothing to learn
+            places,
             self.batch_size,
             seed=self.seed,
             shuffle=shuffle,
@@ -115,9 +116,41 @@ class CaptionData(ResumableData):
             persistent_workers=self.workers > 0,
         )
 
-    def describe(self, batch: Batch) -> str:
+    def describe_batch(self, batch: PhotoBatch) -> str:
         """A training batch in words, for whoever has to find what is wrong with it."""
         return "photographs " + ", ".join(str(self.photos["train"][place].id) for place in batch.photos.tolist())
+
+
+class CaptionData(PhotoData):
+    """Batches of captioned photographs: in training some captions of each, else all of them."""
+
+    def __init__(
+        self,
+        photos: CaptionedPhotos,
+        vocabulary: Vocabulary,
+        *,
+        captions_per_photo: int | None = 5,
+        max_words: int = 30,
+        **common: Any,
+    ) -> None:
+        """Take the data.
+
+        Args:
+            photos: by split.
+            vocabulary: of the training split.
+            captions_per_photo: how many captions of a photograph a training batch holds at the most, drawn by the seed.
+            max_words: longer captions are cut.
+            common: see ``PhotoData``.
+        """
+        super().__init__(photos, **common)
+        self.vocabulary, self.captions_per_photo, self.max_words = vocabulary, captions_per_photo, max_words
+
+    def dataset(self, split: str, shuffle: bool) -> tuple[PhotoDataset, Places]:
+        """In training without photographs that have no caption to learn from."""
+        photos = self.photos[split]
+        captions = TokenizedCaptions.of(photos, self.vocabulary, self.max_words)
+        dataset = CaptionDataset(captions, self.captions_per_photo if shuffle else None, **self._images(split))
+        return dataset, captions.photos if shuffle else range(len(photos))
 
 
 def from_the_beginning() -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +13,9 @@ from captioning.core.features import Features
 from captioning.core.images import ImageTransform
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos, Photo
-from captioning.data.batches import Batch
+from captioning.data.batches import PhotoBatch
 from captioning.data.feature_store import FeatureStore
-from captioning.data.module import CaptionData
+from captioning.data.module import CaptionData, PhotoData
 from captioning.encoders import Encoder
 from captioning.runs.parts import Config
 
@@ -46,17 +47,33 @@ def make_data(
     return CaptionData(
         photos,
         vocabulary,
-        features=None if encoder.trainable else store_features(config, photos, encoder, reads, device),
-        image=partial(_read_photo, encoder.transform),
-        batch_size=data["batch_size"],
         captions_per_photo=data["captions_per_photo"],
         max_words=data["max_words"],
-        workers=data["workers"],
-        seed=config["seed"],
+        **_common(config, photos, encoder, reads, device),
     )
 
 
-def features_of(batch: Batch, encoder: Encoder) -> Features:
+def make_photo_data(
+    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str], device: torch.device
+) -> PhotoData:
+    """Batches of photographs alone, for a task that has no captions; see ``make_data``."""
+    return PhotoData(photos, **_common(config, photos, encoder, reads, device))
+
+
+def _common(
+    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str], device: torch.device
+) -> dict[str, Any]:
+    data = config["data"]
+    return {
+        "features": None if encoder.trainable else store_features(config, photos, encoder, reads, device),
+        "image": partial(_read_photo, encoder.transform),
+        "batch_size": data["batch_size"],
+        "workers": data["workers"],
+        "seed": config["seed"],
+    }
+
+
+def features_of(batch: PhotoBatch, encoder: Encoder) -> Features:
     """The features of a batch's photographs: stored ones in single precision, or freshly encoded."""
     if batch.features is not None:
         return batch.features.to(dtype=torch.get_default_dtype())

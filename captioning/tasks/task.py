@@ -13,9 +13,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
-from captioning.runs.checkpoint import Checkpoint
+from captioning.core.progress import progress
+from captioning.core.sums import Sum
+from captioning.runs.checkpoint import Checkpoint, load_weights, read_checkpoint
 from captioning.runs.monitor import Measuring
 from captioning.training.module import TrainingModule
 
@@ -101,7 +104,6 @@ class Task(Measuring):
             CaptioningError: the configuration does not go with the source.
         """
 
-    @abstractmethod
     def evaluate(
         self,
         checkpoint: Path,
@@ -113,7 +115,7 @@ class Task(Measuring):
         trust: Collection[str] = (),
         search: Any = None,
     ) -> Evaluation:
-        """Score a checkpoint on a split.
+        """Score a checkpoint on a split: by default the means of what the module's ``measured`` gives.
 
         Args:
             checkpoint: a file, or a run's folder.
@@ -127,6 +129,17 @@ class Task(Measuring):
         Raises:
             CaptioningError: the checkpoint or the split does not fit.
         """
+        where = find_device(device)
+        prepared = self.prepare(source, out, where)
+        read = read_checkpoint(checkpoint, trust)
+        load_weights(prepared.module, read.weights, read.path)
+        module, data = prepared.module.to(where).eval(), prepared.data
+        sums: dict[str, list[Sum]] = {}
+        with torch.no_grad():
+            for batch in progress(data.loader(split), f"measuring {split}", unit="batch"):  # type: ignore[attr-defined]
+                for name, each in module.measured(batch.to(where), split).items():
+                    sums.setdefault(name, []).append(each)
+        return Evaluation({name: _mean(found) for name, found in sums.items()})
 
     def require_split(self, source: Any, split: str) -> None:
         """Check that a split can be scored.
@@ -137,3 +150,7 @@ class Task(Measuring):
         if not self.has(source, split):
             there = ", ".join(name for name in self.splits if self.has(source, name)) or "none"
             raise CaptioningError(f"The split {split!r} is empty or unknown here. Splits that can be scored: {there}.")
+
+
+def _mean(sums: Sequence[Sum]) -> float:
+    return sum(float(each.total) for each in sums) / max(sum(each.count for each in sums), 1)

@@ -13,7 +13,7 @@ from captioning.runs.checkpoint import KEY, position_in
 
 
 class TrainingModule(pl.LightningModule):
-    """A network in training: a task writes ``losses`` and ``validation_step``.
+    """A network in training: a task writes ``losses``, and ``measured`` or a ``validation_step`` of its own.
 
     Attributes:
         own_part: what a checkpoint carries beside the weights, see ``captioning.runs.checkpoint.own_part``; set by who
@@ -61,6 +61,19 @@ class TrainingModule(pl.LightningModule):
         every: Tensor = self.trainer.strategy.reduce(counts, reduce_op="sum")
         shares = self.trainer.world_size / every.clamp_min(1)
         return [each.total * share for each, share in zip(sums, shares, strict=True)]
+
+    def measured(self, batch: Any, split: str) -> dict[str, Sum]:
+        """What is measured of a batch, by the measures' names, where each is a mean over a split.
+
+        Args:
+            batch: of the split, on this module's device.
+            split: its name.
+        """
+        raise NotImplementedError(f"{type(self).__name__} writes neither measured nor a validation_step of its own.")
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Log what is measured of a batch."""
+        self.log_means(self.measured(batch, "val"))
 
     def log_means(self, sums: Mapping[str, Sum]) -> None:
         """Log the means of a validation batch as ``val/NAME``: their mean over a split is weighed by the counts."""
