@@ -5,13 +5,15 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
+from captioning.core.ownership import output, require_output, write_json_output
+from captioning.jobs.options import import_from_working_folder
 
 if TYPE_CHECKING:
+    from captioning.metrics import DocumentFrequencies, Metric
     from captioning.metrics.comparison import Report
 
 
@@ -31,14 +33,22 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--resamples", type=int, default=1000, help="of the bootstrap; 0 for none (default: 1000)")
     options.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    options.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="MODULE.CLASS",
+        help="a metric of your own too: import this class, which runs its module's code; may be repeated",
+    )
     options.add_argument("--meteor", action="store_true", help="METEOR too (needs Java and captioning[java])")
     options.add_argument("--spice", action="store_true", help="SPICE too (needs Java 8 or 11 and captioning[java])")
     options.add_argument("--java-timeout", type=float, default=1800, metavar="SECONDS", help="(default: 1800)")
     options.add_argument("--bug-compatible", action="store_true", help="tokenize with coco-caption's faults")
     options.add_argument("--per-image", metavar="CSV", help="write the scores of each image here")
-    form = options.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON (scores from 0 to 1, CIDEr to 10)")
-    form.add_argument("--latex", action="store_true", help="print a LaTeX table")
+    options.add_argument(
+        "--json", metavar="FILE", help="also write JSON here (scores from 0 to 1, CIDEr to 10); - prints it"
+    )
+    options.add_argument("--latex", action="store_true", help="print a LaTeX table")
     return options
 
 
@@ -51,11 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
-    from captioning.metrics.java import meteor, spice
     from captioning.metrics.results import check_results, read_references, read_results
-    from captioning.report.table import latex, sentences, table, text
+    from captioning.report.table import latex, sentences, table, text, units
     from captioning.text.tokenizer import tokenize_each, tokenize_file
 
+    to_stdout = args.json == "-"
+    if to_stdout and args.latex:
+        raise CaptioningError("--json - and --latex both print: give --json a file, or leave one out.")
+    for path in filter(None, (args.per_image, None if to_stdout else args.json)):
+        require_output(path)
     references = read_references(args.references)
     captions = {}
     for path, name in short_names(args.results).items():
@@ -70,33 +84,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.train:
         training = [caption for each in read_references(args.train).values() for caption in each]
     if args.frequencies:
-        frequencies = References(list(read_references(args.frequencies).values()), tokenizer=tokenizer).frequencies
-    others = {"METEOR": meteor} if args.meteor else {}
-    if args.spice:
-        others["SPICE"] = spice
+        frequencies = References(list(read_references(args.frequencies).values()), tokenizer).frequencies
     reports = compare(
         {path: [results[image] for image in images] for path, results in captions.items()},
-        [references[image] for image in images],
+        References([references[image] for image in images], tokenizer),
+        metrics=_metrics(args, frequencies),
         training=training,
-        frequencies=frequencies,
-        tokenizer=tokenizer,
         resamples=args.resamples,
         seed=args.seed,
-        others={name: partial(scorer, timeout=args.java_timeout) for name, scorer in others.items()},
     )
 
     if args.per_image:
         _write_per_image(args.per_image, images, captions, reports)
     if args.json:
-        values = [{name: value for name, value in asdict(report).items() if name != "images"} for report in reports]
-        print(json.dumps({"images": len(images), "of": len(references), "results": values}, indent=1))
-    elif args.latex:
+        _write_json(args.json, {"images": len(images), "of": len(references)}, reports)
+    if args.latex:
         print(latex(table(reports)))
-    else:
-        print(f"{len(images)} of {len(references)} images; scores × 100, with 95 % intervals")
+    elif not to_stdout:
+        print(f"{len(images)} of {len(references)} images; {units(reports)}, with 95 % intervals")
         print(text(table(reports)))
         print(*sentences(reports), sep="\n")
     return 0
+
+
+def _metrics(args: argparse.Namespace, frequencies: "DocumentFrequencies | None") -> "list[Metric]":
+    """coco-caption's metrics, and those that the options add."""
+    from captioning.core.build import build
+    from captioning.metrics import Meteor, Metric, Spice, coco_metrics
+
+    metrics = coco_metrics(frequencies)
+    if args.metric:
+        import_from_working_folder()
+        metrics += [build({"_target_": name}, Metric) for name in args.metric]
+    if args.meteor:
+        metrics.append(Meteor(args.java_timeout))
+    if args.spice:
+        metrics.append(Spice(args.java_timeout))
+    return metrics
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
@@ -109,12 +133,22 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     return {path: "/".join(each[place] for place in different) for path, each in parts.items()}
 
 
+def _write_json(path: str, content: dict[str, Any], reports: Sequence["Report"]) -> None:
+    """Everything but the images' scores, to a file or (``-``) to standard output."""
+    measures = {name: asdict(measure) for report in reports for name, measure in report.measures.items()}
+    content["measures"] = list(measures.values())
+    left_out = ("images", "measures")
+    content["results"] = [{k: v for k, v in asdict(report).items() if k not in left_out} for report in reports]
+    if path == "-":
+        print(json.dumps(content, indent=1))
+    else:
+        write_json_output(path, content)
+
+
 def _write_per_image(
     path: str, images: Sequence[int | str], captions: dict[str, dict[int | str, str]], reports: Sequence["Report"]
 ) -> None:
     """A line for each file and image: what was said, and how it scores."""
-    from captioning.core.ownership import output
-
     names = list(dict.fromkeys(name for report in reports for name in report.images))
     with output(path) as file:
         writer = csv.writer(file, lineterminator="\n")

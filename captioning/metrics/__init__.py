@@ -1,6 +1,35 @@
-"""Scores of captions: plain strings in, coco-caption's numbers out, without Java."""
+"""Metrics of captions: strings in, coco-caption's numbers out (BLEU, ROUGE-L and CIDEr without Java).
 
-from captioning.metrics.references import DocumentFrequencies, References, score_captions
-from captioning.metrics.scores import NAMES, Scores
+``score_captions(candidates, references)`` gives the scores of a corpus. ``Scorer(metrics, references)`` scores against
+the same references often, by any metrics; its ``Scores`` know the corpus, each image, and resampled corpora.
+``Metric`` is what a metric of one's own derives from. ``CiderD`` scores samples, for training on their reward.
+"""
 
-__all__ = ["NAMES", "DocumentFrequencies", "References", "Scores", "score_captions"]
+from captioning.metrics.bleu import Bleu
+from captioning.metrics.cider import Cider, CiderD
+from captioning.metrics.meteor import Meteor
+from captioning.metrics.metric import Metric, Pairs, UnavailableError, measures_of
+from captioning.metrics.references import DocumentFrequencies, References
+from captioning.metrics.rouge import RougeL
+from captioning.metrics.scores import Scorer, Scores, build_metrics, coco_metrics, score_captions
+from captioning.metrics.spice import Spice
+
+__all__ = [
+    "Bleu",
+    "Cider",
+    "CiderD",
+    "DocumentFrequencies",
+    "Meteor",
+    "Metric",
+    "Pairs",
+    "References",
+    "RougeL",
+    "Scorer",
+    "Scores",
+    "Spice",
+    "UnavailableError",
+    "build_metrics",
+    "coco_metrics",
+    "measures_of",
+    "score_captions",
+]

@@ -24,7 +24,7 @@ def bootstrap(systems: Sequence[Scores], resamples: int = 1000, seed: int = 0) -
         seed: of the draws.
 
     Returns:
-        For each system ``(B,)`` values by the scores' names.
+        For each system ``(B,)`` values by the measures' names.
     """
     draw, images = np.random.default_rng(seed), len(systems[0])
     parts: list[list[dict[str, Floats]]] = [[] for _ in systems]

@@ -1,12 +1,10 @@
-"""METEOR 1.5 and SPICE: the two scores that only their authors' Java programs give.
+"""Running METEOR and SPICE, the two metrics that only their authors' Java programs give.
 
-Denkowski and Lavie, "Meteor Universal" (2014); Anderson et al., "SPICE" (arXiv:1607.08822). The programs come with
-``pycocoevalcap`` (the extra ``captioning[java]``); they are run here rather than through that package, whose readers
-wait for ever on a program that died or hangs, and which writes into its own installation.
+The programs come with ``pycocoevalcap`` (the extra ``captioning[java]``); they are run here rather than through that
+package, whose readers wait for ever on a program that died or hangs, and which writes into its own installation.
 """
 
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -18,90 +16,38 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from captioning.core.errors import CaptioningError
-from captioning.text.tokenizer import tokenize_each
+from captioning.metrics.metric import UnavailableError
 
-TIMEOUT = 1800.0
+TIMEOUT = 1800.0  # seconds
+ADVICE = "run it again, or leave it out: the other scores need no Java."
 
 
-def meteor(
-    candidates: Sequence[str], references: Sequence[Sequence[str]], timeout: float = TIMEOUT
-) -> tuple[float, list[float]]:
-    """METEOR of the corpus and of each image, 0 to 1.
+def sentence(tokens: Sequence[str]) -> str:
+    """Tokens with blanks between them, without METEOR's own separator."""
+    return " ".join(tokens).replace("|||", "")
 
-    Args:
-        candidates: one caption an image.
-        references: of each image.
-        timeout: seconds after which a silent program is ended.
+
+def package(score: str) -> Path:
+    """The folder of the package that the programs come with.
 
     Raises:
-        CaptioningError: Java or the program is missing, died, hung or answered nonsense.
+        UnavailableError: the package is not installed.
     """
-    jar = _package("METEOR") / "meteor" / "meteor-1.5.jar"
-    _require("METEOR", jar, jar.parent / "data" / "paraphrase-en.gz")
-    command = ["-Xmx2G", "-jar", jar.name, "-", "-", "-stdio", "-l", "en", "-norm"]
-    pairs = zip(candidates, references, strict=True)
-    questions = ["SCORE ||| " + " ||| ".join(_texts([*captions, candidate])) for candidate, captions in pairs]
-    with _conversation("METEOR", command, jar.parent, timeout) as (ask, read):
-        counts = []
-        for question in questions:
-            ask(question)
-            counts.append(read())
-        ask("EVAL ||| " + " ||| ".join(counts))
-        images = [float(read()) for _ in counts]
-        return float(read()), images
-
-
-def spice(
-    candidates: Sequence[str], references: Sequence[Sequence[str]], timeout: float = TIMEOUT
-) -> tuple[float, list[float]]:
-    """SPICE of the corpus and of each image, 0 to 1; see ``meteor``."""
-    folder = _package("SPICE") / "spice"
-    _require("SPICE", folder / "spice-1.0.jar")
-    models = [folder / "lib" / f"stanford-corenlp-3.6.0{part}.jar" for part in ("", "-models")]
-    if not all(path.is_file() for path in models):
-        raise CaptioningError(
-            f"SPICE needs Stanford CoreNLP 3.6.0 in {models[0].parent}, which pycocoevalcap does not ship. Fetch it "
-            "once, with a network: python -m pycocoevalcap.spice.get_stanford_models"
-        )
-    pairs = zip(candidates, references, strict=True)
-    entries = [
-        {"image_id": number, "test": _texts([candidate])[0], "refs": _texts(captions)}
-        for number, (candidate, captions) in enumerate(pairs)
-    ]
-    with tempfile.TemporaryDirectory() as temporary:
-        asked, answered = Path(temporary, "asked.json"), Path(temporary, "answered.json")
-        asked.write_text(json.dumps(entries), encoding="utf-8")
-        command = ["-Xmx8G", "-jar", "spice-1.0.jar", str(asked), "-out", str(answered), "-subset", "-silent"]
-        _run("SPICE", command, folder, timeout)
-        try:
-            answers = json.loads(answered.read_text(encoding="utf-8"))
-            by_image = {entry["image_id"]: float(entry["scores"]["All"]["f"]) for entry in answers}
-            images = [by_image[number] for number in range(len(entries))]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CaptioningError(f"SPICE gave no readable answer ({error!r}); {_ADVICE}") from error
-    return sum(images) / len(images), images
-
-
-_ADVICE = "run it again, or leave it out: the other scores need no Java."
-
-
-def _texts(captions: Sequence[str]) -> list[str]:
-    """Tokens with blanks between them; the program's own separator is taken out."""
-    return [" ".join(tokens).replace("|||", "") for tokens in tokenize_each(captions)]
-
-
-def _package(score: str) -> Path:
     found = importlib.util.find_spec("pycocoevalcap")
     if found is None or not found.submodule_search_locations:
-        raise CaptioningError(f"{score} needs the package pycocoevalcap: pip install 'captioning[java]'")
+        raise UnavailableError(f"{score} needs the package pycocoevalcap: pip install 'captioning[java]'")
     return Path(found.submodule_search_locations[0])
 
 
-def _require(score: str, *paths: Path) -> None:
+def require(score: str, *paths: Path) -> None:
+    """Check that a program's files are there.
+
+    Raises:
+        UnavailableError: a file is missing; the first is named.
+    """
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
-        raise CaptioningError(
+        raise UnavailableError(
             f"{score}: {missing[0]} is missing. Install again: pip install --force-reinstall pycocoevalcap"
         )
 
@@ -109,12 +55,22 @@ def _require(score: str, *paths: Path) -> None:
 def _java(score: str) -> str:
     java = shutil.which("java")
     if java is None:
-        raise CaptioningError(f"{score} needs Java (8 or later), and there is no `java` on the PATH; {_ADVICE}")
+        raise UnavailableError(f"{score} needs Java (8 or later), and there is no `java` on the PATH; {ADVICE}")
     return java
 
 
-def _run(score: str, arguments: Sequence[str], folder: Path, timeout: float) -> None:
-    """Run a program to its end."""
+def run(score: str, arguments: Sequence[str], folder: Path, timeout: float) -> None:
+    """Run a Java program to its end.
+
+    Args:
+        score: what the program computes, for the sentences.
+        arguments: of ``java``.
+        folder: to run in.
+        timeout: seconds after which the program is ended.
+
+    Raises:
+        UnavailableError: there is no Java, or the program failed or did not end in time.
+    """
     command, nothing = [_java(score), *arguments], subprocess.DEVNULL
     with subprocess.Popen(
         command,
@@ -137,10 +93,24 @@ def _run(score: str, arguments: Sequence[str], folder: Path, timeout: float) -> 
 
 
 @contextmanager
-def _conversation(
+def conversation(
     score: str, arguments: Sequence[str], folder: Path, timeout: float
 ) -> Iterator[tuple[Callable[[str], None], Callable[[], str]]]:
-    """A program that answers lines with lines; it is ended on leaving, or when the time is over."""
+    """A Java program that answers lines with lines; it is ended on leaving, or when the time is over.
+
+    Args:
+        score: what the program computes, for the sentences.
+        arguments: of ``java``.
+        folder: to run in.
+        timeout: seconds after which the program is ended.
+
+    Yields:
+        A function that writes a line, and one that reads a line.
+
+    Raises:
+        UnavailableError: there is no Java; or the program ended, did not answer in time, or answered with what the
+            caller could not read (``ValueError``).
+    """
     command, late = [_java(score), *arguments], threading.Event()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
@@ -193,15 +163,15 @@ def _end(process: "subprocess.Popen[str]") -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _late(score: str, timeout: float) -> CaptioningError:
-    return CaptioningError(f"{score} did not answer within {timeout:g} s and was ended; {_ADVICE}")
+def _late(score: str, timeout: float) -> UnavailableError:
+    return UnavailableError(f"{score} did not answer within {timeout:g} s and was ended; {ADVICE}")
 
 
-def _dead(score: str, status: int, errors: str) -> CaptioningError:
+def _dead(score: str, status: int, errors: str) -> UnavailableError:
     if re.search('InaccessibleObjectException|UnsupportedClassVersionError|does not "opens', errors):
-        return CaptioningError(
+        return UnavailableError(
             f"{score} does not run on the Java that is on the PATH, which is too new or too old for it. Put Java 8 or "
             "11 there, or leave it out: the other scores need no Java."
         )
     last = (errors.strip().splitlines() or ["without a message"])[-1]
-    return CaptioningError(f"{score} ended with status {status} ({last}); {_ADVICE}")
+    return UnavailableError(f"{score} ended with status {status} ({last}); {ADVICE}")

@@ -59,8 +59,8 @@ class NGramCounts:
     Attributes:
         index: the n-grams.
         lengths: ``(C,)`` words of each caption.
-        caption: ``(M,)``, rising.
-        ngram: ``(M,)``, rising within a caption.
+        caption: ``(M,)`` the number of each pair's caption.
+        ngram: ``(M,)`` the number of each pair's n-gram, rising within a caption.
         count: ``(M,)``, 1 or more.
     """
 
@@ -70,9 +70,21 @@ class NGramCounts:
     ngram: Integers
     count: Integers
 
+    def sums(self, values: Floats | Integers, pairs: Integers | None = None) -> Floats:
+        """``(C, 4)``: for each caption and order, the sum of values that belong to pairs.
+
+        Args:
+            values: ``(M,)``, or one for each of ``pairs``.
+            pairs: the numbers of the pairs that the values belong to, where they are not all.
+        """
+        caption, ngram = (self.caption, self.ngram) if pairs is None else (self.caption[pairs], self.ngram[pairs])
+        cell = caption * ORDERS + self.index.order[ngram]
+        sums: Floats = np.bincount(cell, values.astype(np.float64), len(self.lengths) * ORDERS).astype(np.float64)
+        return sums.reshape(-1, ORDERS)
+
 
 def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
-    """Number and count the n-grams of tokenized captions."""
+    """Number and count the n-grams of tokenized captions; captions rise from pair to pair."""
     lengths = np.fromiter(map(len, captions), np.int64, len(captions))
     words: defaultdict[str, int] = defaultdict()
     words.default_factory = words.__len__  # a new word takes the next number

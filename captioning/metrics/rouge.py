@@ -6,7 +6,23 @@ takes the maxima over the references of precision and of recall apart, which may
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from captioning.metrics.metric import Metric, Pairs
+from captioning.metrics.ngrams import Floats
+
 BETA = 1.2
+
+
+class RougeL(Metric):
+    """ROUGE-L, 0 to 1: the mean of the images' ROUGE-L."""
+
+    name = "ROUGE-L"
+
+    def statistics(self, pairs: Pairs) -> Floats:
+        """``(N, 1)``: the ROUGE-L of each image."""
+        both = zip(pairs.candidate_tokens, pairs.reference_tokens, strict=True)
+        return np.array([rouge_l(*pair) for pair in both])[:, None]
 
 
 def rouge_l(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> float:

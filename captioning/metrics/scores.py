@@ -1,76 +1,144 @@
-"""Scores of images, and what they come to over a corpus.
+"""Scores of captions by any metrics: of the corpus, of each image, and of resampled corpora."""
 
-BLEU of a corpus is no mean of the images' BLEU but comes from sums of counts over them; the same function serves the
-corpus, one image, and the resampled corpora of the bootstrap.
-"""
-
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from captioning.metrics.ngrams import ORDERS, Floats, Integers
-
-NAMES = (*(f"BLEU-{n}" for n in range(1, ORDERS + 1)), "ROUGE-L", "CIDEr")
-
-# coco-caption's guards against division by zero.
-_TINY, _SMALL = 1e-15, 1e-9
+from captioning.core.build import build
+from captioning.core.measure import Measure
+from captioning.metrics.bleu import Bleu
+from captioning.metrics.cider import Cider
+from captioning.metrics.metric import Metric, Pairs, measures_of, scores_of, statistics_of
+from captioning.metrics.ngrams import Floats
+from captioning.metrics.references import DocumentFrequencies, References, Tokenizer
+from captioning.metrics.rouge import RougeL
+from captioning.text.tokenizer import tokenize_each
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What was counted of each of N images.
+    """What metrics counted of each of N images, and what it comes to.
 
     Attributes:
-        correct: ``(N, 4)`` n-grams of the candidate that are in a reference, clipped.
-        lengths: ``(N,)`` words of the candidate.
-        reference_lengths: ``(N,)`` words of the reference closest in length.
-        rouge_l: ``(N,)``, 0 to 1.
-        cider: ``(N,)``, 0 to 10.
+        metrics: whose statistics these are.
+        statistics: ``(N, K)`` for each metric.
     """
 
-    correct: Floats
-    lengths: Integers
-    reference_lengths: Integers
-    rouge_l: Floats
-    cider: Floats
+    metrics: tuple[Metric, ...]
+    statistics: tuple[Floats, ...]
+
+    @classmethod
+    def of(cls, metrics: Iterable[Metric], pairs: Pairs) -> "Scores":
+        """Count.
+
+        Raises:
+            CaptioningError: a metric's statistics are wrong, or it can't be computed here (``UnavailableError``).
+        """
+        metrics = tuple(metrics)
+        return cls(metrics, tuple(statistics_of(metric, pairs) for metric in metrics))
 
     def __len__(self) -> int:
         """N."""
-        return len(self.lengths)
+        return len(self.statistics[0]) if self.statistics else 0
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """The measures by name, in the order of all scores."""
+        return measures_of(self.metrics)
 
     def corpus(self) -> dict[str, float]:
-        """The scores over all images, by the names in ``NAMES``."""
+        """The scores over all images, by the measures' names, ×1 (not ×100)."""
         return {name: float(values[0]) for name, values in self.resampled(np.ones((1, len(self)))).items()}
 
     def images(self) -> dict[str, Floats]:
         """``(N,)`` each: the scores of each image alone (CIDEr with the corpus's document frequencies)."""
-        bleu = _bleu(self.correct, self._guessed(), self.lengths, self.reference_lengths)
-        return dict(zip(NAMES, (*bleu, self.rouge_l, self.cider), strict=True))
+        return self._of(self.statistics, np.ones(len(self)))
 
     def resampled(self, weights: Floats) -> dict[str, Floats]:
         """The scores of B corpora in which image i occurs ``weights[b, i]`` times, ``(B,)`` each.
 
         Args:
-            weights: ``(B, N)``, rows of the same sum.
+            weights: ``(B, N)``.
         """
-        bleu = _bleu(
-            weights @ self.correct, weights @ self._guessed(), weights @ self.lengths, weights @ self.reference_lengths
-        )
-        means = [weights @ values / weights.sum(1) for values in (self.rouge_l, self.cider)]
-        return dict(zip(NAMES, (*bleu, *means), strict=True))
+        return self._of((weights @ each for each in self.statistics), weights.sum(1))
 
-    def _guessed(self) -> Floats:
-        """``(N, 4)``: the candidates' numbers of n-grams."""
-        guessed: Floats = np.maximum(self.lengths[:, None] - np.arange(ORDERS), 0).astype(np.float64)
-        return guessed
+    def _of(self, sums: Iterable[Floats], images: Floats) -> dict[str, Floats]:
+        return {
+            name: values
+            for metric, each in zip(self.metrics, sums, strict=True)
+            for name, values in scores_of(metric, each, images).items()
+        }
 
 
-def _bleu(correct: Floats, guessed: Floats, length: Floats | Integers, reference: Floats | Integers) -> Floats:
-    """BLEU-1 to -4 ``(4, B)`` from counts ``(B, 4)`` and lengths ``(B,)``; the paper's section 2.3, unsmoothed."""
-    precisions = np.cumprod((correct + _TINY) / (guessed + _SMALL), axis=1)
-    geometric = precisions ** (1 / np.arange(1, ORDERS + 1))
-    ratio = (length + _TINY) / (reference + _SMALL)
-    with np.errstate(over="ignore"):
-        brevity = np.exp(np.minimum(1 - 1 / ratio, 0))
-    scores: Floats = (geometric * brevity[:, None]).T
-    return scores
+class Scorer:
+    """Scores captions of the same images often; the references are tokenized and counted once.
+
+    Attributes:
+        metrics: that are computed.
+        measures: of the metrics, by name.
+        references: of the images.
+    """
+
+    def __init__(self, metrics: Iterable[Metric], references: References | Sequence[Sequence[str]]) -> None:
+        """Take the metrics and the references.
+
+        Args:
+            metrics: to compute.
+            references: prepared, or of each image, as written.
+
+        Raises:
+            CaptioningError: two measures have one name, there is no image, or one without references.
+        """
+        self.metrics = tuple(metrics)
+        self.measures = measures_of(self.metrics)
+        self.references = references if isinstance(references, References) else References(references)
+
+    def score(self, candidates: Sequence[str]) -> Scores:
+        """Score one caption an image, in the images' order.
+
+        Raises:
+            CaptioningError: there are not as many candidates as images, or a metric is wrong.
+        """
+        return Scores.of(self.metrics, Pairs(self.references, candidates))
+
+
+def coco_metrics(frequencies: DocumentFrequencies | None = None) -> list[Metric]:
+    """The metrics of ``conf/metrics/coco.yaml``: BLEU-1 to -4, ROUGE-L and CIDEr.
+
+    Args:
+        frequencies: fixed document frequencies for CIDEr, where they are not to come from the references.
+    """
+    return [Bleu(), RougeL(), Cider(frequencies)]
+
+
+def build_metrics(config: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
+    """The metrics of a configuration, ``{"bleu": {"_target_": "captioning.metrics.Bleu"}, …}``.
+
+    Raises:
+        CaptioningError: an entry names no metric, or two measures have one name.
+    """
+    metrics = [build(settings, Metric) for settings in config.values()]
+    measures_of(metrics)
+    return metrics
+
+
+def score_captions(
+    candidates: Sequence[str],
+    references: Sequence[Sequence[str]],
+    frequencies: DocumentFrequencies | None = None,
+    tokenizer: Tokenizer = tokenize_each,
+) -> dict[str, float]:
+    """BLEU-1 to -4, ROUGE-L (0 to 1) and CIDEr (0 to 10) of captions, as coco-caption computes them.
+
+    Args:
+        candidates: one caption an image, as generated.
+        references: the references of each image, as written.
+        frequencies: fixed document frequencies for CIDEr, where they are not to come from the references.
+        tokenizer: ``tokenize_file`` to be compatible with coco-caption's faults.
+
+    Raises:
+        CaptioningError: numbers of images differ, or an image has no reference.
+    """
+    return Scorer(coco_metrics(frequencies), References(references, tokenizer)).score(candidates).corpus()

@@ -1,18 +1,22 @@
 """Reports side by side: one table, as text or as LaTeX, and the sentences that it has no room for."""
 
+from collections import Counter
 from collections.abc import Sequence
 
+from captioning.core.measure import Measure
 from captioning.metrics.comparison import Report
 
 _NEVER_SAID = 10
 _CHANCE = 0.05
+_LATEX = {"%": r"\%", "_": r"\_", "–": "--", "↓": r"$\downarrow$"}
 
 
 def table(reports: Sequence[Report]) -> list[list[str]]:
-    """The rows of the table, header first: scores × 100, as papers give them."""
-    names = dict.fromkeys(name for report in reports for name in report.scores)
+    """The rows of the table, header first: scores as their measures are written, ↓ where lower is better."""
     rows = [["", *(report.name for report in reports)]]
-    rows += [[name, *(_score(report, name) for report in reports)] for name in names]
+    for name, measure in _measures(reports).items():
+        label = name if measure.higher_is_better else f"{name} ↓"
+        rows.append([label, *(_score(report, measure) for report in reports)])
     rows.append(["vocabulary", *(str(report.diversity.vocabulary) for report in reports)])
     rows.append(["words a caption", *(f"{report.diversity.mean_length:.2f}" for report in reports)])
     rows.append(["different captions, %", *(f"{100 * report.diversity.distinct:.1f}" for report in reports)])
@@ -21,6 +25,15 @@ def table(reports: Sequence[Report]) -> list[list[str]]:
         rows.append(["not in training, %", *("–" if share is None else f"{100 * share:.1f}" for share in novel)])
     rows.append(["words never said", *(str(len(report.diversity.never_said)) for report in reports)])
     return rows
+
+
+def units(reports: Sequence[Report]) -> str:
+    """What the table's scores are multiplied by: ``scores × 100``, and which are not."""
+    measures = _measures(reports)
+    scales = Counter(measure.scale for measure in measures.values())
+    usual = scales.most_common(1)[0][0] if scales else 1.0
+    others = [f", {name} × {measure.scale:g}" for name, measure in measures.items() if measure.scale != usual]
+    return f"scores × {usual:g}{''.join(others)}"
 
 
 def text(rows: Sequence[Sequence[str]]) -> str:
@@ -32,7 +45,7 @@ def text(rows: Sequence[Sequence[str]]) -> str:
 
 def latex(rows: Sequence[Sequence[str]]) -> str:
     """Rows as a ``tabular`` for the package booktabs."""
-    escaped = [[cell.replace("%", r"\%").replace("_", r"\_").replace("–", "--") for cell in row] for row in rows]
+    escaped = [["".join(_LATEX.get(letter, letter) for letter in cell) for cell in row] for row in rows]
     lines = [" & ".join(row) + r" \\" for row in escaped]
     columns = "l" + "r" * (len(rows[0]) - 1)
     head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule"]
@@ -40,15 +53,12 @@ def latex(rows: Sequence[Sequence[str]]) -> str:
 
 
 def sentences(reports: Sequence[Report]) -> list[str]:
-    """What the table can't hold: which is better, and the frequent words that each never says."""
+    """What the table can't hold: which report is better, and the frequent words that each never says."""
     first, *others = reports
     lines = []
     for other in others:
         for name, chance in other.p_values.items():
-            difference = 100 * (other.scores[name] - first.scores[name])
-            better, worse = (other, first) if difference > 0 else (first, other)
-            clear = "is better" if chance < _CHANCE else "scores higher, perhaps by chance,"
-            lines.append(f"{better.name} {clear} than {worse.name} by {abs(difference):.1f} {name}, p = {chance:.3f}.")
+            lines.append(_difference(first, other, other.measures[name], chance))
     for report in reports:
         words = [f"{word} ({count})" for word, count in report.diversity.never_said[:_NEVER_SAID]]
         if words:
@@ -56,11 +66,27 @@ def sentences(reports: Sequence[Report]) -> list[str]:
     return lines
 
 
-def _score(report: Report, name: str) -> str:
-    if name not in report.scores:
+def _difference(first: Report, other: Report, measure: Measure, chance: float) -> str:
+    difference = other.scores[measure.name] - first.scores[measure.name]
+    if difference == 0:
+        return f"{first.name} and {other.name} have the same {measure.name}."
+    better, worse = (other, first) if (difference > 0) == measure.higher_is_better else (first, other)
+    clear = "is better" if chance < _CHANCE else "scores better, perhaps by chance,"
+    return (
+        f"{better.name} {clear} than {worse.name} by {measure.text(abs(difference))} {measure.name}, p = {chance:.3f}."
+    )
+
+
+def _measures(reports: Sequence[Report]) -> dict[str, Measure]:
+    """The measures of all reports, by name."""
+    return {name: measure for report in reports for name, measure in report.measures.items()}
+
+
+def _score(report: Report, measure: Measure) -> str:
+    if measure.name not in report.scores:
         return "–"
-    shown = f"{100 * report.scores[name]:.1f}"
-    if name not in report.intervals:
+    shown = measure.text(report.scores[measure.name])
+    if measure.name not in report.intervals:
         return shown
-    low, high = report.intervals[name]
-    return f"{shown} [{100 * low:.1f}, {100 * high:.1f}]"
+    low, high = report.intervals[measure.name]
+    return f"{shown} [{measure.text(low)}, {measure.text(high)}]"

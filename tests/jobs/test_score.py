@@ -68,13 +68,15 @@ def test_two_files_in_one_table(tmp_path: Path, references: str) -> None:
 def test_json_latex_and_per_image(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = results(tmp_path / "good.json", GOOD), results(tmp_path / "bad.json", BAD)
     images = tmp_path / "out" / "images.csv"
-    assert main([good, bad, "--references", references, "--json", "--seed", "3", "--per-image", str(images)]) == 0
+    assert main([good, bad, "--references", references, "--json", "-", "--seed", "3", "--per-image", str(images)]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["images"] == shown["of"] == 3
     first, second = shown["results"]
     assert first["name"] == "good.json"
     assert first["scores"]["BLEU-4"] == pytest.approx(1)
     assert set(second["p_values"]) == set(first["intervals"]) == set(first["scores"])
+    assert [measure["name"] for measure in shown["measures"]] == list(first["scores"])
+    assert shown["measures"][-1] == {"name": "CIDEr", "higher_is_better": True, "scale": 100}
 
     with images.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -88,13 +90,88 @@ def test_json_latex_and_per_image(tmp_path: Path, references: str, capsys: pytes
     assert r"BLEU-1 & 100.0 \\" in capsys.readouterr().out
 
 
+def test_json_into_a_file_beside_the_table(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
+    good, file = results(tmp_path / "good.json", GOOD), tmp_path / "out" / "scores.json"
+    options = [good, "--references", references, "--resamples", "0"]
+    main([*options, "--json", str(file)])
+    assert "BLEU-1" in capsys.readouterr().out
+    main([*options, "--json", "-"])
+    assert json.loads(capsys.readouterr().out) == json.loads(file.read_text(encoding="utf-8"))
+    file.unlink()
+    main([*options, "--json", str(file), "--latex"])
+    assert capsys.readouterr().out.startswith(r"\begin{tabular}")
+    assert file.is_file()
+    with pytest.raises(CaptioningError, match="--json - and --latex both print"):
+        main([*options, "--json", "-", "--latex"])
+
+
+OWN = """
+from captioning.core.measure import Measure
+from captioning.metrics import Metric
+
+
+class Words(Metric):
+    name = "words"
+    scale = 1
+
+    def statistics(self, pairs):
+        return [[len(tokens)] for tokens in pairs.candidate_tokens]
+
+
+class Errors(Metric):
+    name = "errors"
+    higher_is_better = False
+
+    def statistics(self, pairs):
+        both = zip(pairs.candidate_tokens, pairs.reference_tokens)
+        return [[candidate not in references] for candidate, references in both]
+
+
+class Short(Metric):
+    def statistics(self, pairs):
+        return [[1.0]]
+"""
+
+
+def test_metrics_of_ones_own(
+    tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "metrics_of_mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    good, bad = results(tmp_path / "good.json", GOOD), results(tmp_path / "bad.json", BAD)
+    own = ["--metric", "metrics_of_mine.Words", "--metric", "metrics_of_mine.Errors"]
+    command = [good, bad, "--references", references, *own]
+    main([*command, "--per-image", "images.csv", "--json", "all.json"])
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert lines[0] == "3 of 3 images; scores × 100, words × 1, with 95 % intervals"
+    rows = {line.split("  ")[0]: line.split() for line in lines}
+    assert rows["words"][1] == "5.6667"  # 6, 6 and 5 words
+    assert rows["errors ↓"][2:] == ["0.0", "[0.0,", "0.0]", "100.0", "[100.0,", "100.0]"]
+    assert "good.json is better than bad.json by 100.0 errors, p = 0.002." in lines
+    with Path("images.csv").open(encoding="utf-8", newline="") as file:
+        images = list(csv.DictReader(file))
+    assert [(row["words"], row["errors"]) for row in images[:3]] == [("6.0", "0.0"), ("6.0", "0.0"), ("5.0", "0.0")]
+    content = json.loads(Path("all.json").read_text(encoding="utf-8"))
+    assert {"words", "errors"} < content["results"][1]["intervals"].keys()
+    assert {"name": "errors", "higher_is_better": False, "scale": 100.0} in content["measures"]
+
+    with pytest.raises(CaptioningError, match=r"metrics_of_mine\.Short: its statistics are of shape \(1, 1\)"):
+        main([good, "--references", references, "--metric", "metrics_of_mine.Short"])
+    with pytest.raises(CaptioningError, match=r"metrics_of_mine\.Wurds can't be imported"):
+        main([good, "--references", references, "--metric", "metrics_of_mine.Wurds"])
+    with pytest.raises(CaptioningError, match=r"captioning\.core\.measure\.Measure is not a Metric"):
+        main([good, "--references", references, "--metric", "captioning.core.measure.Measure"])
+
+
 def test_faults_and_frequencies_on_request(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
     bad = results(tmp_path / "bad.json", BAD)
     annotations = [{"image_id": n, "caption": c} for n, c in enumerate(["a cat", "a red cat", "a dog", "a bird"])]
     other = write(tmp_path / "other.json", {"annotations": annotations})
 
     def scores(*options: str) -> dict[str, float]:
-        main([bad, "--references", references, "--json", "--resamples", "0", *options])
+        main([bad, "--references", references, "--json", "-", "--resamples", "0", *options])
         values: dict[str, float] = json.loads(capsys.readouterr().out)["results"][0]["scores"]
         return values
 

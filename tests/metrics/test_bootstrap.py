@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from captioning.metrics import References, Scores
+from captioning.metrics import References, Scorer, Scores, coco_metrics
 from captioning.metrics.bootstrap import bootstrap, interval, p_value
 
 WORDS = ["dog", "cat", "man", "red", "runs", "sleeps", "bed", "park"]
@@ -25,8 +25,8 @@ def corpus(images: int = 150) -> tuple[list[list[str]], list[str], list[str]]:
 @pytest.fixture(scope="module")
 def systems() -> tuple[Scores, Scores]:
     references, good, bad = corpus()
-    prepared = References(references)
-    return prepared.score(bad), prepared.score(good)
+    scorer = Scorer(coco_metrics(), references)
+    return scorer.score(bad), scorer.score(good)
 
 
 def test_each_image_once_is_the_corpus_itself(systems: tuple[Scores, Scores]) -> None:
@@ -37,9 +37,10 @@ def test_each_image_once_is_the_corpus_itself(systems: tuple[Scores, Scores]) ->
 def test_a_redrawn_split_scores_as_if_it_were_scored_anew() -> None:
     references, good, _ = corpus()
     frequencies = References(references).frequencies
-    scores = References(references).score(good)
+    scores = Scorer(coco_metrics(), references).score(good)
     drawn = np.random.default_rng(1).integers(len(good), size=len(good))
-    anew = References([references[i] for i in drawn], frequencies).score([good[i] for i in drawn]).corpus()
+    redrawn = Scorer(coco_metrics(frequencies), [references[i] for i in drawn])
+    anew = redrawn.score([good[i] for i in drawn]).corpus()
     weights = np.bincount(drawn, minlength=len(good)).astype(float)[None]
     assert {name: values[0] for name, values in scores.resampled(weights).items()} == pytest.approx(anew, abs=1e-12)
 

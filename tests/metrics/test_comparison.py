@@ -1,11 +1,12 @@
 """What is said of captions, and how it is shown."""
 
 import pytest
+from numpy.typing import ArrayLike
 
-from captioning.core.errors import CaptioningError
+from captioning.metrics import Metric, Pairs, UnavailableError, coco_metrics
 from captioning.metrics.comparison import compare
 from captioning.metrics.diversity import diversity
-from captioning.report.table import latex, sentences, table, text
+from captioning.report.table import latex, sentences, table, text, units
 
 REFERENCES = [["A dog runs.", "The dog is running"], ["A cat sleeps", "a sleeping cat"], ["A man in a hat", "a man"]]
 GOOD = ["A dog runs", "a cat sleeps!", "a man in a hat"]
@@ -47,18 +48,59 @@ def test_latex_is_escaped_and_has_a_row_for_each_score() -> None:
     assert "[" not in shown
 
 
-def test_a_score_that_fails_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    calls = []
+class Length(Metric):
+    """The mean number of words, of which fewer are better, written as it is."""
 
-    def broken(*_: object) -> tuple[float, list[float]]:
-        calls.append(1)
-        raise CaptioningError("no Java")
+    name = "length"
+    higher_is_better = False
+    scale = 1.0
 
-    others = {"METEOR": broken, "half": lambda candidates, _: (0.5, [0.5] * len(candidates))}
-    reports = compare({"a": GOOD, "b": BAD}, REFERENCES, resamples=0, others=others)
-    assert "METEOR" not in reports[0].scores
-    assert reports[1].scores["half"] == 0.5
-    assert reports[1].images["half"] == [0.5, 0.5, 0.5]
-    assert reports[0].scores["BLEU-1"] == pytest.approx(1.0)
+    def statistics(self, pairs: Pairs) -> ArrayLike:
+        return [[len(tokens)] for tokens in pairs.candidate_tokens]
+
+
+class Absent(Metric):
+    """A metric whose program is not there."""
+
+    name = "absent"
+
+    def __init__(self, calls: list[int]) -> None:
+        self.calls = calls
+
+    def statistics(self, pairs: Pairs) -> ArrayLike:
+        self.calls.append(len(pairs))
+        raise UnavailableError("no Java")
+
+
+def test_the_shorter_one_is_better_where_fewer_words_are() -> None:
+    references = REFERENCES * 20
+    reports = compare({"good": GOOD * 20, "bad": BAD * 20}, references, metrics=[Length(), *coco_metrics()])
+    rows = table(reports)
+    assert rows[1][0] == "length ↓"
+    assert rows[1][1].startswith("3.6667 [3.")  # 3, 3 and 5 words, not × 100
+    assert rows[1][2] == "2.0000 [2.0000, 2.0000]"
+    assert units(reports) == "scores × 100, length × 1"
+    said = sentences(reports)
+    assert "bad is better than good by 1.6667 length, p = 0.002." in said
+    assert any(line.startswith("good is better than bad by ") and "BLEU-1" in line for line in said)
+    assert r"length $\downarrow$ & 3.6667 [" in latex(rows)
+    assert reports[0].images["length"] == [3.0, 3.0, 5.0] * 20
+    low, high = reports[0].intervals["length"]
+    assert low < 11 / 3 < high
+
+
+def test_equal_scores_have_no_better_one() -> None:
+    said = sentences(compare({"one": GOOD, "two": GOOD}, REFERENCES, metrics=[Length()], resamples=50))
+    assert said[0] == "one and two have the same length."
+
+
+def test_a_metric_that_is_unavailable_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[int] = []
+    metrics = [Absent(calls), Length()]
+    reports = compare({"a": GOOD, "b": BAD}, REFERENCES, resamples=50, metrics=metrics)
+    assert [list(report.scores) for report in reports] == [["length"], ["length"]]
+    assert list(reports[1].p_values) == ["length"]
     assert "no Java" in caplog.text
-    assert len(calls) == 1
+    assert calls == [3]  # not asked again for the second captioner
+    assert len(metrics) == 2
+    assert compare({"a": GOOD}, REFERENCES, metrics=[Absent([])])[0].scores == {}

@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from captioning.core.errors import CaptioningError
-from captioning.metrics import java
+from captioning.metrics import Meteor, Metric, Scorer, Spice, UnavailableError, java, meteor, spice
 from captioning.text.tokenizer import tokenize
 
 CANDIDATES = ["a man rides a bike", "two dogs play in the snow, one jumps", ""]
@@ -21,7 +21,8 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     for name in ("meteor/meteor-1.5.jar", "meteor/data/paraphrase-en.gz", "spice/spice-1.0.jar"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    monkeypatch.setattr(java, "_package", lambda _: tmp_path)
+    for module in (meteor, spice):
+        monkeypatch.setattr(module, "package", lambda _: tmp_path)
 
     def install(script: str) -> None:
         path = tmp_path / "bin" / "java"
@@ -39,25 +40,50 @@ def fake_models(folder: Path) -> None:
         (folder / "spice" / "lib" / name).touch()
 
 
+def score(metric: Metric) -> tuple[float, list[float]]:
+    scores, name = Scorer([metric], REFERENCES).score(CANDIDATES), metric.name
+    return scores.corpus()[name], scores.images()[name].tolist()
+
+
 @pytest.mark.java
 def test_meteor_equals_pycocoevalcap() -> None:
     if shutil.which("java") is None:
         pytest.skip("needs java")
-    meteor = pytest.importorskip("pycocoevalcap.meteor.meteor").Meteor()
-    given = {n: [" ".join(tokenize(c)).replace("|||", "") for c in captions] for n, captions in enumerate(REFERENCES)}
-    expected = meteor.compute_score(given, {n: [" ".join(tokenize(c))] for n, c in enumerate(CANDIDATES)})
-    corpus, images = java.meteor(CANDIDATES, REFERENCES)
-    assert corpus == pytest.approx(expected[0], abs=1e-9)
-    assert images == pytest.approx(expected[1], abs=1e-9)
+    theirs = pytest.importorskip("pycocoevalcap.meteor.meteor").Meteor()
+    more = [
+        ("a dog runs", ["a dog runs", "the dog is running"]),  # equal to a reference: no chunk
+        ("a person in the middle of the street", ["somebody in the center of the road", "a street"]),
+        ("the", ["a cat"]),
+        ("a man sits on a bench next to a large tree", ["a huge tree and a man sitting on the bench"]),
+    ]
+    candidates, references = [*CANDIDATES, *(c for c, _ in more)], [*REFERENCES, *(r for _, r in more)]
+
+    def expected(images: list[int]) -> tuple[float, list[float]]:
+        given = {n: [" ".join(tokenize(c)).replace("|||", "") for c in references[n]] for n in images}
+        corpus, each = theirs.compute_score(given, {n: [" ".join(tokenize(candidates[n]))] for n in images})
+        return corpus, each
+
+    scores = Scorer([Meteor()], references).score(candidates)
+    corpus, images = expected([*range(7)])
+    assert scores.corpus()["METEOR"] == pytest.approx(corpus, abs=1e-9)
+    assert scores.images()["METEOR"] == pytest.approx(images, abs=1e-9)
+    assert corpus != pytest.approx(sum(images) / 7, abs=1e-3)
+    some = scores.resampled(np.array([[1.0, 0, 0, 1, 0, 0, 1], [0, 1, 0, 0, 1, 0, 0]]))["METEOR"]  # as if scored alone
+    assert some == pytest.approx([expected([0, 3, 6])[0], expected([1, 4])[0]], abs=1e-9)
 
 
 def test_a_conversation_with_meteor(program: Callable[[str], None]) -> None:
+    # Words and function words of candidate and reference; matches of content and of function words of four kinds; then
+    # chunks and matched words. The captions of the first image match in two words of four, the others in none.
+    matched, nothing = "4 4 0 0 2 2 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 2 2", "4 4 0 0 " + "0 " * 18 + "0"
     program(
-        'while read -r line; do case "$line" in\n'
-        "SCORE*) echo 1 2 3;;\n"
-        'EVAL*) [ "$line" = "EVAL ||| 1 2 3 ||| 1 2 3 ||| 1 2 3" ] && printf "0.1\\n0.2\\n0.3\\n0.25\\n";; esac; done'
+        'read -r line; [ "$line" = "SCORE ||| a man riding a bicycle ||| a person on a bike ||| a man rides a bike" ] '
+        f"|| exit 9\necho {matched}\nwhile read -r line; do echo {nothing}; done"
     )
-    assert java.meteor(CANDIDATES, REFERENCES) == (0.25, [0.1, 0.2, 0.3])
+    image = 0.5 * (1 - 0.6 * 0.5**0.2)  # one chunk of two words
+    corpus, images = score(Meteor())
+    assert images == pytest.approx([image, 0, 0])
+    assert corpus == pytest.approx((2 / 12) * (1 - 0.6 * 0.5**0.2))
 
 
 @pytest.mark.parametrize(
@@ -75,17 +101,23 @@ def test_a_hung_dead_or_wrong_java_is_ended_and_reported(
 ) -> None:
     program(script)
     fake_models(tmp_path)
-    with pytest.raises(CaptioningError, match=f"METEOR {sentence}|METEOR .*{sentence}"):
-        java.meteor(CANDIDATES, REFERENCES, timeout=0.5)
-    with pytest.raises(CaptioningError, match=f"SPICE {sentence}|SPICE .*{sentence}"):
-        java.spice(CANDIDATES, REFERENCES, timeout=0.5)
+    with pytest.raises(UnavailableError, match=f"METEOR {sentence}|METEOR .*{sentence}"):
+        score(Meteor(timeout=0.5))
+    with pytest.raises(UnavailableError, match=f"SPICE {sentence}|SPICE .*{sentence}"):
+        score(Spice(timeout=0.5))
+
+
+def test_another_number_of_counts_is_no_answer_of_meteor(program: Callable[[str], None]) -> None:
+    program("while read -r line; do echo 1 2 3; done")
+    with pytest.raises(UnavailableError, match="METEOR ended with status"):
+        score(Meteor())
 
 
 def test_spice_reads_the_programs_answer(program: Callable[[str], None], tmp_path: Path) -> None:
     answers = ",".join(f'{{"image_id": {n}, "scores": {{"All": {{"f": 0.{n + 1}}}}}}}' for n in (2, 0, 1))
     program(f"grep -q 'two dogs play in the snow one jumps' \"$4\" || exit 9\necho '[{answers}]' > \"$6\"")
     fake_models(tmp_path)
-    corpus, images = java.spice(CANDIDATES, REFERENCES)
+    corpus, images = score(Spice())
     assert images == [0.1, 0.2, 0.3]
     assert corpus == pytest.approx(0.2)
 
@@ -93,18 +125,18 @@ def test_spice_reads_the_programs_answer(program: Callable[[str], None], tmp_pat
 def test_what_is_missing_is_named(
     program: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(CaptioningError, match=r"SPICE needs Stanford CoreNLP 3\.6\.0 .*get_stanford_models"):
-        java.spice(CANDIDATES, REFERENCES)
+    with pytest.raises(UnavailableError, match=r"SPICE needs Stanford CoreNLP 3\.6\.0 .*get_stanford_models"):
+        score(Spice())
     with monkeypatch.context() as without:
         without.setenv("PATH", str(tmp_path))
-        with pytest.raises(CaptioningError, match="METEOR needs Java"):
-            java.meteor(CANDIDATES, REFERENCES)
+        with pytest.raises(UnavailableError, match="METEOR needs Java"):
+            score(Meteor())
     (tmp_path / "meteor" / "meteor-1.5.jar").unlink()
-    with pytest.raises(CaptioningError, match=r"meteor-1\.5\.jar is missing.*pip install"):
-        java.meteor(CANDIDATES, REFERENCES)
+    with pytest.raises(UnavailableError, match=r"meteor-1\.5\.jar is missing.*pip install"):
+        score(Meteor())
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(java.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(CaptioningError, match=r"captioning\[java\]"):
-        java.meteor(CANDIDATES, REFERENCES)
+    with pytest.raises(UnavailableError, match=r"captioning\[java\]"):
+        score(Meteor())

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from nltk.translate.bleu_score import corpus_bleu
 
 from captioning.core.errors import CaptioningError
-from captioning.metrics import NAMES, References, Scores, score_captions
+from captioning.metrics import CiderD, References, Scorer, Scores, coco_metrics, measures_of, score_captions
 from captioning.text.tokenizer import tokenize, tokenize_file
+
+NAMES = list(measures_of(coco_metrics()))
 
 Split = tuple[list[str], list[list[str]]]
 
@@ -33,6 +35,10 @@ def oracle(
     values = [*bleus, rouge.compute_score(given, results)[0], cider.compute_score(given, results)[0]]
     images = [*bleu_images, rouge.compute_score(given, results)[1], cider.compute_score(given, results)[1]]
     return dict(zip(NAMES, values, strict=True)), dict(zip(NAMES, images, strict=True))
+
+
+def score(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Scores:
+    return Scorer(coco_metrics(), references).score(candidates)
 
 
 def assert_equal(scores: Scores, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> None:
@@ -56,7 +62,7 @@ def val2017(shared: Path) -> Split:
 def test_val2017_equals_pycocoevalcap(val2017: Split) -> None:
     candidates, references = val2017
     assert len(candidates) == 5000
-    assert_equal(References(references).score(candidates), candidates, references)
+    assert_equal(score(candidates, references), candidates, references)
 
 
 @pytest.mark.shared
@@ -73,7 +79,7 @@ def test_val2017_equals_pycocoevalcap(val2017: Split) -> None:
 )
 def test_what_bad_models_say(val2017: Split, candidates: list[str]) -> None:
     references = val2017[1][:300]
-    assert_equal(References(references).score(candidates), candidates, references)
+    assert_equal(score(candidates, references), candidates, references)
 
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "dog"]), max_size=9).map(" ".join)
@@ -84,7 +90,7 @@ IMAGES = st.lists(st.tuples(WORDS, st.lists(WORDS, min_size=1, max_size=4)), min
 @given(IMAGES.filter(lambda images: any(caption for _, captions in images for caption in captions)))
 def test_small_corpora_equal_pycocoevalcap(images: list[tuple[str, list[str]]]) -> None:
     candidates, references = [candidate for candidate, _ in images], [captions for _, captions in images]
-    assert_equal(References(references).score(candidates), candidates, references)
+    assert_equal(score(candidates, references), candidates, references)
 
 
 @pytest.mark.filterwarnings("ignore")  # nltk's, on orders without a match
@@ -151,7 +157,7 @@ def test_cider_d_of_samples_with_the_training_sets_frequencies() -> None:
     expected = [
         plain_cider_d(sample, references[image], training) for sample, image in zip(samples, images, strict=True)
     ]
-    rewards = References(references, frequencies).cider_d(samples, images)
+    rewards = CiderD(References(references), frequencies)(samples, images)
     np.testing.assert_allclose(rewards, expected, atol=1e-12)
     assert max(expected) > 1
 
@@ -160,10 +166,23 @@ def test_own_frequencies_make_an_images_score_depend_on_the_others_and_fixed_one
     references = [["a dog runs in the park"], ["a dog on a bed"], ["two cats on a sofa"], ["a man with a hat"]]
     candidates = ["a dog in the park", "a dog on a sofa", "cats on a bed", "a man"]
     frequencies = References(references).frequencies
-    whole = References(references).score(candidates).cider
-    assert not np.allclose(References(references[:2]).score(candidates[:2]).cider, whole[:2])
-    np.testing.assert_allclose(References(references[:2], frequencies).score(candidates[:2]).cider, whole[:2])
-    np.testing.assert_allclose(References(references).cider_d(candidates[::-1], [3, 2, 1, 0]), whole[::-1])
+    whole = score(candidates, references).images()["CIDEr"]
+    assert not np.allclose(score(candidates[:2], references[:2]).images()["CIDEr"], whole[:2])
+    fixed = Scorer(coco_metrics(frequencies), references[:2]).score(candidates[:2])
+    np.testing.assert_allclose(fixed.images()["CIDEr"], whole[:2])
+    assert score_captions(candidates[:2], references[:2], frequencies)["CIDEr"] == pytest.approx(whole[:2].mean())
+    np.testing.assert_allclose(CiderD(References(references))(candidates[::-1], [3, 2, 1, 0]), whole[::-1])
+
+
+def test_one_cider_scores_against_several_splits_in_turn() -> None:
+    splits = [["a dog runs", "a cat sleeps"], ["a man walks", "two men walk", "a red bus"]]
+    metrics = coco_metrics()
+    scorers = [Scorer(metrics, [[caption] for caption in split]) for split in splits]
+    for _ in range(2):
+        for scorer, split in zip(scorers, splits, strict=True):
+            candidates = ["a dog walks", *split[1:]]
+            anew = score_captions(candidates, [[caption] for caption in split])
+            assert scorer.score(candidates).corpus() == anew
 
 
 def test_rouge_takes_the_maxima_of_precision_and_recall_apart() -> None:

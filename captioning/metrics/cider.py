@@ -1,0 +1,109 @@
+"""CIDEr-D, which coco-caption calls CIDEr: clipped counts, a Gaussian penalty on the difference of lengths, times ten.
+
+Vedantam et al., "CIDEr" (arXiv:1411.5726), section 7. coco-caption takes the document frequencies from the references
+being scored. The score of an image therefore depends on which other images are scored with it: score a whole split at
+once, never per batch or per rank, or give fixed frequencies.
+
+Dimensions: N images, R references in all, C candidates, G n-grams of the references.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from captioning.metrics.metric import Metric, Pairs
+from captioning.metrics.ngrams import ORDERS, Floats, Integers, NGramCounts, count_ngrams
+from captioning.metrics.references import DocumentFrequencies, Match, References
+
+SIGMA = 6.0
+
+
+class CiderD:
+    """CIDEr-D of any captions, several to an image if need be: the reward of self-critical training.
+
+    Attributes:
+        references: of the images.
+        frequencies: the document frequencies that n-grams are weighed by.
+    """
+
+    def __init__(self, references: References, frequencies: DocumentFrequencies | None = None) -> None:
+        """Weigh the references' n-grams.
+
+        Args:
+            references: of a whole split; of some images only with fixed frequencies.
+            frequencies: fixed document frequencies, as of a training set's references; by default those of these
+                references, as in coco-caption.
+        """
+        self.references = references
+        self.frequencies = frequencies or references.frequencies
+        counts = references.ngrams.counts
+        self._weights = self.frequencies.weights(counts.index)  # (G,)
+        self._norms = _norms(counts, self._weights)  # (R, 4)
+        self._order = counts.index.order  # (G,)
+
+    def __call__(self, candidates: Sequence[str], images: Sequence[int] | Integers) -> Floats:
+        """Score captions.
+
+        Args:
+            candidates: C captions.
+            images: ``(C,)`` the number of each candidate's image among the references.
+
+        Returns:
+            ``(C,)``, 0 to 10.
+        """
+        counts = count_ngrams(self.references.tokenizer(candidates))
+        numbers = np.asarray(images, dtype=np.int64)
+        return self.of(counts, numbers, self.references.ngrams.match(counts, numbers))
+
+    def of(self, counts: NGramCounts, images: Integers, match: Match) -> Floats:
+        """Score captions whose n-grams are counted.
+
+        Args:
+            counts: of C candidates.
+            images: ``(C,)`` the number of each candidate's image.
+            match: the candidates' n-grams that occur in a reference of their image.
+
+        Returns:
+            ``(C,)``, 0 to 10.
+        """
+        ngrams, per_image = self.references.ngrams, self.references.per_image
+        known = ngrams.counts
+        own = _norms(counts, self.frequencies.weights(counts.index))  # (C, 4)
+        # Each matching n-gram of a candidate with each reference of its image that has it.
+        times = ngrams.stop[match.keys] - ngrams.start[match.keys]
+        pair = np.repeat(match.pairs, times)
+        entry = np.repeat(ngrams.start[match.keys] - (np.cumsum(times) - times), times) + np.arange(times.sum())
+        ngram = np.repeat(match.ngrams, times)
+        candidate, reference = counts.caption[pair], known.caption[entry]
+        order = self._order[ngram]
+        product = np.minimum(counts.count[pair], known.count[entry]) * known.count[entry] * self._weights[ngram] ** 2
+        norm = own[candidate, order] * self._norms[reference, order]
+        # Lengths are numbers of pairs of words, as in the original.
+        difference = np.maximum(counts.lengths[candidate] - 1, 0) - np.maximum(known.lengths[reference] - 1, 0)
+        penalty = np.exp(-(difference**2) / (2 * SIGMA**2))
+        cosine = np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0) * penalty
+        scores: Floats = 10 * np.bincount(candidate, cosine, len(images)) / (ORDERS * per_image[images])
+        return scores
+
+
+class Cider(Metric):
+    """CIDEr, 0 to 10: the mean of the images' CIDEr-D."""
+
+    name = "CIDEr"
+
+    def __init__(self, frequencies: DocumentFrequencies | None = None) -> None:
+        """Take fixed document frequencies; by default those of the references being scored, as in coco-caption."""
+        self.frequencies = frequencies
+        self._scorer: CiderD | None = None
+
+    def statistics(self, pairs: Pairs) -> Floats:
+        """``(N, 1)``: the CIDEr-D of each image; references are weighed once, as long as they stay the same."""
+        if self._scorer is None or self._scorer.references is not pairs.prepared:
+            self._scorer = CiderD(pairs.prepared, self.frequencies)
+        return self._scorer.of(pairs.candidate_ngrams, np.arange(len(pairs)), pairs.match)[:, None]
+
+
+def _norms(counts: NGramCounts, weights: Floats) -> Floats:
+    """``(C, 4)``: for each caption and order, the length of its vector of count · weight."""
+    norms: Floats = np.sqrt(counts.sums((counts.count * weights[counts.ngram]) ** 2))
+    return norms

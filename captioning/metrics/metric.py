@@ -1,0 +1,197 @@
+"""What a metric is: its measures, the statistics of each image, and the score of their sums.
+
+BLEU of a corpus is no mean of the images' BLEU but comes from sums of counts over them. A metric therefore gives
+numbers that may be summed, and one function that makes scores of sums: of the corpus, of one image, and of each
+resampled corpus of the bootstrap. Everything else (tables, intervals, monitors) follows from that.
+
+A metric of one's own is a name and a method::
+
+    class Words(Metric):
+        name = "words"
+
+        def statistics(self, pairs):
+            return [[len(tokens)] for tokens in pairs.candidate_tokens]
+
+Dimensions: N images, K statistics, M measures.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from captioning.core.errors import CaptioningError
+from captioning.core.measure import Measure
+from captioning.metrics.ngrams import Floats, NGramCounts, count_ngrams
+from captioning.metrics.references import Match, References
+
+
+class UnavailableError(CaptioningError):
+    """A metric that can't be computed on this machine, for want of Java or a package; the other metrics can."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One candidate for each of N images, and the images' references.
+
+    Tokens and n-grams are computed when a metric first asks for them, once for all metrics.
+
+    Attributes:
+        prepared: the references.
+        candidates: N captions as written, in the order of the images.
+    """
+
+    prepared: References
+    candidates: Sequence[str]
+
+    def __post_init__(self) -> None:
+        """Check the number of candidates.
+
+        Raises:
+            CaptioningError: there are not as many candidates as images.
+        """
+        if len(self.candidates) != len(self.prepared):
+            raise CaptioningError(
+                f"{len(self.candidates)} captions can't be scored against the references of {len(self.prepared)} "
+                "images: give one caption for each image, in the same order."
+            )
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.prepared)
+
+    @property
+    def references(self) -> Sequence[Sequence[str]]:
+        """The references of each image, as written."""
+        return self.prepared.texts
+
+    @property
+    def reference_tokens(self) -> list[list[list[str]]]:
+        """The tokens of each reference of each image."""
+        return self.prepared.tokens
+
+    @cached_property
+    def candidate_tokens(self) -> list[list[str]]:
+        """The tokens of each candidate."""
+        return self.prepared.tokenizer(self.candidates)
+
+    @cached_property
+    def candidate_ngrams(self) -> NGramCounts:
+        """The n-grams of each candidate, of one to four words."""
+        return count_ngrams(self.candidate_tokens)
+
+    @cached_property
+    def match(self) -> Match:
+        """The candidates' n-grams that occur in a reference of their image."""
+        return self.prepared.ngrams.match(self.candidate_ngrams, np.arange(len(self)))
+
+
+class Metric(ABC):
+    """Measures how well captions fit images' references.
+
+    Attributes:
+        name: of its one measure, as tables, logs and ``monitor=`` have it; the class's name where not given.
+        higher_is_better: which way its one measure is better.
+        scale: what people multiply its one measure by when they write it.
+    """
+
+    name: str = ""
+    higher_is_better: bool = True
+    scale: float = 100.0
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What ``score`` gives, in its order: one measure, unless a metric says otherwise."""
+        return (Measure(self.name or type(self).__name__, self.higher_is_better, self.scale),)
+
+    @abstractmethod
+    def statistics(self, pairs: Pairs) -> ArrayLike:
+        """Sufficient statistics of each image.
+
+        Args:
+            pairs: candidates and references of N images.
+
+        Returns:
+            ``(N, K)`` numbers, a row for each image; ``score`` is given their sums.
+        """
+
+    def score(self, sums: Floats, images: Floats) -> ArrayLike:
+        """The measures of sums of statistics; by default the statistics' means.
+
+        Args:
+            sums: ``(…, K)`` statistics summed over images.
+            images: ``(…,)`` over how many images.
+
+        Returns:
+            ``(…, M)``, ×1 (not ×100).
+        """
+        return sums / images[..., None]
+
+
+def measures_of(metrics: Iterable[Metric]) -> dict[str, Measure]:
+    """The measures of some metrics by name, in the metrics' order.
+
+    Raises:
+        CaptioningError: two measures have one name.
+    """
+    measures: dict[str, Measure] = {}
+    for metric in metrics:
+        for measure in metric.measures:
+            if measure.name in measures:
+                raise CaptioningError(
+                    f"{_path(metric)}: there is a measure {measure.name} already. Name each metric once, and give "
+                    "each another name."
+                )
+            measures[measure.name] = measure
+    return measures
+
+
+def statistics_of(metric: Metric, pairs: Pairs) -> Floats:
+    """A metric's statistics ``(N, K)``, checked.
+
+    Raises:
+        CaptioningError: they are no numbers, not a row for each image, or not finite.
+    """
+    statistics = _numbers(metric, "statistics", metric.statistics(pairs))
+    if statistics.ndim != 2 or len(statistics) != len(pairs):
+        raise CaptioningError(
+            f"{_path(metric)}: its statistics are of shape {statistics.shape}, and must be (images, numbers of each), "
+            f"here ({len(pairs)}, …)."
+        )
+    return statistics
+
+
+def scores_of(metric: Metric, sums: Floats, images: Floats) -> dict[str, Floats]:
+    """A metric's score of sums of statistics, checked: ``(…,)`` for each of its measures.
+
+    Args:
+        metric: of the statistics.
+        sums: ``(…, K)`` statistics summed over images.
+        images: ``(…,)`` over how many images.
+
+    Raises:
+        CaptioningError: the scores are no numbers, not one for each measure, or not finite.
+    """
+    scores = _numbers(metric, "scores", metric.score(sums, images))
+    expected = (*images.shape, len(metric.measures))
+    if scores.shape != expected:
+        raise CaptioningError(f"{_path(metric)}: its scores are of shape {scores.shape}, and must be {expected}.")
+    return {measure.name: scores[..., place] for place, measure in enumerate(metric.measures)}
+
+
+def _numbers(metric: Metric, what: str, values: ArrayLike) -> Floats:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise CaptioningError(f"{_path(metric)}: its {what} are no table of numbers ({error}).") from error
+    if not np.isfinite(numbers).all():
+        raise CaptioningError(f"{_path(metric)}: its {what} are not all finite (NaN or infinite). Correct the metric.")
+    return numbers
+
+
+def _path(metric: Metric) -> str:
+    """A metric's class as a configuration names it."""
+    return f"{type(metric).__module__}.{type(metric).__qualname__}"

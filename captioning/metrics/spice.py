@@ -1,0 +1,56 @@
+"""SPICE: how many of the objects, attributes and relations that references name a caption names too.
+
+Anderson et al., "SPICE: Semantic Propositional Image Caption Evaluation" (arXiv:1607.08822). The authors' program
+computes it; it needs Java 8 or 11, Stanford CoreNLP and ``captioning[java]``.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from captioning.metrics.java import ADVICE, TIMEOUT, package, require, run, sentence
+from captioning.metrics.metric import Metric, Pairs, UnavailableError
+from captioning.metrics.ngrams import Floats
+
+
+class Spice(Metric):
+    """SPICE, 0 to 1: the mean of the images' SPICE."""
+
+    name = "SPICE"
+
+    def __init__(self, timeout: float = TIMEOUT) -> None:
+        """Take the seconds after which the program is ended."""
+        self.timeout = timeout
+
+    def statistics(self, pairs: Pairs) -> Floats:
+        """``(N, 1)``: the SPICE of each image.
+
+        Raises:
+            UnavailableError: Java or the program is missing, died, hung or answered nonsense.
+        """
+        folder = package(self.name) / "spice"
+        require(self.name, folder / "spice-1.0.jar")
+        models = [folder / "lib" / f"stanford-corenlp-3.6.0{part}.jar" for part in ("", "-models")]
+        if not all(path.is_file() for path in models):
+            raise UnavailableError(
+                f"SPICE needs Stanford CoreNLP 3.6.0 in {models[0].parent}, which pycocoevalcap does not ship. Fetch "
+                "it once, with a network: python -m pycocoevalcap.spice.get_stanford_models"
+            )
+        both = zip(pairs.candidate_tokens, pairs.reference_tokens, strict=True)
+        entries = [
+            {"image_id": number, "test": sentence(candidate), "refs": [*map(sentence, captions)]}
+            for number, (candidate, captions) in enumerate(both)
+        ]
+        with tempfile.TemporaryDirectory() as temporary:
+            asked, answered = Path(temporary, "asked.json"), Path(temporary, "answered.json")
+            asked.write_text(json.dumps(entries), encoding="utf-8")
+            command = ["-Xmx8G", "-jar", "spice-1.0.jar", str(asked), "-out", str(answered), "-subset", "-silent"]
+            run(self.name, command, folder, self.timeout)
+            try:
+                answers = json.loads(answered.read_text(encoding="utf-8"))
+                by_image = {entry["image_id"]: float(entry["scores"]["All"]["f"]) for entry in answers}
+                return np.array([[by_image[number]] for number in range(len(entries))])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise UnavailableError(f"SPICE gave no readable answer ({error!r}); {ADVICE}") from error
