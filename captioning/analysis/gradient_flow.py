@@ -8,20 +8,15 @@ vanish (section 2.1 of the paper); where it is above 1 it may explode.
 Dimensions: N sequences, T steps, E input features, H hidden, C a cell's state.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
-
-from captioning.core.ownership import output
 
 Array = NDArray[np.float64]
 
@@ -106,23 +101,6 @@ def scale_whh(module: nn.Module, largest: float) -> None:
                     block *= largest / torch.linalg.matrix_norm(block, 2)
 
 
-def draw_flows(panels: Mapping[str, Mapping[str, Flow]], path: Path) -> None:
-    """Draw the state's norms over the steps back, one plot for each panel, one line for each network.
-
-    Args:
-        panels: flows by name, by the panel's title.
-        path: the PNG to write.
-    """
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-    for axes, (title, flows) in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels.items(), strict=True):
-        for name, flow in flows.items():
-            axes.plot(flow.state[::-1] / flow.state[-1], label=f"{name} (×{flow.rate:.2f} a step)")
-        _finish(axes, title, "steps back from T", "norm of the gradient, of that at T")
-        axes.set_yscale("log")
-    with output(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=110)
-
-
 @dataclass(frozen=True)
 class Training:
     """A short training.
@@ -183,30 +161,3 @@ def train_to_remember(
             nn.utils.clip_grad_value_(weights, clip_value)
         update.step()
     return Training(losses, norms)
-
-
-def draw_trainings(panels: Mapping[str, Mapping[str, Training]], path: Path) -> None:
-    """Draw the losses and the norms of some trainings over their updates, one row of plots for each panel.
-
-    Args:
-        panels: trainings by name, by the panel's title.
-        path: the PNG to write.
-    """
-    figure = Figure(figsize=(12, 4 * len(panels)), layout="constrained")
-    for (losses, norms), (title, trainings) in zip(
-        figure.subplots(len(panels), 2, squeeze=False), panels.items(), strict=True
-    ):
-        for name, training in trainings.items():
-            losses.plot(training.losses, label=name)
-            norms.plot(training.norms, label=name)
-        _finish(losses, title, "update", "loss (nats)")
-        _finish(norms, f"{title}: before clipping", "update", "norm of the gradient")
-        norms.set_yscale("log")
-    with output(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=110)
-
-
-def _finish(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set(title=title, xlabel=x, ylabel=y)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")

@@ -1,4 +1,4 @@
-"""What every unit of a recurrent network does along a text.
+"""The value of every unit of a recurrent network along a text.
 
 Karpathy, Johnson & Li, "Visualizing and Understanding Recurrent Networks", 2015, arXiv 1506.02078, section 4.2. As in
 the paper a memory c is taken as tanh(c), which is what the rest of the network sees of it, and a gate is left-saturated
@@ -24,8 +24,8 @@ LEFT, RIGHT = 0.1, 0.9
 
 
 @runtime_checkable
-class Cell(Protocol):
-    """What is asked of a recurrent layer (see ``captioning.cells``)."""
+class RecordedCell(Protocol):
+    """A recurrent layer, as far as a recording needs it (see ``captioning.cells``)."""
 
     hidden_size: int
 
@@ -33,8 +33,8 @@ class Cell(Protocol):
         """The gates of a step, by name."""
 
 
-class Decoder(Protocol):
-    """What is asked of a decoder (see ``captioning.decoders``): a module with recurrent layers in it."""
+class RecordedDecoder(Protocol):
+    """A module with recurrent layers in it, as far as a recording needs it (see ``captioning.decoders``)."""
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Take in one token of every sequence."""
@@ -61,7 +61,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Saturation:
-    """How often the H units of one gate were saturated: the shares of positions, ``(H,)`` each."""
+    """How often the H units of one gate were saturated: the fractions of positions, ``(H,)`` each."""
 
     left: NDArray[np.float32]
     right: NDArray[np.float32]
@@ -69,12 +69,12 @@ class Saturation:
 
 @dataclass(frozen=True)
 class Recording:
-    """What every unit did.
+    """The values of all units along a text.
 
     Attributes:
-        values: ``(M, U)``, -1 to 1, after each token was read; sequence by sequence.
+        values: ``(M, U)``, -1 to 1, after each token; sequence by sequence.
         units: the U units.
-        lengths: how many positions each of the N sequences has.
+        lengths: the number of positions of each of the N sequences.
         gates: by cell and gate: ``gates["recurrent.layers.0"]["f"]``; empty where the cells have no gates.
     """
 
@@ -84,7 +84,7 @@ class Recording:
     gates: dict[str, dict[str, Saturation]]
 
     def of(self, unit: Unit) -> NDArray[np.float32]:
-        """What one unit did, ``(M,)``."""
+        """The values of one unit, ``(M,)``."""
         return self.values[:, self.units.index(unit)]
 
     @property
@@ -95,9 +95,9 @@ class Recording:
 
 
 class _Probe:
-    """Watches one cell: its last state, and how often its gates were saturated."""
+    """Records one cell: its last state, and how often its gates were saturated."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: RecordedCell) -> None:
         self.cell = cell
         self.last = torch.empty(0)
         self.active = torch.empty(0)
@@ -114,15 +114,16 @@ class _Probe:
 
 @torch.inference_mode()
 def record(
-    decoder: Decoder, state: State, tokens: Tensor | Sequence[int], lengths: Sequence[int] | None = None
+    decoder: RecordedDecoder, state: State, tokens: Tensor | Sequence[int], lengths: Sequence[int] | None = None
 ) -> Recording:
-    """Let a decoder read, and record every unit of every cell in it.
+    """Record every unit of every cell in a decoder that takes in N sequences.
 
     Args:
-        decoder: in evaluation mode, or its dropout will be recorded too.
-        state: what it begins with: ``decoder.start(features)`` of N photographs, or ``Features.none(1)`` for a text.
+        decoder: the decoder, in evaluation mode: in training its dropout would be recorded too.
+        state: before the first token: ``decoder.start(features)`` of N photographs, or of ``Features.none(1)`` for a
+            text.
         tokens: ``(N, T)``, or the T tokens of a single text.
-        lengths: how many of the T tokens count, of each sequence; all where not given.
+        lengths: the number of each sequence's tokens that count; all T where not given.
     """
     assert isinstance(decoder, nn.Module)
     tokens = torch.as_tensor(tokens)
@@ -130,7 +131,7 @@ def record(
     N, T = tokens.shape
     lengths = tuple(lengths) if lengths is not None else (T,) * N
     there = torch.arange(T) < torch.tensor(lengths).unsqueeze(1)  # (N, T)
-    probes = {name: _Probe(cell) for name, cell in decoder.named_modules() if isinstance(cell, Cell)}
+    probes = {name: _Probe(cell) for name, cell in decoder.named_modules() if isinstance(cell, RecordedCell)}
     modules = dict(decoder.named_modules())
     values: NDArray[np.float32] | None = None
     device = next(decoder.parameters()).device
@@ -146,21 +147,21 @@ def record(
                 values = np.empty((N, T, now.shape[1]), np.float32)
             values[:, t] = now
     assert values is not None, "no token to read"
-    shares = {
+    saturated = {
         name: {
-            gate: Saturation(_share(left, lengths), _share(right, lengths))
+            gate: Saturation(_fraction(left, lengths), _fraction(right, lengths))
             for gate, (left, right) in probe.counts.items()
         }
         for name, probe in probes.items()
         if probe.counts
     }
     units = (unit for name, probe in probes.items() for unit in _units(name, probe.cell.hidden_size, probe.last))
-    return Recording(values[there.numpy()], tuple(units), lengths, shares)
+    return Recording(values[there.numpy()], tuple(units), lengths, saturated)
 
 
-def _share(count: Tensor, lengths: Sequence[int]) -> NDArray[np.float32]:
-    share: NDArray[np.float32] = (count.float() / sum(lengths)).cpu().numpy()
-    return share
+def _fraction(count: Tensor, lengths: Sequence[int]) -> NDArray[np.float32]:
+    fraction: NDArray[np.float32] = (count.float() / sum(lengths)).cpu().numpy()
+    return fraction
 
 
 def _units(layer: str, hidden: int, state: Tensor) -> list[Unit]:

@@ -73,10 +73,13 @@ def call(config: Mapping[str, Any], *returns: type[T]) -> T:
 
 
 def without_foreign(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without the settings that its ``_target_`` does not take, which are said once.
+    """A configuration without the settings that a class outside of this package does not take, which are said once.
 
-    So ``decoder._target_=my_module.MyDecoder`` works on top of any ``decoder=…`` and its settings.
+    So ``decoder._target_=my_module.MyDecoder`` works on top of any ``decoder=…`` and its settings. A class of this
+    package is left to ``build``, which refuses them.
     """
+    if str(config.get("_target_")).startswith("captioning."):
+        return dict(config)
     cls, known = _import(config), {"_target_", "_partial_"}
     for function in takers(cls) if isinstance(cls, type) else ():
         known |= set(inspect.signature(function).parameters)
@@ -96,7 +99,7 @@ def class_of(config: Mapping[str, Any], kind: type[T]) -> type[T]:
     if not (isinstance(cls, type) and issubclass(cls, kind)):
         raise CaptioningError(f"_target_: {config.get('_target_')} is not a {kind.__name__}.")
     if inspect.isabstract(cls):
-        without = " and no ".join(sorted(cls.__abstractmethods__))
+        without = " and no ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise CaptioningError(
             f"_target_: {config.get('_target_')} has no {without}, which a {kind.__name__} must have."
         )

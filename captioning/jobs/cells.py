@@ -5,14 +5,14 @@ import logging
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import show_log
 from captioning.jobs.options import add_trust_option, trusted
 
 if TYPE_CHECKING:
-    from captioning.analysis.units import Reading
+    from captioning.analysis.units import Watched
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,26 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_log(logging.WARNING)
     from captioning.analysis.candidates import as_table
     from captioning.core.vocabulary import CharacterVocabulary
+    from captioning.report.units import write_units
     from captioning.runs.checkpoint import read_checkpoint
 
     trust = trusted(options.trust)
     if isinstance(read_checkpoint(options.checkpoint, trust).vocabulary, CharacterVocabulary):
-        reading = read_text(options.checkpoint, options.inputs, options.length, trust)
+        watched = watch_text(options.checkpoint, options.inputs, options.length, trust)
     else:
-        reading = read_captions(options.checkpoint, options.inputs, trust)
-    candidates = reading.candidates()
+        watched = watch_captions(options.checkpoint, options.inputs, trust)
+    candidates = watched.candidates()
     if not candidates:
         raise CaptioningError(
             f"{options.checkpoint}: what it read has no feature that varies in both halves, so there is nothing to "
             "find. Give more of it, or train longer."
         )
     print(as_table(candidates))
-    reading.write(candidates, options.out, options.drawn)
+    write_units(watched, candidates, options.out, options.drawn)
     print(f"\n{options.out / 'cells.html'} shows what they do; cells.json, gates.png and a PNG each are beside it")
     return 0
 
 
-def read_text(checkpoint: Path, names: Sequence[str], length: int, trust: Sequence[str] = ()) -> "Reading":
+def watch_text(checkpoint: Path, names: Sequence[str], length: int, trust: Sequence[str] = ()) -> "Watched":
     """Let a language model read the first ``length`` characters of a text.
 
     Raises:
@@ -65,7 +66,7 @@ def read_text(checkpoint: Path, names: Sequence[str], length: int, trust: Sequen
     """
     from captioning.analysis.recording import record
     from captioning.analysis.text_features import text_features
-    from captioning.analysis.units import Reading
+    from captioning.analysis.units import Watched
     from captioning.core.features import Features
     from captioning.predict.writer import Writer
 
@@ -81,10 +82,10 @@ def read_text(checkpoint: Path, names: Sequence[str], length: int, trust: Sequen
     writer = Writer.load(checkpoint, trust=trust)
     numbers = writer.vocabulary.encode(text)
     recording = record(writer.decoder, writer.decoder.start(Features.none(1)), numbers)
-    return Reading(list(text), text_features(text), recording)
+    return Watched(list(text), text_features(text), recording)
 
 
-def read_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] = ()) -> "Reading":
+def watch_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] = ()) -> "Watched":
     """Let a captioner read the captions that it generates of photographs, ``<start>`` first.
 
     Raises:
@@ -94,7 +95,7 @@ def read_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] =
 
     from captioning.analysis.recording import record
     from captioning.analysis.text_features import caption_features
-    from captioning.analysis.units import Reading
+    from captioning.analysis.units import Watched
     from captioning.core.features import Features
     from captioning.core.images import read_image
     from captioning.core.progress import progress
@@ -106,6 +107,7 @@ def read_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] =
     if len(paths) < 10:
         raise CaptioningError(f"{len(paths)} photographs are too few to find anything. Take 10 or more.")
     captioner = Captioner.load(checkpoint, trust=trust)
+    decoder: Any = captioner.decoder
     encoded = []
     with torch.inference_mode():
         for path in progress(paths, "encoding photographs"):
@@ -113,14 +115,14 @@ def read_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] =
             encoded.append(captioner.encoder(image.unsqueeze(0).to(captioner.device)))
         parts = {part: torch.cat([one[part] for one in encoded]) for part in captioner.decoder.reads}
         features = Features(**parts)
-        captions = [caption.text.split() for caption in captioner.describe(features)]
+        captions = [caption.text.split() for caption in captioner.caption_features(features)]
         if not all(word in captioner.vocabulary.numbers for words in captions for word in words):
             raise CaptioningError(f"{checkpoint}: a word of its vocabulary has blanks in it. It is damaged.")
         lengths = [1 + len(words) for words in captions]
         tokens = torch.full((len(captions), max(lengths)), PAD)
         for row, words in zip(tokens, captions, strict=True):
             row[: 1 + len(words)] = torch.tensor([START, *map(captioner.vocabulary.numbers.__getitem__, words)])
-        recording = record(captioner.decoder, captioner.decoder.start(features), tokens, lengths)
+        recording = record(decoder, decoder.start(features), tokens, lengths)
     read = [["<start>", *words] for words in captions]
     pieces = [f"{word} " if more else f"{word}\n" for words in read for word, more in zip_longest(words, words[1:])]
-    return Reading(pieces, caption_features(read), recording)
+    return Watched(pieces, caption_features(read), recording)

@@ -56,7 +56,7 @@ def evaluated(checkpoint: Checkpoint, overrides: Sequence[str], trust: Collectio
     others = {name: settings for name, settings in config.items() if name not in ("data", "choices", "metrics")}
     changed = change(others, [each for each in overrides if each not in of_data and each not in of_metrics])
     metrics = {**composed["metrics"], **({} if of_metrics else trusted_metrics(config, trust))}
-    return {**changed, "data": composed["data"], "metrics": metrics}
+    return {**composed, **changed, "metrics": metrics}
 
 
 def _of_the_checkpoint(checkpoint: Checkpoint, kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -36,8 +36,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(argv)
-    from captioning.analysis.gradient_flow import draw_flows, draw_trainings
     from captioning.core.ownership import write_json_output
+    from captioning.report.gradient_flow import draw_flows, draw_trainings
 
     cells = cell_makers()
     flow = partial(untrained_flow, hidden=options.hidden, steps=options.steps, seed=options.seed)

@@ -41,7 +41,10 @@ class TrainingModule(pl.LightningModule):
 
     @abstractmethod
     def losses(self, batch: Any) -> dict[str, Sum]:
-        """The sums of a batch of this rank, by name; those that are trained on have a gradient."""
+        """The sums of a batch of this rank, by name; those that are trained on have a gradient.
+
+        Each mean is logged as ``train/NAME``, and what they add up to as ``train/loss``.
+        """
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a batch: the means over the batches of all ranks together, added up."""
@@ -51,7 +54,7 @@ class TrainingModule(pl.LightningModule):
         loss = torch.stack([mean for name, mean in means.items() if sums[name].trained]).sum()
         size = max(counts, default=1)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size, sync_dist=True)
-        logged = {f"train/{name}": mean.detach() for name, mean in means.items()}
+        logged = {f"train/{name}": mean.detach() for name, mean in means.items() if name != "loss"}
         self.log_dict(logged, batch_size=size, sync_dist=True)
         return loss
 

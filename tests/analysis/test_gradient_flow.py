@@ -12,13 +12,12 @@ from PIL import Image
 from captioning.analysis.gradient_flow import (
     Flow,
     Training,
-    draw_flows,
-    draw_trainings,
     measure_flow,
     scale_whh,
     train_to_remember,
 )
 from captioning.cells import GRU, LSTM, RNN, NoForgetGateLSTM, Recurrent
+from captioning.report.gradient_flow import draw_flows, draw_trainings
 
 E, H, T, N = 3, 5, 9, 4
 

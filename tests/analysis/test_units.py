@@ -20,9 +20,8 @@ from captioning.analysis.candidates import (
     mutual_information,
 )
 from captioning.analysis.recording import Recording, Unit, record
-from captioning.analysis.saturation import draw_saturation
 from captioning.analysis.text_features import caption_features, text_features
-from captioning.analysis.units import Reading
+from captioning.analysis.units import Watched
 from captioning.cells import GRU, LSTM, RNN, Cell
 from captioning.core.features import NO_FEATURES, Features
 from captioning.decoders import LanguageModel
@@ -36,6 +35,8 @@ from captioning.report.coloured_text import (
     lay_out,
     write_html,
 )
+from captioning.report.gates import draw_saturation
+from captioning.report.units import write_units
 
 V, H, T = 11, 6, 40
 SENTENCES = ["He said, at last, no.\n", '"Why?" asked she; ', '"it is (and only then) late," ', "and he left.\n\n"]
@@ -73,7 +74,7 @@ def test_what_is_recorded_is_the_state_that_whole_texts_are_read_with(cell: type
     x = decoder.embed(tokens.T.flatten())
     for layer in range(2):
         cells = decoder.recurrent.layer(layer)
-        h, last = cells.run(cells.input(x), [3] * T, cells.initial(3, like=x))
+        h, last = cells.run(x, [3] * T, cells.initial(3, like=x))
         part = [number for number, unit in enumerate(found.units) if unit.layer == f"recurrent.layers.{layer}"]
         values = torch.from_numpy(found.values[:, part]).view(3, T, -1)
         torch.testing.assert_close(values[..., :H], h.view(T, 3, H).transpose(0, 1).detach())
@@ -275,15 +276,15 @@ def test_long_lines_go_on_below() -> None:
     assert places[WIDTH - 1] == (0, WIDTH - 1) and places[WIDTH] == (1, 0) and places[-1] == (2, 0) and rows == 3
 
 
-def test_a_reading_is_written_whole(tmp_path: Path) -> None:
+def test_what_was_watched_is_written_whole(tmp_path: Path) -> None:
     features = text_features(TEXT)
     values = noise(len(TEXT), 12)
     values[:, 4] = features["inside quotes"]
     units = tuple(Unit("layer", "c", number) for number in range(12))
-    reading = Reading(list(TEXT), features, Recording(values, units, (len(TEXT),), {}))
-    candidates = reading.candidates()
+    watched = Watched(list(TEXT), features, Recording(values, units, (len(TEXT),), {}))
+    candidates = watched.candidates()
     assert candidates[0].feature == "inside quotes" and candidates[0].unit == units[4]
-    reading.write(candidates, tmp_path, drawn=200)
+    write_units(watched, candidates, tmp_path, drawn=200)
     table = json.loads((tmp_path / "cells.json").read_text())
     assert table["candidates"][0]["unit"] == "layer.c[4]" and table["candidates"][0]["convincing"] is True
     assert (tmp_path / "inside_quotes.png").stat().st_size > 1000 and not (tmp_path / "gates.png").exists()

@@ -13,7 +13,7 @@ from captioning.data.captions import build_vocabulary
 from captioning.data.module import CaptionData
 from captioning.jobs.config import compose
 from captioning.runs import parts
-from captioning.tasks import assembly
+from captioning.tasks import photographs
 
 Overrides = Callable[..., list[str]]
 
@@ -23,10 +23,10 @@ def made(tiny: Overrides) -> Iterator[Callable[..., tuple[CaptionData, torch.nn.
     def make(*overrides: str) -> tuple[CaptionData, torch.nn.Module]:
         torch.manual_seed(0)  # the encoder has random weights
         config = compose(tiny("data.batch_size=3", *overrides))
-        photos = assembly.read_photos(config)
+        photos = photographs.read_photos(config)
         encoder = parts.make_encoder(config)
         vocabulary = build_vocabulary(photos["train"], 1)
-        return assembly.make_data(config, photos, vocabulary, encoder, ("pooled", "grid"), torch.device("cpu")), encoder
+        return photographs.make_data(config, photos, vocabulary, encoder, ("pooled", "grid"), torch.device("cpu")), encoder
 
     yield make
 
@@ -42,7 +42,7 @@ def test_stored_features_are_those_of_the_live_encoder(made) -> None:
             with torch.no_grad():
                 features = encoder(theirs.images)
             for part in ("pooled", "grid"):
-                left, right = getattr(ours.features, part), getattr(features, part)
+                left, right = ours.features[part], features[part]
                 assert left.shape == right.shape
                 assert torch.allclose(left.float(), right, rtol=1e-3, atol=1e-3)
             assert not torch.allclose(features["pooled"][0], features["pooled"][-1], atol=1e-2) or features.images == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from captioning.core.build import build
+from captioning.core.build import build, without_foreign
 from captioning.core.measure import Measure
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
@@ -67,7 +67,7 @@ class CaptioningTask(Task):
         if config["word_vectors"]:
             found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
             log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))
-        objective = build(config["objective"], Objective)
+        objective = build(without_foreign(config["objective"]), Objective)
         objective.begin(vocabulary, [photo.captions for photo in source["train"]])
         module = CaptioningModule(
             encoder,

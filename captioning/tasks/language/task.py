@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from captioning.core.build import build, call, class_of
+from captioning.core.build import build, call, class_of, without_foreign
 from captioning.core.errors import CaptioningError
 from captioning.core.features import NO_FEATURES
 from captioning.core.measure import Measure
@@ -68,7 +68,7 @@ class LanguageTask(Task):
             return build({**config["search"], "seed": seed}, Sample)
 
         sample(config["seed"])  # what it does not take is said now, and not at the first sample
-        objective = build(config["objective"], Objective)
+        objective = build(without_foreign(config["objective"]), Objective)
         objective.begin(vocabulary, [])
         module = LanguageModule(
             decoder,

@@ -1,6 +1,6 @@
 """A search: the likeliest word, but no word twice.
 
-captioning train search=null +search._target_=no_repeats.NoRepeats +search.max_length=20
+captioning train search._target_=no_repeats.NoRepeats search.max_length=20
 """
 
 import torch

@@ -1,6 +1,6 @@
 """An objective: cross-entropy in which rare words count more, for captions that say more than "a man in a shirt".
 
-captioning train objective=null +objective._target_=rare_words.RareWords +objective.power=0.3
+captioning train objective._target_=rare_words.RareWords +objective.power=0.3
 """
 
 from collections import Counter
