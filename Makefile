@@ -1,12 +1,15 @@
-# make demo   from nothing to captions and their scores
-# make test   lint, types, every test
-# make bench  how fast, against the limit
-# make kills  runs killed at random moments end as if they had not been
+# make demo       from nothing to captions and their scores
+# make test       lint, types, every test
+# make test-fast  the quick tests alone, in under a minute
+# make format     format the code, and mend what lint can mend
+# make docs       the documentation site, into site/
+# make bench      how fast, against the limit
+# make kills      runs killed at random moments end as if they had not been
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo lint test bench kills clean
+.PHONY: help install demo lint format test test-fast docs bench kills clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -15,7 +18,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	@echo "Installing into .venv. torch alone is a few GB: the first time takes some minutes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,timm,java]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,java]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -29,8 +32,19 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 
+format: $(INSTALLED)
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
 test: lint
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(INSTALLED)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow' --durations 5 --durations-min 2
+
+docs: $(INSTALLED)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' \
@@ -40,4 +54,4 @@ kills: $(INSTALLED)
 	@$(BIN)/python tests/kills.py --kills 200
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site

@@ -65,6 +65,27 @@ class MadeUp(Sequence[Photo]):
         return map(self.__getitem__, range(self.photos))
 
 
+# What `make test-fast` leaves out: what trains, starts processes, runs notebooks or takes longer than some seconds.
+SLOW = (
+    *("encoders/", "extending/", "golden/", "jobs/", "predict/", "runs/", "tasks/", "training/"),
+    *("core/test_memory.py", "data/test_download.py", "data/test_feature_store.py", "data/test_module.py"),
+    *("speed/test_compiled.py", "speed/test_fast.py"),
+    *("metrics/test_coco_caption.py", "metrics/test_java.py"),
+    *("test_benchmarks.py", "test_docs.py", "test_notebooks.py", "test_security.py"),
+)
+QUICK = ("jobs/test_score.py", "training/test_objectives.py", "training/test_chunked.py")  # in folders that are slow
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests; benchmarks say so themselves."""
+    for item in items:
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        if name.startswith("benchmarks/"):
+            continue
+        if item.get_closest_marker("java") or (name.startswith(SLOW) and not name.startswith(QUICK)):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def made_up() -> Callable[[int], TokenizedCaptions]:
     """A number of photographs to their captions, five of ten words each, which nothing else holds in memory."""

@@ -1,9 +1,13 @@
-"""README says nothing that the code does not do: its commands parse, its targets and links are there."""
+"""README and docs say nothing that the code does not do: commands parse, targets, links and figures are there."""
 
 import argparse
+import ast
+import csv
 import importlib
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,7 +19,10 @@ from captioning.__main__ import COMMANDS
 from captioning.jobs.config import compose
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 PARSED = ("prepare", "evaluate", "score", "caption", "sample", "cells", "gradients")  # by argparse; train is Hydra's
 
 
@@ -61,7 +68,7 @@ def test_the_command_parses(command: list[str]) -> None:
         if "--help" in arguments:
             return
         try:
-            options = parser.parse_args(arguments)
+            options = parser.parse_intermixed_args(arguments)  # as the commands do
         except SystemExit:
             pytest.fail(f"captioning {name} does not take {arguments}")
         if name == "prepare":
@@ -89,16 +96,34 @@ def test_the_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
-def test_the_choices_are_those_of_the_groups() -> None:
-    """Where the table has a group's row, it names all of the group's files."""
-    text = (ROOT / "README.md").read_text("utf-8")
-    for group in ("data", "decoder", "cell", "search", "sampling", "optimizer"):
-        row = re.search(rf"^\| `{group}`[^|]*\| (.*) \|$", text, re.MULTILINE)
-        if row is None:
-            continue
-        files = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")} - {"base"}
-        named = set(re.findall(r"`(\w+)`", row[1]))
-        assert files <= named, f"{group}: README names no {files - named}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_python_imports_what_there_is(page: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "captioning":
+                module = importlib.import_module(node.module or "")
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 160
+
+
+GROUPS = sorted({path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"experiment", "hydra"})
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_choices_are_those_of_the_groups(group: str) -> None:
+    """The group's row in the table of choices names the group's files, and no others."""
+    text = (ROOT / "docs" / "training.md").read_text("utf-8")
+    row = re.search(rf"^\| `{group}` \| ([^|]*) \|", text, re.MULTILINE)
+    assert row, f"no row of {group}"
+    named = set(re.findall(r"`(\w+)`", row[1])) - {"_bn"}
+    files = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml") if not file.stem.startswith("_")} - {"base"}
+    assert named <= files, f"{group}: there is no {named - files}"
+    if group == "encoder":  # `resnet18` … `resnet152`, `vgg16` (and `_bn`)
+        files = {name for name in files if not re.fullmatch(r"resnet(34|50|101)|vgg\d+_bn", name)}
+    assert files <= named, f"{group}: the table names no {files - named}"
 
 
 def test_nothing_is_left_to_fill_in() -> None:
@@ -114,3 +139,66 @@ def test_the_demo_captions_pictures_of_the_test_split() -> None:
     assert pattern
     numbers = [number for number in range(1, count + 1) if fnmatch(f"{number:06}", pattern[1])]
     assert numbers and min(numbers) > count * 11 // 12
+
+
+def rows_of(page: Path) -> list[list[str]]:
+    """The cells of a page's rows whose first one is a decoder or an upper-case cell."""
+    rows = re.findall(r"^\| ((?:`\w+`|RNN|LSTM|GRU)[^|\n]* \|.*) \|$", page.read_text("utf-8"), re.MULTILINE)
+    return [[cell.strip() for cell in row.split("|")] for row in rows]
+
+
+def near(text: str, value: str, digits: int = 1) -> bool:
+    """Whether a page's figure is the table's, rounded."""
+    return abs(float(text) - float(value)) <= 0.5001 * 10**-digits
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/flickr8k.md"])
+def test_the_figures_of_flickr8k_are_those_of_the_results(page: str) -> None:
+    with (ROOT / "data" / "results" / "flickr8k.csv").open(encoding="utf-8") as file:
+        results = list(csv.DictReader(file))
+    plainer = {row["experiment"]: row for row in results if row["overrides"]}
+    common = [row for row in results if not row["overrides"]]
+    rows = rows_of(ROOT / page)
+    assert len(rows) == len(common)
+    for cells, row in zip(rows, common, strict=True):
+        assert cells[0].split("`")[1] == row["decoder"].split()[0]
+        scores = [row[name] for name in ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr")]
+        assert all(near(text, value) for text, value in zip(cells[2:8], scores, strict=True)), cells
+        assert cells[8] == f"{int(row['parameters']) / 1e6:.1f} M"
+        if page == "README.md":
+            assert f"commit {row['commit']} on {row['date']}" in (ROOT / page).read_text("utf-8").replace("\n", " ")
+            continue
+        assert cells[9] == row["commit"]
+        earlier = plainer.get(row["experiment"])
+        assert bool(cells[10]) == (earlier is not None)
+        if earlier:
+            bleu, cider = cells[10].split(" / ")
+            assert near(bleu, earlier["BLEU-4"]) and near(cider, earlier["CIDEr"]) and cells[11] == earlier["commit"]
+
+
+def test_the_figures_of_characters_are_those_of_the_results() -> None:
+    with (ROOT / "data" / "results" / "tinyshakespeare.csv").open(encoding="utf-8") as file:
+        results = [row for row in csv.DictReader(file) if row["experiment"] == "char_rnn_table"]
+    rows = {cells[0].lower(): cells[1:] for cells in rows_of(ROOT / "docs" / "characters.md")}
+    assert len(results) == 9
+    for row in results:
+        nats, seconds = rows[row["cell"]][int(row["depth"]) - 1].removesuffix(" s").split(", ")
+        assert near(nats, row["nats"], digits=3) and seconds == row["seconds"]
+        assert row["commit"] in (ROOT / "docs" / "characters.md").read_text("utf-8")
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("results", sorted((ROOT / "data" / "results").glob("*.csv")), ids=lambda path: path.name)
+def test_every_row_of_the_results_has_its_commit_and_date(results: Path) -> None:
+    with results.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        assert re.fullmatch(r"[0-9a-f]{7,40}", row["commit"]) and re.fullmatch(r"\d{4}-\d\d-\d\d", row["date"]), row
+    if shutil.which("git") is None or git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+        pytest.skip("needs the history of a full clone")
+    for commit, date in {(row["commit"], row["date"]) for row in rows}:
+        assert git("log", "-1", "--format=%ad", "--date=short", commit).stdout.strip() == date, commit

@@ -14,43 +14,12 @@ Overrides = Callable[..., list[str]]
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 MINE = ["decoder._target_=my_module.MyDecoder"]
-CODE = '''
-from torch import Tensor, nn
-
-from captioning.cells import Recurrent
-from captioning.core.features import Features
-from captioning.core.state import State
-from captioning.decoders import Decoder
-
-
-class MyDecoder(Decoder):
-    """Adds the photograph to every word that it reads."""
-
-    reads = ("pooled",)  # what it needs of the features: "pooled" (B, P), "grid" (B, L, D) or both
-
-    def __init__(self, vocabulary_size, features, cell, **common):
-        super().__init__(vocabulary_size, features, cell, **common)
-        self.image = nn.Linear(features.size("pooled"), self.embedding_size)
-        self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth)
-
-    def start(self, features: Features) -> State:
-        """The state before the first word: what is the photograph's, and what is the caption's."""
-        image = self.image(features["pooled"]).unsqueeze(1)  # (B, 1, E)
-        return State({"image": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
-
-    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word further: (B, S) words of S captions a photograph to (B, S, H), and the state after them."""
-        words = self.embed(tokens) + state.image["image"]  # (B, S, E)
-        output, hidden = self.recurrent.step(words, state.sequence["hidden"])
-        return output, State(state.image, {"hidden": hidden})
-'''
 
 
 def own_module() -> str:
-    """README's own captioner; until README has one, the one above."""
-    text = README.read_text(encoding="utf-8") if README.exists() else ""
-    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    return next((block for block in blocks if "class MyDecoder" in block), CODE)
+    """README's own captioner."""
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return next(block for block in blocks if "class MyDecoder" in block)
 
 
 def run(folder: Path, *command: str) -> list[str]:
@@ -109,4 +78,4 @@ def test_settings_of_another_captioner_are_left_out_and_said(
     decoder = make_decoder(config, Vocabulary(SPECIAL), FeatureSpec(pooled=(4,), grid=(1, 1, 4)))
     assert type(decoder).__name__ == "MyDecoder"
     assert decoder.hidden_size == config["decoder"]["hidden_size"]
-    assert "my_module.MyDecoder has no setting inject" in caplog.text
+    assert "my_module.MyDecoder has no setting image and no inject: left out" in caplog.text
