@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = importlib.import_module(f"captioning.jobs.{command}").main(arguments[1:])
     except CaptioningError as error:
         print(printable(f"captioning: error: {error}", keep="\n"), file=sys.stderr)
-        return 1
+        return error.status
     except KeyboardInterrupt:
         print("captioning: interrupted.", file=sys.stderr)
         return 130
