@@ -2,26 +2,78 @@
 
 A caption travels one way through the house, and so do the imports::
 
-    jobs -> training -> search -> decoders -> cells
-      |        |
-      +--> data, encoders, metrics, analysis
+    jobs -> tasks -> training, predict -> runs -> decoders -> cells
+      |       |
+      +--> search, data, encoders, metrics, analysis, report
 
 What several rooms speak of (features, states, vocabulary, images, files) lies below them all, in ``core``.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from captioning.cells import Cell
+    from captioning.core.errors import CaptioningError
+    from captioning.core.features import Features, FeatureSpec
+    from captioning.core.state import State
+    from captioning.core.vocabulary import Vocabulary
+    from captioning.decoders import Decoder
+    from captioning.decoders.recurrent import RecurrentDecoder
+    from captioning.encoders import Encoder
+    from captioning.metrics.metric import Metric
     from captioning.predict.captioner import Caption, Captioner
+    from captioning.predict.ensemble import Ensemble
+    from captioning.predict.writer import Writer
+    from captioning.search import Search
 
 __version__ = "0.1.0"
-__all__ = ["Caption", "Captioner"]
+__all__ = [
+    "Caption",
+    "Captioner",
+    "CaptioningError",
+    "Cell",
+    "Decoder",
+    "Encoder",
+    "Ensemble",
+    "FeatureSpec",
+    "Features",
+    "Metric",
+    "RecurrentDecoder",
+    "Search",
+    "State",
+    "Vocabulary",
+    "Writer",
+    "__version__",
+]
+
+_MODULES = {
+    "Caption": "predict.captioner",
+    "Captioner": "predict.captioner",
+    "CaptioningError": "core.errors",
+    "Cell": "cells",
+    "Decoder": "decoders",
+    "Encoder": "encoders",
+    "Ensemble": "predict.ensemble",
+    "FeatureSpec": "core.features",
+    "Features": "core.features",
+    "Metric": "metrics.metric",
+    "RecurrentDecoder": "decoders.recurrent",
+    "Search": "search",
+    "State": "core.state",
+    "Vocabulary": "core.vocabulary",
+    "Writer": "predict.writer",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """``from captioning import Captioner`` without importing torch before it is needed."""
-    if name in __all__:
-        from captioning.predict import captioner
-
-        return getattr(captioner, name)
+    """``from captioning import Captioner``: imported when it is first asked for, so that the package has no torch."""
+    if name in _MODULES:
+        found = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

@@ -8,23 +8,55 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ownership import require_output
 from captioning.core.terminal import printable, show_log
-from captioning.jobs.options import add_search_options, add_trust_option, search_of, trusted
+from captioning.jobs.options import (
+    STDOUT,
+    add_json_option,
+    add_search_options,
+    add_trust_option,
+    search_of,
+    trusted,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from captioning.predict.ensemble import Average
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="captioning caption",
-        description="Caption photographs: one line each, the file and its caption, separated by a tab.",
+        description="Caption photographs: one line each, the file and its caption, separated by a tab. Several "
+        "checkpoints are one ensemble: a single search over the mean of what they predict.",
     )
     parser.add_argument("pictures", nargs="+", help="files, folders (and what is below them), or quoted patterns")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a run's folder, or a .ckpt file")
-    parser.add_argument("--json", type=Path, help="also write the captions to this file")
-    parser.add_argument("--attention", type=Path, metavar="PNG", help="draw where it looked at each word")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        action="append",
+        help="a run's folder, or a .ckpt file; repeat it for an ensemble, which searches as the first was trained to",
+    )
+    parser.add_argument(
+        "--average",
+        choices=("probabilities", "log-probabilities"),
+        help="what an ensemble takes the mean of (default: probabilities)",
+    )
+    parser.add_argument(
+        "--n-best",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the N best captions of each photograph (or N samples), best first, a line each, with the log-probability "
+        "(of beam search: the score) that they are ranked by in a third column (default: 1, without)",
+    )
+    add_json_option(parser, "the captions and their scores")
+    parser.add_argument("--attention", type=Path, metavar="PNG", help="draw where the best caption looked at each word")
     parser.add_argument("--batch-size", type=int, default=16, help="photographs at a time (default: 16)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
@@ -40,13 +72,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_intermixed_args(argv)
     show_log(logging.WARNING)
-    for path in filter(None, (options.json, options.attention)):
+    if options.average and len(options.checkpoint) == 1:
+        raise CaptioningError("--average has no effect on one checkpoint. Leave it out, or name another --checkpoint.")
+    to_stdout = options.json == STDOUT
+    for path in filter(None, (None if to_stdout else options.json, options.attention)):
         require_output(path)
-    from PIL import Image
+    from captioning.core.memory import no_collection
 
-    from captioning.core.images import read_image
-    from captioning.core.ownership import write_json_output
-    from captioning.predict.captioner import Captioner
+    with no_collection():
+        from PIL import Image
+
+        from captioning.core.images import read_image
+        from captioning.predict.captioner import Caption, Captioner
 
     unreadable = 0
     readable: list[Path] = []
@@ -65,24 +102,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8, as they are
-    captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust))
+    average: Average = options.average if options.average else "probabilities"
+    with no_collection():
+        captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust), average)
     search = search_of(options, captioner.config)
-    rows = []
-    found = captioner.caption(pictures(), search, options.batch_size, options.attention is not None)
-    for number, caption in enumerate(found):
-        print(f"{printable(str(readable[number]))}\t{printable(caption.text)}", flush=True)
-        name = os.fsencode(readable[number]).decode(errors="replace")
-        rows.append({"image": name, "caption": caption.text, "score": caption.score})
-        if caption.attention is not None:
-            from captioning.report.attention import draw_attention
 
-            if len(caption.text.split()) != len(caption.attention):
-                raise CaptioningError(f"{options.checkpoint}: a word of its vocabulary has blanks. It is damaged.")
-            image = read_image(readable[number])
-            seen = captioner.encoder.transform.seen(image.size)
-            draw_attention(image, caption.text, caption.attention, numbered(options.attention, number), seen)
+    def draw(caption: Caption, number: int) -> None:
+        from captioning.report.attention import draw_attention
+
+        if caption.attention is None:
+            return
+        if len(caption.text.split()) != len(caption.attention):
+            raise CaptioningError(f"{options.checkpoint[0]}: a word of its vocabulary has blanks. It is damaged.")
+        image = read_image(readable[number])
+        seen = captioner.encoder.transform.seen(image.size)
+        draw_attention(image, caption.text, caption.attention, numbered(options.attention, number), seen)
+
+    rows: list[dict[str, object]] = []
+    drawn = options.attention is not None
+    found = captioner.caption(pictures(), search, options.batch_size, drawn, n=options.n_best)
+    for number, captions in enumerate(found):
+        path = readable[number]
+        if not to_stdout:
+            for caption in captions:
+                score = f"\t{caption.score:.4f}" if options.n_best > 1 else ""
+                print(f"{printable(str(path))}\t{printable(caption.text)}{score}", flush=True)
+        plain = [{"caption": caption.text, "score": caption.score} for caption in captions]
+        name = os.fsencode(path).decode(errors="replace")
+        rows.append({"image": name, **(plain[0] if options.n_best == 1 else {"captions": plain})})
+        if drawn:
+            draw(captions[0], number)
     if options.json:
-        write_json_output(options.json, rows)
+        write_json(options.json, rows)
     return 1 if unreadable else 0
 
 

@@ -38,9 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--split", help="train, val or test (default: test, of a language model val)")
     parser.add_argument("--out", type=Path, help="folder for what it writes (default: the run's folder)")
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the scores to this file; - for standard output alone"
-    )
+    parser.add_argument("--json", metavar="FILE", help="write the scores to this file; - for standard output alone")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
     add_search_options(parser)

@@ -2,13 +2,15 @@
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError, UsageError
 from captioning.core.terminal import printable
 from captioning.jobs.config import compose, conf_dir
-from captioning.runs.checkpoint import Checkpoint
 from captioning.runs.trust import trusted_metrics
+
+if TYPE_CHECKING:
+    from captioning.runs.checkpoint import Checkpoint
 
 OURS = ("data.name", "data.workers")  # of no effect on scores
 AT_ONCE = 1024  # photographs in a batch, the most
@@ -17,7 +19,7 @@ LARGEST = 10**9
 ROOT = "@root@"  # stands for data.root, to see which settings are made of it
 
 
-def evaluated(checkpoint: Checkpoint, overrides: Sequence[str], trust: Collection[str] = ()) -> dict[str, Any]:
+def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collection[str] = ()) -> dict[str, Any]:
     """The configuration to score a checkpoint with.
 
     A checkpoint may be a stranger's: of what it says of its data only numbers are taken, and of its metrics those of
@@ -59,7 +61,7 @@ def evaluated(checkpoint: Checkpoint, overrides: Sequence[str], trust: Collectio
     return {**composed, **changed, "metrics": metrics}
 
 
-def _of_the_checkpoint(checkpoint: Checkpoint, kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:
+def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:
     """What a checkpoint's settings of its data differ in from this program's: numbers, and what the user must say."""
     data, known, made = checkpoint.config["data"], {}, {}
     unresolved = (checkpoint.unresolved or {}).get("data")

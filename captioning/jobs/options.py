@@ -1,9 +1,12 @@
 """Options that several commands share."""
 
 import argparse
+import io
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 OF_BEAM = ("max_length", "length_penalty", "block_ngrams")
 OF_SAMPLE = ("max_length", "temperature", "top_k", "top_p", "seed")
+STDOUT = Path("-")  # of --json FILE
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +31,31 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--top-p", type=float, metavar="P", help="sample among the likeliest words of total P")
     group.add_argument("--seed", type=int, help="of sampling (default: 0)")
     group.add_argument("--max-length", type=int, help="the most words of a caption (default: 20)")
+
+
+def add_json_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """``--json FILE``: the same in every command.
+
+    Args:
+        parser: of the command.
+        what: is written ("the captions").
+    """
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help=f"also write {what} to this file; - prints them, and nothing else"
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON to what ``--json`` names; ``-`` is standard output."""
+    if path == STDOUT:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as files have it, whatever the terminal's is
+        json.dump(value, sys.stdout, ensure_ascii=False, indent=1)
+        sys.stdout.write("\n")
+        return
+    from captioning.core.ownership import write_json_output
+
+    write_json_output(path, value)
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +97,8 @@ def import_from_working_folder() -> None:
 def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search":
     """The search that the options ask for; without any, the one of training.
 
-    Where training searched with beams, beam search begins with its settings, and options change them.
+    Where training searched with beams, beam search begins with its settings, and options change them. A search of the
+    user's own takes no options: its settings are those of the configuration.
 
     Args:
         options: of a parser with ``add_search_options``.
@@ -81,14 +111,18 @@ def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search
     from captioning.search import Beam, Sample
 
     search = make_search(config)
-    beam = not options.sample and (options.beam is not None or isinstance(search, Beam))
+    trained_beam = search if type(search) is Beam else None  # a subclass may have settings that are not known here
+    beam = not options.sample and (options.beam is not None or trained_beam is not None)
     given = {name: value for name in {*OF_BEAM, *OF_SAMPLE} if (value := getattr(options, name)) is not None}
     taken = OF_SAMPLE if options.sample else OF_BEAM if beam else ()
     odd = sorted(f"--{name.replace('_', '-')}" for name in given if name not in taken)
     if options.sample and options.beam is not None:
         odd.append("--beam")
     if odd:
-        chosen = "with --sample" if options.sample else "in beam search" if beam else "without --beam K or --sample"
+        named = "without --beam K or --sample"
+        if not type(search).__module__.startswith("captioning."):
+            named = f"on {type(search).__name__}, the search of this configuration"
+        chosen = "with --sample" if options.sample else "in beam search" if beam else named
         raise CaptioningError(
             f"{', '.join(odd)} has no effect {chosen}. Leave it out, or choose the search that it is of."
         )
@@ -98,5 +132,5 @@ def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search
         given["size"] = options.beam
     if not given:
         return search
-    trained = {name: getattr(search, name) for name in ("size", *OF_BEAM)} if isinstance(search, Beam) else {}
+    trained = {name: getattr(trained_beam, name) for name in ("size", *OF_BEAM)} if trained_beam else {}
     return Beam(**trained | given)

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
+from captioning.core.errors import CaptioningError
 from captioning.core.memory import keep_memory
 from captioning.core.terminal import show_log
 from captioning.jobs.config import compose
@@ -19,8 +20,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--features",
         action="append",
-        choices=("pooled", "grid"),
-        help="also store these features of the encoder (encoder=resnet101, …) for training to read; may be repeated",
+        metavar="PART",
+        help="also store these features of the encoder (encoder=resnet101, …) for training to read, by the part's name "
+        "(pooled, grid, … of the encoder); may be repeated",
     )
     parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="e.g. data=coco data.root=/data/coco")
     return parser
@@ -47,7 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.features:
         from captioning.core.device import find_device
         from captioning.runs.parts import make_encoder
-        from captioning.tasks.assembly import store_features
+        from captioning.tasks.photographs import store_features
 
-        store_features(settings, photos, make_encoder(settings), options.features, find_device())
+        encoder = make_encoder(settings)
+        for part in options.features:
+            if part not in encoder.spec:
+                raise CaptioningError(
+                    f"--features {part}: the encoder's features have no such part. It has {', '.join(encoder.spec)}."
+                )
+        store_features(settings, photos, encoder, list(dict.fromkeys(options.features)), find_device())
     return 0

@@ -3,17 +3,16 @@
 import os
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
+from operator import attrgetter
 from typing import Any
 
-import torch
+from torch import nn
 
-from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.features import NO_FEATURES
 from captioning.core.vocabulary import CharacterVocabulary
 from captioning.decoders import LanguageModel
-from captioning.runs.checkpoint import make_with_weights, read_checkpoint
+from captioning.predict.loading import load
 from captioning.runs.parts import make_decoder
 from captioning.search import Rollout, Sample
 from captioning.search.writing import write
@@ -40,17 +39,8 @@ class Writer:
             CaptioningError: there is no such checkpoint, it is of a captioner, it names a class that is not trusted, or
                 it does not fit this version of the code.
         """
-        checkpoint = read_checkpoint(Path(path), trust)
-        vocabulary = checkpoint.characters
-
-        def make() -> torch.nn.Module:
-            decoder = make_decoder(checkpoint.config, vocabulary, NO_FEATURES)
-            if not isinstance(decoder, LanguageModel):
-                raise CaptioningError(f"{checkpoint.path}: {type(decoder).__name__} is not a language model.")
-            return torch.nn.ModuleDict({"decoder": decoder})
-
-        parts: Any = make_with_weights(make, checkpoint).to(find_device(device))
-        return cls(parts["decoder"], vocabulary, checkpoint.config)
+        trained = load(path, device, trust, attrgetter("characters"), _make)
+        return cls(trained.parts["decoder"], trained.vocabulary, trained.config)
 
     def write(self, prime: str = "", length: int = 1000, search: Rollout | None = None) -> str:
         """A text that goes on from ``prime``, without it."""
@@ -67,5 +57,12 @@ class Writer:
             CaptioningError: the model does not know a character of ``prime``; it is named.
         """
         numbers = self.vocabulary.encode(prime) or [self.vocabulary.numbers.get("\n", 0)]
-        device = self.decoder.word_layer.weight.device
+        device = next(self.decoder.parameters()).device
         return map(self.vocabulary.words.__getitem__, write(self.decoder, numbers, search or Sample(), device))
+
+
+def _make(config: Mapping[str, Any], vocabulary: CharacterVocabulary) -> dict[str, nn.Module]:
+    decoder = make_decoder(config, vocabulary, NO_FEATURES)
+    if not isinstance(decoder, LanguageModel):
+        raise CaptioningError(f"{type(decoder).__name__} is not a language model.")
+    return {"decoder": decoder}

@@ -12,6 +12,7 @@ from torch import Tensor
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
+from captioning.encoders import Encoder
 from captioning.runs.earlier import upgraded
 from captioning.runs.trust import acted_on, of_this_package, shown
 
@@ -250,11 +251,10 @@ def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoin
             raise _unbuildable(checkpoint, error) from error
         network = None  # somebody's own class may do what can't be done without memory
     if network is not None:
-        check_weights(network, checkpoint.weights, checkpoint.path)
+        weights = check_weights(network, checkpoint.weights, checkpoint.path)
         if ours:
             own = network.state_dict()
-            weights = {name: tensor.to(own[name].dtype) for name, tensor in checkpoint.weights.items()}
-            network.load_state_dict(weights, assign=True)
+            network.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in weights.items()}, assign=True)
             if not any(part.is_meta for part in (*network.parameters(), *network.buffers())):
                 return network
     try:
@@ -287,16 +287,21 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: P
     Raises:
         CaptioningError: names or shapes differ; the first are named.
     """
-    check_weights(module, weights, path)
-    module.load_state_dict(weights)
+    module.load_state_dict(check_weights(module, weights, path))
 
 
-def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Compare names and shapes of weights with those of a module.
+
+    Returns:
+        The weights under the names of this version, see ``Encoder.renamed``.
 
     Raises:
         CaptioningError: names or shapes differ; the first are named.
     """
+    for name, part in module.named_children():
+        if isinstance(part, Encoder):
+            weights = part.renamed(weights, prefix=f"{name}.")
     own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     theirs = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if own != theirs:
@@ -308,6 +313,7 @@ def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: 
             f"{path}: {len(odd)} weights of this checkpoint do not fit the captioner ({first}). It was written by "
             "another configuration or another version of the code."
         )
+    return dict(weights)
 
 
 def check_resumable(

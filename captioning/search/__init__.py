@@ -1,7 +1,7 @@
-"""From a decoder's probabilities to captions: greedy, sampling, beam."""
+"""From a model's probabilities to captions: greedy, sampling, beam."""
 
 from captioning.search.beam import Beam
 from captioning.search.rollout import Greedy, Rollout, Sample
-from captioning.search.search import Captions, Search
+from captioning.search.search import Captions, ConditionalModel, Search
 
-__all__ = ["Beam", "Captions", "Greedy", "Rollout", "Sample", "Search"]
+__all__ = ["Beam", "Captions", "ConditionalModel", "Greedy", "Rollout", "Sample", "Search"]

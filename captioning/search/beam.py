@@ -3,6 +3,8 @@
 Dimensions: B images (B' of them still searched), S live beams of an image, N captions of an image, T words.
 """
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from captioning.core.state import gather
 from captioning.core.vocabulary import END, START
 from captioning.search.extend import best_extensions, block_repeats
 from captioning.search.history import History, Step
-from captioning.search.search import Captions, Decoder, Search, log_probabilities, require, still_open
+from captioning.search.search import Captions, ConditionalModel, Search, log_probabilities, require, still_open
 
 
 class Beam(Search):
@@ -55,7 +57,7 @@ class Beam(Search):
         require(1 <= n_best <= size, f"search.n_best={n_best}: {size} beams give 1 to {size} captions each.")
         self.size, self.length_penalty, self.block_ngrams, self.n_best = size, length_penalty, block_ngrams, n_best
 
-    def search(self, decoder: Decoder, features: Features, attention: bool) -> Captions:
+    def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
         """Extend the beams until none can win any more, then read the best captions backwards."""
         B, device = features.images, features.device
         rows = torch.arange(B, device=device)
@@ -89,6 +91,21 @@ class Beam(Search):
             best.offer(rows, t, self._score(scores, self.max_length), cut=True)
         tokens, weights = history.trace(best.last, best.slot)
         return Captions(tokens, best.scores, weights)
+
+    def with_captions(self, count: int) -> "Beam":
+        """The same beams, for the ``count`` best captions of each photograph.
+
+        Raises:
+            CaptioningError: there are fewer beams.
+        """
+        require(
+            1 <= count <= self.size,
+            f"{count} captions of each photograph: beam search of width {self.size} finds 1 to {self.size}. "
+            f"Take a width of {count} or more (--beam {count}, search.size={count}).",
+        )
+        search = copy(self)
+        search.n_best = count
+        return search
 
     def _score(self, log_probs: Tensor, length: int) -> Tensor:
         return log_probs / float(length**self.length_penalty)

@@ -4,6 +4,7 @@ Dimensions: B images (B' of them still searched), N captions of an image, V voca
 """
 
 from abc import abstractmethod
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, PAD, START
 from captioning.search.history import History, Step
-from captioning.search.search import Captions, Decoder, Search, log_probabilities, require, still_open
+from captioning.search.search import Captions, ConditionalModel, Search, log_probabilities, require, still_open
 
 
 class Rollout(Search):
@@ -28,7 +29,7 @@ class Rollout(Search):
     def choose(self, log_probs: Tensor) -> Tensor:
         """The next words ``(B', N)``, from their log-probabilities ``(B', N, V)``."""
 
-    def search(self, decoder: Decoder, features: Features, attention: bool) -> Captions:
+    def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
         """Say word after word until all captions have ended."""
         B, N, device = features.images, self.samples, features.device
         rows = torch.arange(B, device=device)
@@ -68,6 +69,19 @@ class Greedy(Rollout):
         """The likeliest words; among equals the one of the lowest number."""
         return log_probs.argmax(dim=-1)
 
+    def with_captions(self, count: int) -> "Greedy":
+        """The same search.
+
+        Raises:
+            CaptioningError: more than one caption of each photograph is asked for.
+        """
+        require(
+            count == 1,
+            f"{count} captions of each photograph: greedy search finds one. "
+            f"Take beam search of a width of {max(count, 2)} or more (--beam {max(count, 2)}), or --sample.",
+        )
+        return self
+
 
 class Sample(Rollout):
     """Words drawn by their probability, N captions for each photograph.
@@ -106,7 +120,7 @@ class Sample(Rollout):
         require(0 < top_p <= 1, f"search.top_p={top_p}: take one above 0 and up to 1.")
         require(samples >= 1, f"search.samples={samples}: take 1 or more.")
         self.temperature, self.top_k, self.top_p, self.samples, self.seed = temperature, top_k, top_p, samples, seed
-        self._generator: torch.Generator | None = None
+        self._generators: dict[torch.device, torch.Generator] = {}  # by device; shared by ``with_captions``
 
     def choose(self, log_probs: Tensor) -> Tensor:
         """Draw the next words."""
@@ -135,7 +149,14 @@ class Sample(Rollout):
             probabilities = probabilities.masked_fill(likelier >= self.top_p, 0.0)  # multinomial takes any sum
         return probabilities, words
 
+    def with_captions(self, count: int) -> "Sample":
+        """The same draws, ``count`` of them for each photograph; the random numbers go on where the last ones ended."""
+        require(count >= 1, f"{count} captions of each photograph: take 1 or more.")
+        search = copy(self)
+        search.samples = count
+        return search
+
     def _generator_on(self, device: torch.device) -> torch.Generator | None:
-        if self.seed is not None and (self._generator is None or self._generator.device != device):
-            self._generator = torch.Generator(device).manual_seed(self.seed)
-        return self._generator
+        if self.seed is not None and device not in self._generators:
+            self._generators[device] = torch.Generator(device).manual_seed(self.seed)
+        return self._generators.get(device)

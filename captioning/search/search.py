@@ -1,4 +1,4 @@
-"""What a search is, what it asks of a decoder, and what it gives.
+"""What a search is, what it asks of a model, and what it gives.
 
 Dimensions: B images, S sequences of an image, N captions of an image, T words, L regions, V vocabulary.
 """
@@ -19,8 +19,8 @@ NEVER_SAID = (PAD, START, UNK)
 LEAVE = 0.75  # of the photographs: once no more are left, the finished ones leave (a copy of the state of the rest)
 
 
-class Decoder(Protocol):
-    """A conditional language model: all that a search knows of a captioner."""
+class ConditionalModel(Protocol):
+    """A conditional language model: all that a search knows of a decoder, or of an ensemble of them."""
 
     def start(self, features: Features) -> State:
         """The state before START, with one sequence per image (S = 1)."""
@@ -47,7 +47,11 @@ class Captions:
 
 
 class Search(ABC):
-    """A way from a decoder's probabilities to captions, over a whole batch of photographs at once."""
+    """A way from a model's probabilities to captions, over a whole batch of photographs at once.
+
+    A search of one's own is a subclass with ``search``. ``search._target_=my_module.MySearch`` names it to ``train``
+    and ``evaluate``; a checkpoint that names it is loaded with ``--trust my_module``.
+    """
 
     def __init__(self, max_length: int = 20) -> None:
         """Take the setting that all searches share.
@@ -61,11 +65,11 @@ class Search(ABC):
         require(max_length >= 1, f"search.max_length={max_length}: a caption needs at least one token.")
         self.max_length = max_length
 
-    def __call__(self, decoder: Decoder, features: Features, attention: bool = False) -> Captions:
+    def __call__(self, decoder: ConditionalModel, features: Features, attention: bool = False) -> Captions:
         """Caption B photographs, without gradients, on the device of their features.
 
         Args:
-            decoder: the captioner, in evaluation mode and on the same device.
+            decoder: a decoder or an ensemble of them, in evaluation mode and on the same device.
             features: of the photographs.
             attention: whether to return the attention weights.
         """
@@ -73,8 +77,19 @@ class Search(ABC):
             return self.search(decoder, features, attention)
 
     @abstractmethod
-    def search(self, decoder: Decoder, features: Features, attention: bool) -> Captions:
+    def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
         """What ``__call__`` does, with gradients switched off."""
+
+    def with_captions(self, count: int) -> "Search":
+        """The same search, for that many captions of each photograph; itself where the search has no such setting.
+
+        Args:
+            count: N, 1 or more.
+
+        Raises:
+            CaptioningError: the search can't find so many; the sentence names the setting that helps.
+        """
+        return self
 
 
 def log_probabilities(logits: Tensor) -> Tensor:

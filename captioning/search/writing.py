@@ -9,10 +9,12 @@ import torch
 
 from captioning.core.features import Features
 from captioning.search.rollout import Rollout
-from captioning.search.search import Decoder
+from captioning.search.search import ConditionalModel
 
 
-def write(decoder: Decoder, prime: Sequence[int], search: Rollout, device: torch.device | str = "cpu") -> Iterator[int]:
+def write(
+    decoder: ConditionalModel, prime: Sequence[int], search: Rollout, device: torch.device | str = "cpu"
+) -> Iterator[int]:
     """Go on with a text, one character after the other; nothing is special, and nothing ends it.
 
     Args:

@@ -15,11 +15,11 @@ from captioning.core.images import ImageTransform
 from captioning.core.vocabulary import END, SPECIAL, Vocabulary
 from captioning.data import read_scenes
 from captioning.jobs.config import compose
-from captioning.jobs.evaluate import play_pointing
 from captioning.predict.captioner import Caption, Captioner
 from captioning.runs import parts
-from captioning.runs.checkpoint import describe
+from captioning.runs.checkpoint import own_part
 from captioning.search import Beam, Greedy, Sample, Search
+from captioning.tasks.captioning.evaluation import play_pointing
 
 Overrides = Callable[..., list[str]]
 WORDS = ("a", "red", "ball", "balls", "box", "boxes", "star", "stars", "heart", "hearts", "fish")
@@ -36,7 +36,8 @@ def untrained(folder: Path, overrides: list[str]) -> Path:
         decoder.word_layer.bias[END] = -100.0
     modules = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
     path = folder / "untrained.ckpt"
-    torch.save({"state_dict": modules.state_dict(), "captioning": describe(config, vocabulary)}, path)
+    own = own_part(config, {"vocabulary": vocabulary.words})
+    torch.save({"state_dict": modules.state_dict(), "captioning": own}, path)
     return path
 
 

@@ -59,6 +59,41 @@ def test_features_before_between_and_after_settings(
     assert sorted(path.parent.name for path in tmp_path.rglob("manifest.json")) == sorted(parts)
 
 
+OWN = """
+from torch import Tensor, nn
+from captioning.core.features import Features
+from captioning.encoders import Encoder
+
+class Bright(Encoder):
+    def __init__(self, weights: None = None) -> None:
+        super().__init__(image_size=8)
+
+    def encode(self, images: Tensor) -> Features:
+        rows = images.mean(3).transpose(1, 2)
+        lengths = (rows.mean(2) > rows.mean((1, 2)).unsqueeze(1)).sum(1).clamp_min(1)
+        return Features({"objects": lengths}, objects=rows, scene=rows.mean(1))
+"""
+
+
+def test_features_of_an_encoder_from_outside(
+    tiny: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my_bright_encoder.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    kept = [setting for setting in tiny() if not setting.startswith("encoder")]
+    settings = [*kept, "encoder=none", "+encoder._target_=my_bright_encoder.Bright"]
+    assert main(["prepare", *settings, "--features", "objects", "--features", "objects"]) == 0
+    assert [path.parent.name for path in tmp_path.rglob("manifest.json")] == ["objects"]
+    assert [path.parent.name for path in tmp_path.rglob("lengths.npy")] == ["objects"]
+    capsys.readouterr()
+    assert main(["prepare", *settings, "--features", "objects", "--features", "grid"]) == 1
+    error = capsys.readouterr().err
+    assert error == (
+        "captioning: error: --features grid: the encoder's features have no such part. It has objects, scene.\n"
+    )
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["prepare", "--help"])

@@ -188,3 +188,31 @@ def test_scores_are_the_teacher_forced_likelihood(dtype):
 def test_wrong_settings(wrong, named):
     with pytest.raises(CaptioningError, match=named):
         Beam(**wrong)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    words=st.integers(2, 5),
+    levels=st.sampled_from([0, 1, 2]),
+    size=st.integers(2, 12),
+    max_length=st.integers(1, 5),
+    block=st.integers(0, 2),
+)
+def test_no_caption_occurs_twice(toy, seed, words, levels, size, max_length, block):
+    """Neither among those that ended, nor one that was cut beside one that ended; there may be fewer than N."""
+    found = Beam(size, max_length, 0.7, block, n_best=size)(toy(words, seed, levels), toy.photographs(*range(6)), True)
+    for rows, scores in zip(found.tokens, found.scores, strict=True):
+        texts = [tuple(token for token in row.tolist() if token not in (PAD, END)) for row in rows]
+        there = [text for text, score in zip(texts, scores.tolist(), strict=True) if score > -np.inf]
+        assert len(set(there)) == len(there) > 0
+
+
+def test_the_same_search_for_another_number_of_captions(toy):
+    search, decoder = Beam(4, 6, 0.7, 1, n_best=2), toy(9, seed=2)
+    more = search.with_captions(3)
+    assert (vars(more), search.n_best) == (vars(Beam(4, 6, 0.7, 1, n_best=3)), 2)
+    photographs = toy.photographs(*range(4))
+    assert torch.equal(more(decoder, photographs).tokens, Beam(4, 6, 0.7, 1, n_best=3)(decoder, photographs).tokens)
+    with pytest.raises(CaptioningError, match="5 captions of each photograph: beam search of width 4 finds 1 to 4"):
+        search.with_captions(5)

@@ -1,0 +1,68 @@
+"""Attention weights as maps: which regions they belong to, and maps of different layouts brought together.
+
+Dimensions: L regions.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from captioning.core.features import Features, FeatureSpec
+from captioning.core.images import ImageTransform
+
+Place = tuple[str, FeatureSpec, str, ImageTransform]  # prefix and spec of an encoder, the part attended to, transform
+
+
+def attended_part(reads: Sequence[str], features: Features, regions: int) -> str | None:
+    """The part of the features that attention weights belong to.
+
+    Args:
+        reads: the parts that the decoder reads.
+        features: of the photographs.
+        regions: L, of the weights.
+
+    Returns:
+        The first of the parts that has L regions; None where none has.
+    """
+    fit = (part for part in reads if part in features and features[part].dim() == 3)
+    return next((part for part in fit if features[part].shape[1] == regions), None)
+
+
+def comparable(one: Place, other: Place) -> bool:
+    """Whether attention to two parts lies over the same of a photograph: the same part, or maps of the same area."""
+    (prefix, spec, part, transform), (other_prefix, other_spec, other_part, other_transform) = one, other
+    if (prefix, part) == (other_prefix, other_part):
+        return True
+    maps = len(spec[part]) == len(other_spec[other_part]) == 3
+    return maps and _area(transform) == _area(other_transform)
+
+
+def resampling(layout: tuple[int, int], finer: tuple[int, int]) -> Tensor | None:
+    """What brings weights of one layout to another, each region's weight spread evenly over its area.
+
+    Args:
+        layout: (rows, columns) of the weights.
+        finer: (rows, columns) wanted.
+
+    Returns:
+        ``(rows · columns, finer rows · columns)``, whose rows sum to 1: ``weights @ matrix``; None for equal layouts.
+    """
+    if layout == finer:
+        return None
+    return torch.kron(_shares(layout[0], finer[0]), _shares(layout[1], finer[1]))
+
+
+def _shares(cells: int, others: int) -> Tensor:
+    """``(cells, others)``: how much of each of equal cells of a line falls in each of others of the same line."""
+    edges = torch.arange(cells + 1, dtype=torch.float64) / cells
+    other_edges = torch.arange(others + 1, dtype=torch.float64) / others
+    upper = torch.minimum(edges[1:, None], other_edges[None, 1:])
+    lower = torch.maximum(edges[:-1, None], other_edges[None, :-1])
+    return ((upper - lower).clamp_min(0) * cells).float()
+
+
+def _area(transform: ImageTransform) -> tuple[str, float]:
+    """What tells apart the parts of photographs that transforms let through."""
+    height, width = transform.size
+    return transform.fit, 0.0 if transform.fit == "squash" else height / width

@@ -1,0 +1,212 @@
+"""``captioning caption`` on untrained captioners: the n best captions, ensembles, JSON, and a search of one's own."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captioning.__main__ import main
+from captioning.core.vocabulary import END, SPECIAL, Vocabulary
+from captioning.jobs.config import compose
+from captioning.predict.captioner import Captioner
+from captioning.runs import parts
+from captioning.runs.checkpoint import own_part
+from captioning.search import Beam
+
+WORDS = ("ein", "größer", "süßer", "roter", "ball", "öl", "groß", "gelb")
+Untrained = Callable[..., Path]
+
+
+@pytest.fixture
+def untrained(tiny: Callable[..., list[str]], tmp_path: Path) -> Untrained:
+    """``untrained("a.ckpt", "decoder=show_tell", seed=1)``: a checkpoint."""
+
+    def save(name: str, *overrides: str, seed: int = 0, search: dict[str, object] | None = None) -> Path:
+        config, vocabulary = compose(tiny("encoder.last_stage=layer1", *overrides)), Vocabulary([*SPECIAL, *WORDS])
+        torch.manual_seed(100)
+        encoder = parts.make_encoder(config)
+        torch.manual_seed(seed)
+        decoder = parts.make_decoder(config, vocabulary, encoder.spec)
+        with torch.no_grad():
+            decoder.word_layer.weight.mul_(8)
+            decoder.word_layer.bias[END] = -2.0
+        config = {**config, "search": search or config["search"]}
+        weights = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder}).state_dict()
+        own = own_part(config, {"vocabulary": vocabulary.words})
+        torch.save({"state_dict": weights, "captioning": own}, tmp_path / name)
+        return tmp_path / name
+
+    return save
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "photos" / f"{name}.png" for name in "ab"]
+    paths[0].parent.mkdir()
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def caption(*arguments: object, encoding: str = "utf-8") -> tuple[int, str, str]:
+    """Status, output and errors; the output is a stream of bytes, as a shell has it."""
+    out, err = io.TextIOWrapper(io.BytesIO(), encoding=encoding), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = main(["caption", *map(str, arguments), "--device", "cpu"])
+    out.flush()
+    assert "Traceback" not in err.getvalue()
+    return status, out.buffer.getvalue().decode(), err.getvalue()
+
+
+def rows(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def test_the_n_best_are_a_line_each_with_the_score_they_are_ranked_by(
+    untrained: Untrained, photos: list[Path], tmp_path: Path
+) -> None:
+    checkpoint, file = untrained("a.ckpt", "decoder=show_tell", "data.minimum_count=2"), tmp_path / "out.json"
+    command = [*photos, "--checkpoint", checkpoint, "--beam", 4]
+    expected = list(Captioner.load(checkpoint, "cpu").caption(photos, Beam(4), n=3))
+    status, printed, errors = caption(*command, "--n-best", 3, "--json", file)
+    assert (status, errors) == (0, "")
+    assert [row[1] for row in rows(printed)] == [each.text for captions in expected for each in captions]
+    content = json.loads(file.read_text("utf-8"))
+    assert [row["image"] for row in content] == [str(path) for path in photos]
+    for row, captions in zip(content, expected, strict=True):
+        assert row.keys() == {"image", "captions"}
+        assert [each["caption"] for each in row["captions"]] == [each.text for each in captions]
+        assert [each["score"] for each in row["captions"]] == pytest.approx([each.score for each in captions])
+    assert caption(*command, "--n-best", 1, "--json", file)[0] == 0
+    assert all(row.keys() == {"image", "caption", "score"} for row in json.loads(file.read_text("utf-8")))
+
+
+def test_columns(untrained: Untrained, photos: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = untrained("a.ckpt", "decoder=show_tell")
+    command = ["caption", *map(str, photos), "--checkpoint", str(checkpoint), "--beam", "4", "--device", "cpu"]
+    assert main([*command, "--n-best", "3"]) == 0
+    several = rows(capsys.readouterr().out)
+    assert main(command) == 0
+    one = rows(capsys.readouterr().out)
+    assert [row[0] for row in several] == [str(path) for path in photos for _ in range(3)]
+    assert several[::3] == [[*row, several[3 * place][2]] for place, row in enumerate(one)]
+    for place in (0, 3):
+        scores = [float(row[2]) for row in several[place : place + 3]]
+        assert scores == sorted(scores, reverse=True) and scores[0] < 0
+        assert len({row[1] for row in several[place : place + 3]}) == 3
+
+
+def test_samples_are_as_many_as_asked_for(
+    untrained: Untrained, photos: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["caption", str(photos[0]), "--checkpoint", str(untrained("a.ckpt")), "--sample", "--device", "cpu"]
+    assert main([*command, "--n-best", "7", "--temperature", "2"]) == 0
+    assert len(rows(capsys.readouterr().out)) == 7
+
+
+def test_json_on_standard_output_is_all_that_stands_there(
+    untrained: Untrained, photos: list[Path], tmp_path: Path
+) -> None:
+    checkpoint = untrained("a.ckpt", "decoder=show_tell")
+    status, text, errors = caption(*photos, "--checkpoint", checkpoint, "--beam", 8, "--json", "-", encoding="ascii")
+    assert (status, errors) == (0, "")
+    content = json.loads(text)
+    assert [row["image"] for row in content] == [str(path) for path in photos]
+    assert not text.isascii()  # the words as they are, though the terminal's encoding lacks their letters
+    assert not (Path.cwd() / "-").exists()
+
+
+def test_several_checkpoints_are_one_ensemble(
+    untrained: Untrained, photos: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    first = untrained("a.ckpt", "decoder=show_attend_tell", "decoder.attention_size=8", "search.max_length=5")
+    second = untrained("b.ckpt", "decoder=neuraltalk", "encoder.image_size=48", seed=1)
+    command = ["caption", *map(str, photos), "--device", "cpu", "--beam", "3", "--n-best", "2"]
+    command += ["--checkpoint", str(first), "--checkpoint", str(second)]
+    found = {}
+    for average in ("probabilities", "log-probabilities"):
+        assert main([*command, "--average", average]) == 0
+        found[average] = rows(capsys.readouterr().out)
+        together = Captioner.load([first, second], "cpu", average=average)  # type: ignore[arg-type]
+        captions = [each for several in together.caption(photos, Beam(3), n=2) for each in several]
+        assert [row[1] for row in found[average]] == [each.text for each in captions]
+        assert [float(row[2]) for row in found[average]] == pytest.approx([each.score for each in captions], abs=1e-3)
+    assert found["probabilities"] != found["log-probabilities"]
+    assert main([*command, "--attention", str(tmp_path / "seen.png")]) == 0
+    assert rows(capsys.readouterr().out) == found["probabilities"]
+    assert (tmp_path / "seen.png").stat().st_size and (tmp_path / "seen_2.png").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["--n-best", "2"],
+            "greedy search finds one. Take beam search of a width of 2 or more (--beam 2), or --sample",
+        ),
+        (["--n-best", "5", "--beam", "3"], "beam search of width 3 finds 1 to 3. Take a width of 5 or more (--beam 5"),
+        (["--n-best", "0"], "0 captions of each photograph: ask for 1 or more"),
+        (["--average", "probabilities"], "--average has no effect on one checkpoint"),
+    ],
+)
+def test_what_it_cannot_do_is_a_sentence(
+    untrained: Untrained, photos: list[Path], options: list[str], said: str
+) -> None:
+    status, text, errors = caption(photos[0], "--checkpoint", untrained("a.ckpt"), *options)
+    assert (status, text) == (1, "")
+    assert said in errors and len(errors.splitlines()) == 1
+
+
+OWN = """
+from captioning import Search
+from captioning.search import Captions, Greedy
+
+
+class Shout(Search):
+    def __init__(self, max_length=20, mood="calm", weights=()):
+        super().__init__(max_length)
+        self.mood, self.weights = mood, weights
+
+    def search(self, decoder, features, attention):
+        assert self.mood == "loud" and list(self.weights) == [0.5]
+        return Greedy(self.max_length).search(decoder, features, attention)
+"""
+
+
+def test_a_search_of_ones_own_is_used_where_its_module_is_named(
+    untrained: Untrained,
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shouting.py").write_text(OWN)
+    settings = {"_target_": "shouting.Shout", "max_length": 6, "mood": "loud", "weights": [0.5], "length_penalty": 1}
+    checkpoint = untrained("a.ckpt", search=settings)
+    command = [photos[0], "--checkpoint", checkpoint, "--json", "-"]
+    status, text, errors = caption(*command)
+    assert (status, text) == (1, "") and "--trust shouting" in errors
+    status, text, errors = caption(*command, "--trust", "shouting")
+    assert status == 0
+    assert "shouting.Shout has no setting length_penalty: left out." in caplog.text  # of the group that it stands on
+    (greedy,) = Captioner.load(untrained("b.ckpt", "search.max_length=6"), "cpu").caption(photos[0])
+    assert json.loads(text)[0]["caption"] == greedy.text
+    status, text, errors = caption(*command, "--trust", "shouting", "--max-length", 3)
+    assert (status, text) == (1, "")
+    assert "--max-length has no effect on Shout, the search of this configuration" in errors
+    status, _, errors = caption(*command, "--trust", "shouting", "--n-best", 2)
+    assert status == 1 and "Shout finds 1" in errors
+    assert caption(*command, "--trust", "shouting", "--beam", 3)[0] == 0  # another search, said on the command line
+    huge = untrained("c.ckpt", search={**settings, "max_length": 10**9})
+    status, _, errors = caption(photos[0], "--checkpoint", huge, "--trust", "shouting")
+    assert status == 1 and "max_length=1000000000, and 1000 is the most" in errors
