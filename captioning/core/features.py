@@ -3,6 +3,7 @@
 Dimensions: B images, L regions, D numbers of a region, P pooled features.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from math import prod
 from typing import Any
@@ -20,12 +21,35 @@ class FeatureSpec(Mapping[str, tuple[int, ...]]):
     each region of a map; ``Features`` have the regions of a map in row-major order, L = rows · columns.
 
     Attributes:
-        varying: the parts of which photographs have different numbers of regions, L at the most.
+        varying: the parts of which photographs have different numbers of regions, 1 to L.
     """
 
     def __init__(self, varying: Collection[str] = (), /, **shapes: tuple[int, ...]) -> None:
-        """Take the shapes: ``FeatureSpec(pooled=(1280,), grid=(7, 7, 1280))``."""
-        self.varying, self._shapes = frozenset(varying), shapes
+        """Take the shapes.
+
+        ``FeatureSpec(pooled=(1280,), grid=(7, 7, 1280))``; ``FeatureSpec(["objects"], objects=(36, 2048))``.
+
+        Args:
+            varying: names of parts ``(L, D)``, see the class.
+            shapes: of the parts.
+
+        Raises:
+            CaptioningError: a shape has no or more than three sizes, a size is not positive, or a varying part is not
+                there or not ``(L, D)``.
+        """
+        self.varying, self._shapes = frozenset(varying), {part: tuple(shape) for part, shape in shapes.items()}
+        for part, shape in self._shapes.items():
+            if not 1 <= len(shape) <= 3 or min(shape) < 1:
+                raise CaptioningError(
+                    f"The part {part!r} of an encoder's features has the shape {shape}. A part is (P,), (L, D) or "
+                    "(rows, columns, D), all positive."
+                )
+        for part in self.varying:
+            if len(self._shapes.get(part, ())) != 2:
+                raise CaptioningError(
+                    f"The part {part!r} of an encoder's features has a different number of regions in each photograph, "
+                    f"and its shape is {self._shapes.get(part)}. Give it the shape (L, D), L regions at the most."
+                )
 
     def __getitem__(self, part: str) -> tuple[int, ...]:
         """The shape of a part.
@@ -53,9 +77,18 @@ class FeatureSpec(Mapping[str, tuple[int, ...]]):
         """Whether the encoder has a part."""
         return part in self._shapes
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the parts, their shapes, and which of them vary are the same."""
+        return isinstance(other, FeatureSpec) and (self.varying, self._shapes) == (other.varying, other._shapes)
+
+    def __hash__(self) -> int:
+        """Equal specs have equal hashes."""
+        return hash((self.varying, frozenset(self._shapes.items())))
+
     def __repr__(self) -> str:
         """As it is made."""
-        return f"FeatureSpec({sorted(self.varying) or ''}{self._shapes})"
+        varying = [repr(sorted(self.varying))] if self.varying else []
+        return f"FeatureSpec({', '.join([*varying, *(f'{part}={shape}' for part, shape in self._shapes.items())])})"
 
     def size(self, part: str) -> int:
         """P of a vector, D of regions: how many numbers each vector of a part has."""
@@ -90,14 +123,21 @@ class Features(Mapping[str, Tensor]):
     ``Features(pooled=…, grid=…)``: a part is ``(B, P)``, one vector, or ``(B, L, D)``, a vector for each region.
 
     Attributes:
-        lengths: ``(B,)`` by the names of parts: how many of the L regions each photograph has, the first ones; all L
-            where a part has no lengths. What stands in the others means nothing.
+        lengths: ``(B,)`` integers by the names of parts: how many of the L regions each photograph has, the first ones,
+            and one at least; all L where a part has no lengths. What stands in the other places means nothing.
     """
 
     def __init__(self, lengths: Mapping[str, Tensor] | None = None, /, **parts: Tensor) -> None:
-        """Take the parts."""
+        """Take the parts.
+
+        Raises:
+            ValueError: lengths of a part that is not there or has no regions.
+        """
         self.lengths: dict[str, Tensor] = dict(lengths or {})
         self._parts = parts
+        for part in self.lengths:
+            if part not in parts or parts[part].dim() < 3:
+                raise ValueError(f"Features have lengths of {part!r}, which is no part (B, L, D): {', '.join(parts)}")
 
     @classmethod
     def none(cls, images: int, device: torch.device | str | None = None) -> "Features":
@@ -134,12 +174,12 @@ class Features(Mapping[str, Tensor]):
         return places < self.lengths[part].to(self.device).unsqueeze(1)
 
     def mean(self, part: str) -> Tensor:
-        """``(B, D)``: the mean over the regions that each photograph has."""
+        """``(B, D)``: the mean over the regions that each photograph has; of one vector ``(B, P)``, the vector."""
         mask = self.mask(part)
         if mask is None:
-            return self[part].mean(1)
+            return self[part].mean(1) if self[part].dim() > 2 else self[part]
         there = mask.unsqueeze(-1)
-        return (self[part] * there).sum(1) / there.sum(1).clamp_min(1).to(self[part].dtype)
+        return self[part].masked_fill(~there, 0.0).sum(1) / there.sum(1).clamp_min(1).to(self[part].dtype)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Features":
         """The same features on another device, or in another precision."""
@@ -158,3 +198,21 @@ class Features(Mapping[str, Tensor]):
     def map(self, function: Callable[[Tensor], Tensor]) -> "Features":
         """The same function of each part; the lengths stay."""
         return Features(self.lengths, **{name: function(part) for name, part in self.items()})
+
+    def pin_memory(self) -> "Features":
+        """The same features in page-locked memory; ``DataLoader(pin_memory=True)`` calls it."""
+        lengths = {part: length.pin_memory() for part, length in self.lengths.items()}
+        return Features(lengths, **{name: part.pin_memory() for name, part in self.items()})
+
+
+def check_part_name(part: str) -> None:
+    """Check that the name of an encoder's part can be that of its folder in the feature store.
+
+    Raises:
+        CaptioningError: it has other characters than letters, digits, ``_`` and ``-``, or none, or over a hundred.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", part):
+        raise CaptioningError(
+            f"{part!r} can't name a part of an encoder's features, since the feature store names a folder after it. "
+            "Take letters of ASCII, digits, _ and -, a hundred at the most."
+        )

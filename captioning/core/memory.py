@@ -1,7 +1,10 @@
-"""Memory of the CPU that is used again instead of fetched anew."""
+"""Memory of the CPU: used again instead of fetched anew, and not searched where nothing can be free."""
 
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
 _ALWAYS_KEEP = 2**31 - 1
@@ -23,3 +26,19 @@ def keep_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _ALWAYS_KEEP))
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Import and load without Python's search for unreachable objects: what is imported stays.
+
+    The search goes through all objects again and again while their number grows: a sixth of ``import torch,
+    torchvision`` (0.4 of 2.5 s).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

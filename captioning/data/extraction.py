@@ -36,13 +36,14 @@ AT_ONCE, AT_ONCE_ON_A_GPU = 16, 64  # photographs in a batch
 AHEAD = 2  # batches that each worker does ahead, and that may wait for the disk
 
 Extract = Callable[[Tensor], Features]
+Encoded = dict[str, tuple[Tensor, Tensor | None]]  # parts by name, in half precision, with the lengths (B,) they have
 
 
 class Batch(NamedTuple):
     """What a worker process hands over."""
 
     rows: list[int]
-    content: Tensor | dict[str, Tensor]  # uint8 (B, 3, height, width), or their features by name
+    content: "Tensor | Encoded"  # uint8 (B, 3, height, width), or their features
     problems: list[str]  # a sentence for each picture that can't be used
 
 
@@ -60,10 +61,10 @@ def extract_rows(
 
     Raises:
         CaptioningError: pictures can't be read or have changed (all are named, the rows of the others are kept),
-            features don't fit in half precision, or the disk is full.
+            features don't fit in half precision or are not of the columns' shapes, or the disk is full.
     """
     todo = np.unique(np.concatenate([column.missing for column in columns.values()]))
-    encode = _Encode(extract, tuple(columns))
+    encode = _Encode(extract, tuple(columns), files)
     batch_size = batch_size or (AT_ONCE if device.type == "cpu" else AT_ONCE_ON_A_GPU)
     if workers is None:
         workers = min(len(os.sched_getaffinity(0)), -(-len(todo) // batch_size))
@@ -76,14 +77,14 @@ def extract_rows(
         pin_memory=device.type == "cuda",
     )
     problems: list[str] = []
-    writer = _Writer(columns, digests)
+    writer = _Writer(columns, digests, files)
     estimate = _Estimate(len(todo), sum(column.missing_bytes for column in columns.values()), workers * batch_size)
     try:
         with progress([], "extracting features", len(todo), unit="photo") as bar:
             for rows, content, unused in loader:
                 problems += unused
                 if rows:
-                    writer.put(rows, encode(content) if isinstance(content, Tensor) else content)
+                    writer.put(rows, encode(rows, content) if isinstance(content, Tensor) else content)
                 bar.update(len(rows) + len(unused))
                 estimate.update(len(rows))
     finally:  # also when interrupted: what is computed is kept
@@ -129,15 +130,27 @@ class _Pictures(Dataset[tuple[int, Tensor] | str]):
 
 @dataclass(frozen=True)
 class _Encode:
-    """Photographs, uint8 ``(B, 3, height, width)``, to parts of their features in half precision, by name."""
+    """Photographs, uint8 ``(B, 3, height, width)``, to parts of their features."""
 
     extract: Extract
     parts: Sequence[str]
+    files: Sequence[Path]
 
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[int], images: Tensor) -> Encoded:
+        try:
+            return self._encode(images)
+        except CaptioningError:
+            for row, image in zip(rows, images, strict=True):
+                try:
+                    self._encode(image[None])
+                except CaptioningError as error:
+                    raise CaptioningError(f"{self.files[row]}: {error}") from error
+            raise
+
+    def _encode(self, images: Tensor) -> Encoded:
         with torch.inference_mode():
             features = self.extract(images)
-            return {part: getattr(features, part).half() for part in self.parts}
+            return {part: (features[part].half(), features.lengths.get(part)) for part in self.parts}
 
 
 @dataclass(frozen=True)
@@ -148,24 +161,27 @@ class _Collate:
 
     def __call__(self, items: Sequence[tuple[int, Tensor] | str]) -> Batch:
         read = [item for item in items if not isinstance(item, str)]
-        content: Tensor | dict[str, Tensor] = {}
+        rows = [row for row, _ in read]
+        content: Tensor | Encoded = {}
         if read:
             content = stack([image for _, image in read])
-            content = content if self.encode is None else self.encode(content)
-        return Batch([row for row, _ in read], content, [item for item in items if isinstance(item, str)])
+            content = content if self.encode is None else self.encode(rows, content)
+        return Batch(rows, content, [item for item in items if isinstance(item, str)])
 
 
 class _Writer:
     """One thread that writes in the order of arrival, and now and then makes safe what is written."""
 
-    def __init__(self, columns: Mapping[str, GrowingRows], digests: npt.NDArray[np.uint8]) -> None:
-        self.columns, self.digests = columns, digests
+    def __init__(
+        self, columns: Mapping[str, GrowingRows], digests: npt.NDArray[np.uint8], files: Sequence[Path]
+    ) -> None:
+        self.columns, self.digests, self.files = columns, digests, files
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features")
         self.waiting: deque[Future[None]] = deque()
         self.fresh: list[int] = []
         self.committed = time.monotonic()
 
-    def put(self, rows: Sequence[int], parts: Mapping[str, Tensor]) -> None:
+    def put(self, rows: Sequence[int], parts: Encoded) -> None:
         """Hand over a batch; waits only where the disk is far behind."""
         self.waiting.append(self.thread.submit(self._write, rows, parts))
         while self.waiting and (len(self.waiting) > AHEAD or self.waiting[0].done()):
@@ -180,24 +196,63 @@ class _Writer:
             self.thread.shutdown()
             self._commit()
 
-    def _write(self, rows: Sequence[int], parts: Mapping[str, Tensor]) -> None:
+    def _write(self, rows: Sequence[int], parts: Encoded) -> None:
         numbers = np.array(rows, dtype=np.int64)
-        for part, values in parts.items():
-            values = values.cpu()
-            if not bool(values.sum(dtype=torch.float32).isfinite()):  # one pass; an infinity or NaN reaches the sum
-                raise CaptioningError(
-                    f"The encoder's {part} features are not finite numbers in half precision. Check its weights."
-                )
-            self.columns[part].write(numbers, values)
+        checked = {part: self._checked(part, rows, *given) for part, given in parts.items()}
+        for part, (values, lengths) in checked.items():
+            self.columns[part].write(numbers, values, lengths)
         self.fresh += rows
         if time.monotonic() - self.committed > COMMIT_SECONDS:
             self._commit()
+
+    def _checked(
+        self, part: str, rows: Sequence[int], values: Tensor, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """A part of a batch's features as its column takes it: on the CPU, zeros beyond the lengths.
+
+        Raises:
+            CaptioningError: the features are not finite, or not of the column's shape; a photograph has no region, or
+                more than there is room for.
+        """
+        column, values = self.columns[part], values.cpu()
+        row, given = tuple(column.shape[1:]), tuple(values.shape[1:])
+        if column.varying and len(given) == 2 and given[1] == row[1]:
+            lengths = torch.full((len(rows),), given[0]) if lengths is None else lengths.cpu().long()
+            for place, length in enumerate(lengths.tolist()):
+                if not 1 <= length <= min(row[0], given[0]):
+                    raise CaptioningError(_misfit(self.files[rows[place]], part, length, row[0]))
+            beyond = torch.arange(given[0]) >= lengths.unsqueeze(1)
+            values = values.masked_fill(beyond.unsqueeze(-1), 0)
+        elif given != row or lengths is not None:
+            with_lengths = "" if lengths is None else " with lengths"
+            raise CaptioningError(
+                f"The encoder's {part} features are {given} of each photograph{with_lengths}, and its spec says {row}. "
+                "Its encode must give what its spec says."
+            )
+        if not bool(values.sum(dtype=torch.float32).isfinite()):  # one pass; an infinity or NaN reaches the sum
+            raise CaptioningError(
+                f"The encoder's {part} features are not finite numbers in half precision. Check its weights."
+            )
+        return values, lengths
 
     def _commit(self) -> None:
         for column in self.columns.values():
             column.commit(self.fresh, self.digests)
         self.fresh.clear()
         self.committed = time.monotonic()
+
+
+def _misfit(path: Path, part: str, length: int, most: int) -> str:
+    """What is wrong with a photograph's number of regions, and what to do."""
+    if length < 1:
+        return (
+            f"{path}: the encoder finds no region in it for its {part} features, and attention needs one at least. "
+            "Let encode give such a photograph one region, for example all of it."
+        )
+    return (
+        f"{path}: the encoder gives {length} regions of its {part} features, and its spec has room for {most}. Keep "
+        f"fewer in encode, or name more where the encoder is made: most={{{part!r}: {length}}}."
+    )
 
 
 class _Estimate:

@@ -3,19 +3,23 @@
 The key of a store is the encoder, the transform, and the contents of the photographs in their order. Names and folders
 of the photographs are no part of the key. A store is a folder named after a hash of its key, with one folder per part:
 
-    <root>/<hash>/store.json            what the features depend on besides the photographs
-                 /pooled/features.npy   (N, P) float16
-                        /digests.npy    (N, 16) digest of the photograph of each row that is safe on disk, else zeros
-                        /manifest.json  written last: a part without it is not complete
-                 /grid/…                (N, L, D) float16
-    <root>/<hash>.lock                  held by the process that computes
-    <root>/digests/…                    see ``captioning.data.digests``
+    <root>/<hash>/store.json             what the features depend on besides the photographs
+                 /pooled/features.npy    (N, P) float16
+                        /digests.npy     (N, 16) digest of the photograph of each row that is safe on disk, else zeros
+                        /manifest.json   written last: a part without it is not complete
+                 /grid/…                 (N, L, D) float16
+                 /objects/features.npy   (N, L, D) float16, where photographs have different numbers of regions
+                         /lengths.npy    (N,) int32, the numbers: what lies beyond them is not written
+                         /…
+    <root>/<hash>.lock                   held by the process that computes
+    <root>/digests/…                     see ``captioning.data.digests``
 
 Nothing writes to a part that is complete. A changed photograph makes another key, so that another store is begun beside
 the old one; the rows of photographs that an old store has are copied from it. An extraction brings rows to the disk
-(``fsync``) before their digests: whatever interrupts it, the next one goes on with the rows that have no digest.
+(``fsync``) before their lengths, and these before their digests: whatever interrupts it, the next one goes on with the
+rows that have no digest.
 
-Dimensions: N photographs of the store, B of a batch, L regions, D grid features, P pooled features.
+Dimensions: N photographs of the store, B of a batch, L regions, D numbers of a region, P pooled features.
 """
 
 import hashlib
@@ -34,7 +38,7 @@ import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
-from captioning.core.features import Features, FeatureSpec
+from captioning.core.features import Features, FeatureSpec, check_part_name
 from captioning.core.files import write_error, write_json
 from captioning.core.images import ImageTransform
 from captioning.core.locks import lock
@@ -55,7 +59,7 @@ from captioning.data.photos import require_files
 
 log = logging.getLogger(__name__)
 
-PARTS: tuple[str, ...] = ("pooled", "grid")
+EARLIER_PARTS = ("pooled", "grid")  # of stores of earlier formats
 DESCRIPTION = "store.json"
 SPARE = 64 << 20  # bytes that an extraction leaves free on the disk
 COPIED = 64 << 20  # bytes of another store's rows that are copied at a time
@@ -71,17 +75,21 @@ class FeatureStore:
     however they are started.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], parts: Sequence[str] = PARTS) -> None:
+    def __init__(self, folder: str | os.PathLike[str], parts: Sequence[str] | None = None) -> None:
         """Open what ``build`` has completed.
 
         Args:
             folder: the store's own folder, ``<root>/<hash>``.
-            parts: what to read.
+            parts: what to read; None for all parts that are there.
 
         Raises:
-            CaptioningError: a part is not there, not complete, or cut short.
+            CaptioningError: a part is not there, not complete, or cut short; there is no store.
         """
         self.folder = Path(folder)
+        if parts is None:
+            parts = [path.name for path in _folders(self.folder)] if self.folder.is_dir() else []
+            if not parts:
+                raise CaptioningError(f"{folder}: there is no such complete store of features. Check the path.")
         self._columns = {part: FinishedRows(self.folder / part) for part in parts}
 
     @classmethod
@@ -95,7 +103,7 @@ class FeatureStore:
         paths: Sequence[str | os.PathLike[str]],
         extractor: Callable[[], Extract],
         device: torch.device = CPU,
-        parts: Sequence[str] = PARTS,
+        parts: Sequence[str] | None = None,
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> "FeatureStore":
@@ -107,22 +115,26 @@ class FeatureStore:
         Args:
             root: the folder of all stores.
             key: what else the features depend on, JSON values: ``{"encoder": encoder.fingerprint()}``.
-            spec: the features' sizes.
+            spec: the features' shapes.
             transform: from a picture to the encoder's input.
             paths: the photographs; row n belongs to ``paths[n]``. Photographs may be moved and renamed.
             extractor: asked, where features are missing, for what brings uint8 ``(B, 3, height, width)`` on the CPU to
                 features on ``device``; B varies.
             device: where that computes. On the CPU each process that decodes pictures does it by itself, with one
                 thread; on a GPU the calling process does.
-            parts: what to store, since a grid takes a hundred times the disk of pooled features.
+            parts: what to store, since a grid takes a hundred times the disk of pooled features; None for all parts.
             batch_size: photographs at a time; None for few in each process on the CPU, many on a GPU.
             workers: processes that decode pictures; None for one a core, 0 for the calling process alone.
 
         Raises:
             CaptioningError: pictures are missing, can't be read or change meanwhile (what could be computed is kept),
-                files of the store are damaged, the store's folder holds something else, the disk is full or too small,
-                or features do not fit in half precision.
+                files of the store are damaged, the store's folder holds something else, the disk is full or too small;
+                a part is not in ``spec`` or its name can't be a folder's; features do not fit in half precision or are
+                not as ``spec`` says, or a photograph has no region.
         """
+        parts = list(spec) if parts is None else list(parts)
+        for part in parts:
+            check_part_name(part)
         files = [Path(path) for path in paths]
         require_files(files)
         root = Path(root)
@@ -138,7 +150,9 @@ class FeatureStore:
             incomplete = _incomplete(folder, shapes)
             if incomplete:
                 claim(folder, "features", "features")
-                columns = {part: GrowingRows(folder / part, shape) for part, shape in incomplete.items()}
+                columns = {
+                    part: GrowingRows(folder / part, shape, part in spec.varying) for part, shape in incomplete.items()
+                }
                 _begin(folder, columns, described)
                 _copy_rows(folder, columns, digests, described)
                 if any(len(column.missing) for column in columns.values()):
@@ -158,10 +172,16 @@ class FeatureStore:
             images: ``(B,)`` row numbers.
 
         Returns:
-            ``pooled (B, P)`` and ``grid (B, L, D)``, those that the store was opened for, float16 on the CPU.
+            The parts that the store was opened for, ``(B, P)`` or ``(B, L, D)``, float16 on the CPU; of a varying part
+            with lengths, and L of the photograph of them that has most regions.
         """
         rows = images.tolist() if isinstance(images, Tensor) else list(images)
-        return Features(**{part: column.read(rows) for part, column in self._columns.items()})
+        parts, lengths = {}, {}
+        for part, column in self._columns.items():
+            parts[part], length = column.read(rows)
+            if length is not None:
+                lengths[part] = length
+        return Features(lengths, **parts)
 
 
 def _canonical(value: Any) -> str:
@@ -203,14 +223,14 @@ def _require_space(folder: Path, columns: Mapping[str, GrowingRows]) -> None:
     if needed + SPARE > free:
         raise CaptioningError(
             f"{folder}: the features need {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free. Free some "
-            "space, choose another folder, or a decoder that reads pooled features alone."
+            "space, choose another folder, or a decoder that reads fewer or smaller parts of the features."
         )
     log.info("%s: %.1f GB of features to store, %.1f GB free", folder, needed / 1e9, free / 1e9)
 
 
 def _report_earlier(root: Path) -> None:
     """Say which stores nothing reads any more: those of earlier formats, whose rows have stamps and no digests."""
-    earlier = [each for each in _folders(root) if any(_is_file(each / part / "stamps.npy") for part in PARTS)]
+    earlier = [each for each in _folders(root) if any(_is_file(each / part / "stamps.npy") for part in EARLIER_PARTS)]
     if earlier:
         log.warning(
             "%s: an earlier version stored features there (%.1f GB), which are not read any more. Delete %s.",
@@ -266,11 +286,11 @@ def _copy_part(other: Path, photographs: int, column: GrowingRows, digests: npt.
     for start in progress(range(0, len(rows), at_once), "copying features"):
         block = rows[start : start + at_once]
         try:
-            source = StoredRows(other, (photographs, *column.shape[1:]))
-            values = source.read([places[digests[row].tobytes()] for row in block])
+            source = StoredRows(other, (photographs, *column.shape[1:]), column.varying)
+            values, lengths = source.read([places[digests[row].tobytes()] for row in block])
         except CaptioningError:  # damaged, or deleted meanwhile: the rows are computed
             break
-        column.write(np.array(block, np.int64), values)
+        column.write(np.array(block, np.int64), values, lengths)
         column.commit(block, digests)
         copied += len(block)
     return copied

@@ -164,7 +164,7 @@ class TextData(ResumableData):
         count = max(1, min(self.batch_size, (part[1] - part[0]) // self.chunk))
         return _loader(Streams(self.text.codes, part, count, self.chunk, context=self.chunk))
 
-    def describe(self, chunk: Chunk) -> str:
+    def describe_batch(self, chunk: Chunk) -> str:
         """Where in the text a chunk is, for a sentence."""
         places = ", ".join(map(str, chunk.places.tolist()))
         return f"{chunk.packing.shape[2]} characters each of {self.text.path}, from the characters {places} on"

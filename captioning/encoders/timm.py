@@ -1,8 +1,9 @@
-"""Any model of timm (``pip install captioning[timm]``): https://github.com/huggingface/pytorch-image-models."""
+"""Any model of timm: https://github.com/huggingface/pytorch-image-models."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import timm
 from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
@@ -16,8 +17,6 @@ class Timm(Encoder):
 
     Means and deviations are those of the model's pretraining.
     """
-
-    folds = False  # among a thousand models some normalise before they convolve
 
     def __init__(
         self,
@@ -39,7 +38,7 @@ class Timm(Encoder):
                 freezes all.
 
         Raises:
-            CaptioningError: timm is not installed; an unknown model or stage; the weights can't be had or are not this
+            CaptioningError: an unknown model or stage; the weights can't be had or are not this
                 network's; a model without a map of regions.
         """
         backbone: Any = _create(name, weights is True, image_size)
@@ -85,10 +84,6 @@ class Timm(Encoder):
 
 def _create(name: str, pretrained: bool, image_size: int | Sequence[int] | None) -> nn.Module:
     """The model of timm without its classifier."""
-    try:
-        import timm
-    except ModuleNotFoundError:
-        raise CaptioningError("This encoder needs timm: pip install 'captioning[timm]'.") from None
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('.')[0]}*")[:5] or timm.list_models(f"{name[:4]}*")[:5]
         raise CaptioningError(

@@ -1,12 +1,13 @@
 """Memory that stays with the process: measured by the pages that it fetches, in a process of its own."""
 
+import gc
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from captioning.core.memory import keep_memory
+from captioning.core.memory import keep_memory, no_collection
 
 FAULTS = """
 import resource
@@ -35,3 +36,17 @@ def test_freed_memory_is_used_again() -> None:
 def test_another_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_memory()
+
+
+def test_no_collection_ends_with_its_block_whatever_happens() -> None:
+    with pytest.raises(KeyError), no_collection():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with no_collection():
+            pass
+        assert not gc.isenabled()  # as it was
+    finally:
+        gc.enable()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from captioning.core.features import Features
 from captioning.core.vocabulary import END, PAD, SPECIAL, START, Vocabulary
-from captioning.data.batches import BatchDataset, BatchSampler, Draw
+from captioning.data.batches import CaptionDataset, BatchSampler, Draw
 from captioning.data.captions import TokenizedCaptions
 from captioning.data.photos import Photo
 
@@ -97,7 +97,7 @@ def said(tokens: torch.Tensor) -> list[list[str]]:
 
 
 def test_words_go_in_and_the_next_ones_are_the_targets(tokenized: TokenizedCaptions) -> None:
-    batch = BatchDataset(tokenized, None, features=pooled)[Draw([2, 0, 3], (0,))]
+    batch = CaptionDataset(tokenized, None, features=pooled)[Draw([2, 0, 3], (0,))]
     words, targets = (batch.packing.unpack(values) for values in (batch.words, batch.targets))
     assert said(targets) == [CAPTIONS[2], CAPTIONS[0], []]
     assert batch.photos.tolist() == [2, 0, 3]
@@ -109,7 +109,7 @@ def test_words_go_in_and_the_next_ones_are_the_targets(tokenized: TokenizedCapti
 
 
 def test_a_draw_gives_the_same_batch_and_another_another(tokenized: TokenizedCaptions) -> None:
-    dataset = BatchDataset(tokenized, 2, features=pooled)
+    dataset = CaptionDataset(tokenized, 2, features=pooled)
 
     def drawn(seed: int) -> list[list[str]]:
         batch = dataset[Draw([2, 1], (seed,))]
@@ -126,7 +126,7 @@ def test_a_draw_gives_the_same_batch_and_another_another(tokenized: TokenizedCap
 
 
 def test_a_photograph_has_the_same_captions_in_whichever_batch(tokenized: TokenizedCaptions) -> None:
-    dataset = BatchDataset(tokenized, 2, features=pooled)
+    dataset = CaptionDataset(tokenized, 2, features=pooled)
 
     def drawn(photos: list[int], seed: int) -> dict[int, list[list[int]]]:
         batch = dataset[Draw(photos, (1, seed))]
@@ -138,7 +138,7 @@ def test_a_photograph_has_the_same_captions_in_whichever_batch(tokenized: Tokeni
 
 
 def test_pictures_are_stacked_where_features_are_not_stored(tokenized: TokenizedCaptions) -> None:
-    dataset = BatchDataset(tokenized, 1, image=lambda place: torch.full((3, 2, 2), place, dtype=torch.uint8))
+    dataset = CaptionDataset(tokenized, 1, image=lambda place: torch.full((3, 2, 2), place, dtype=torch.uint8))
     batch = dataset[Draw([1, 2], (0,))]
     assert batch.features is None
     assert batch.images is not None and batch.images[:, 0, 0, 0].tolist() == [1, 2]

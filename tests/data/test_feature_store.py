@@ -1,6 +1,7 @@
 """The feature store: what is stored equals what is live, whatever interrupts the extraction or changes the pictures."""
 
 import errno
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -670,3 +671,251 @@ def test_the_expected_time_is_told_once(
     left = 10_000 - batch * (told.index(1) + 1)
     assert float(found[1]) == pytest.approx(left / rate / 60, rel=0.15, abs=0.05)
     assert told.index(1) + 1 >= first
+
+
+MOST = 4
+VARYING = FeatureSpec(["objects"], pooled=(3,), objects=(MOST, 3))
+
+
+def regions_of(image: Tensor) -> Tensor:
+    """1 to 4 regions of a picture ``(3, 8, 8)``, by what it shows."""
+    count = 1 + int(image.sum()) % MOST
+    return image.float().mean((1, 2)) / 255 * torch.arange(1, count + 1).unsqueeze(1)  # (count, 3)
+
+
+def detect(images: Tensor) -> Features:
+    """An encoder whose batches have each an L of their own; what is beyond a photograph's regions is NaN."""
+    found = [regions_of(image) for image in images]
+    objects = torch.full((len(found), max(map(len, found)), 3), torch.nan)
+    for place, regions in enumerate(found):
+        objects[place, : len(regions)] = regions
+    lengths = torch.tensor([len(regions) for regions in found])
+    return Features({"objects": lengths}, pooled=images.float().mean((2, 3)) / 255, objects=objects)
+
+
+class Detecting(Counting):
+    def __call__(self, images: Tensor) -> Features:
+        super().__call__(images)
+        return detect(images)
+
+
+def holds_regions(store: FeatureStore, paths: Sequence[Path], rows: Sequence[int] | None = None) -> bool:
+    """Whether a store has exactly the regions of each photograph, zeros behind them, and no place more."""
+    rows = range(len(paths)) if rows is None else rows
+    stored, wanted = store[rows], [regions_of(TRANSFORM.read(paths[row])).half() for row in rows]
+    objects, lengths = stored["objects"], stored.lengths["objects"].tolist()
+    return (
+        lengths == [len(regions) for regions in wanted]
+        and objects.shape == (len(rows), max(lengths, default=1), 3)
+        and all(torch.equal(found[: len(regions)], regions) for found, regions in zip(objects, wanted, strict=True))
+        and all(not found[length:].any() for found, length in zip(objects, lengths, strict=True))
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_photographs_with_different_numbers_of_regions(
+    batch_size: int, workers: int, tmp_path: Path, pictures: list[Path]
+) -> None:
+    assert len({len(regions_of(TRANSFORM.read(path))) for path in pictures}) > 2
+    store = build(tmp_path / "store", pictures, detect, spec=VARYING, batch_size=batch_size, workers=workers)
+    assert holds_regions(store, pictures) and "grid" not in store[[0]]
+    assert holds_regions(FeatureStore(store.folder), pictures)  # all that is there
+    assert np.load(store.folder / "objects" / "features.npy", mmap_mode="r").shape == (N, MOST, 3)
+    assert np.load(store.folder / "objects" / "lengths.npy").tolist() == store[range(N)].lengths["objects"].tolist()
+    assert not (store.folder / "pooled" / "lengths.npy").exists()
+    assert holds_regions(build(tmp_path / "store", pictures, pytest.fail, spec=VARYING), pictures)
+    assert holds_regions(pickle.loads(pickle.dumps(store)), pictures)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.integers(0, N - 1), max_size=20))
+def test_any_rows_are_cut_to_the_longest_of_them(rows: list[int], tmp_path: Path, pictures: list[Path]) -> None:
+    store = build(tmp_path / "store", pictures, detect, spec=VARYING)
+    assert holds_regions(store, pictures, rows)
+
+
+def test_a_part_without_lengths_has_all_regions_of_its_batch(tmp_path: Path, pictures: list[Path]) -> None:
+    def two(images: Tensor) -> Features:
+        features = live(images)
+        return Features(pooled=features["pooled"], objects=features["grid"][:, :2])
+
+    stored = build(tmp_path / "store", pictures, two, spec=VARYING)[range(N)]
+    assert stored.lengths["objects"].tolist() == [2] * N
+    assert torch.equal(stored["objects"], expected(pictures)["grid"][:, :2])
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stops=st.lists(st.integers(0, N), max_size=4))
+def test_an_interrupted_extraction_of_varying_regions_goes_on(
+    stops: list[int], tmp_path_factory, pictures: list[Path]
+) -> None:
+    root, left = tmp_path_factory.mktemp("store"), N
+    for stop in stops:
+        part = Detecting(fail_after=stop)
+        try:
+            build(root, pictures, part, spec=VARYING)
+        except KeyboardInterrupt:
+            (folder,) = stores(root)
+            with pytest.raises(CaptioningError, match="no such complete store"):
+                FeatureStore(folder)
+        left -= part.photographs
+    last = Detecting()
+    assert holds_regions(build(root, pictures, last, spec=VARYING), pictures) and last.photographs == left
+
+
+def test_kill_minus_nine_at_any_step_leaves_no_wrong_length(
+    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED", -(10**9))
+    for kill in range(1, 100):
+        root = tmp_path / f"store{kill}"
+        build(root, pictures[3:4], detect, spec=VARYING)
+        status = _killed_at(kill, lambda root=root: build(root, pictures, detect, spec=VARYING, batch_size=4))
+        assert status in (0, -signal.SIGKILL)
+        last = Detecting()
+        assert holds_regions(build(root, pictures, last, spec=VARYING), pictures), kill
+        assert last.photographs < N
+        if status == 0:
+            break
+    assert kill > 10
+
+
+def test_lengths_are_taken_over_with_their_rows(tmp_path: Path, pictures: list[Path]) -> None:
+    build(tmp_path / "store", pictures[:3], detect, spec=VARYING)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "store", pictures[3:9], Detecting(fail_after=4), spec=VARYING)
+    again = Detecting()
+    paths = pictures[::-1]
+    assert holds_regions(build(tmp_path / "store", paths, again, spec=VARYING), paths)
+    assert again.photographs == N - 3 - 4
+
+
+def test_regions_are_added_to_those_that_are_there(tmp_path: Path, pictures: list[Path]) -> None:
+    """A batch of 4 has photographs whose regions are safe already, and others."""
+    build(tmp_path / "store", pictures[:6], detect, spec=VARYING, parts=("objects",))
+    again = Detecting()
+    store = build(tmp_path / "store", pictures, again, spec=VARYING, batch_size=4)
+    assert holds_regions(store, pictures) and again.photographs == N
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 304, "shorter", "zeros", "too many"], ids=str)
+def test_damaged_lengths(damage: bytes | str, tmp_path: Path, pictures: list[Path]) -> None:
+    """Of a complete store they are a sentence; of an interrupted one their rows are computed anew."""
+
+    def spoil(path: Path) -> None:
+        lengths = np.load(path)
+        if isinstance(damage, bytes):
+            path.write_bytes(damage)
+        else:
+            np.save(path, {"shorter": lengths[1:], "zeros": 0 * lengths, "too many": lengths + MOST}[damage])
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "store", pictures, Detecting(fail_after=4), spec=VARYING)
+    (folder,) = stores(tmp_path / "store")
+    path = folder / "objects" / "lengths.npy"
+    spoil(path)
+    again = Detecting()
+    assert holds_regions(build(tmp_path / "store", pictures, again, spec=VARYING), pictures)
+    assert again.photographs == N
+    spoil(path)
+    with pytest.raises(CaptioningError, match=f"{path}: not the file .* Delete {path.parent} and extract again"):
+        FeatureStore(folder)[range(N)]
+    again = Detecting()
+    assert holds_regions(build(tmp_path / "store", pictures[1:], again, spec=VARYING), pictures[1:])
+    assert again.photographs == N - 1  # a damaged store is no source
+
+
+def padded(lengths: Sequence[int], size: int = 3, value: float = 1.0) -> Callable[[Tensor], Features]:
+    """An encoder that gives the photographs of a batch of 2 these numbers of regions."""
+
+    def extract(images: Tensor) -> Features:
+        pooled, objects = live(images)["pooled"], torch.full((len(images), max(*lengths, 1), size), value)
+        return Features({"objects": torch.tensor(lengths)[: len(images)]}, pooled=pooled, objects=objects)
+
+    return extract
+
+
+@pytest.mark.parametrize(
+    ("extract", "sentence"),
+    [
+        (padded([2, 5]), r"[13579]\.bmp: the encoder gives 5 regions of its objects .* room for 4\. .*={'objects': 5}"),
+        (padded([2, 0]), r"[13579]\.bmp: the encoder finds no region in it .* attention needs one at least\. Let"),
+        (padded([2, 3], size=7), r"objects features are \(3, 7\) of each photograph with lengths, .* says \(4, 3\)"),
+        (padded([2, 3], value=float("nan")), "objects features are not finite numbers"),
+        (lambda images: Features(**{**detect(images), "objects": images}), r"objects features are \(3, 8, 8\) of each"),
+        (
+            lambda images: Features(**{**detect(images), "pooled": torch.ones(len(images), 4)}),
+            r"pooled features are \(4,\) of each photograph, and its spec says \(3,\)",
+        ),
+    ],
+)
+def test_features_that_are_not_as_the_spec_says(
+    extract: Callable[[Tensor], Features], sentence: str, tmp_path: Path, pictures: list[Path]
+) -> None:
+    with pytest.raises(CaptioningError, match=sentence):
+        build(tmp_path / "store", pictures, extract, spec=VARYING)
+    assert holds_regions(build(tmp_path / "store", pictures, detect, spec=VARYING), pictures)
+
+
+def test_lengths_of_a_part_that_does_not_vary_are_refused(tmp_path: Path, pictures: list[Path]) -> None:
+    def extract(images: Tensor) -> Features:
+        return Features({"grid": torch.full((len(images),), 2)}, **live(images))
+
+    with pytest.raises(
+        CaptioningError, match=r"grid features are \(4, 3\) of each photograph with lengths, and its spec"
+    ):
+        build(tmp_path / "store", pictures, extract)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_encoder_s_own_sentence_names_the_photograph(workers: int, tmp_path: Path, pictures: list[Path]) -> None:
+    worst = max(range(N), key=lambda row: int(TRANSFORM.read(pictures[row]).sum()))
+    limit = int(TRANSFORM.read(pictures[worst]).sum())
+
+    def extract(images: Tensor) -> Features:
+        if any(int(image.sum()) >= limit for image in images):
+            raise CaptioningError("There is nothing to see.")
+        return live(images)
+
+    with pytest.raises(CaptioningError) as caught:
+        build(tmp_path / "store", pictures, extract, workers=workers, batch_size=4)
+    assert str(caught.value) == f"{pictures[worst]}: There is nothing to see."
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts", "sentence"),
+    [
+        (SPEC, ("objects",), "'objects' .* this encoder has pooled, grid"),
+        (FeatureSpec(**{"../up": (3,)}), None, "'../up' can't name a part"),
+        (FeatureSpec(**{"0.grid": (3,)}), ("0.grid",), "'0.grid' can't name a part"),
+    ],
+)
+def test_parts_that_can_not_be_stored(
+    spec: FeatureSpec, parts: tuple[str, ...] | None, sentence: str, tmp_path: Path, pictures: list[Path]
+) -> None:
+    with pytest.raises(CaptioningError, match=sentence):
+        build(tmp_path / "store", pictures, spec=spec, parts=parts)
+    assert not (tmp_path / "store").exists() or not stores(tmp_path / "store")
+
+
+def test_a_store_of_version_0_1_is_read_as_it_is(tmp_path: Path, pictures: list[Path]) -> None:
+    """Its files, written here by hand: another key, name or layout would compute the features once more."""
+    root, wanted = tmp_path / "store", expected(pictures)
+    hashes = np.stack(
+        [np.frombuffer(hashlib.blake2b(path.read_bytes(), digest_size=16).digest(), "u1") for path in pictures]
+    )
+    described = {"encoder": "e", "format": 3, "spec": [3, 3, 2, 2], "transform": TRANSFORM.to_dict()}
+    whole = {**described, "photographs": hashlib.sha256(hashes.tobytes()).hexdigest()}
+    folder = root / hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+    for part in ("pooled", "grid"):
+        (folder / part).mkdir(parents=True)
+        np.save(folder / part / "features.npy", wanted[part].numpy())
+        np.save(folder / part / "digests.npy", hashes)
+        (folder / part / "manifest.json").write_text(json.dumps({**whole, "shape": list(wanted[part].shape)}))
+    (folder / "store.json").write_text(json.dumps({"photographs": N, "features": described}))
+    before = contents(folder)
+    store = build(root, pictures, pytest.fail)
+    assert store.folder == folder and holds(store, pictures) and contents(folder) == before
+    again = Counting()
+    assert holds(build(root, pictures[1:], again), pictures[1:]) and again.photographs == 0  # its rows are copied

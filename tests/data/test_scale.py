@@ -5,7 +5,7 @@ import tracemalloc
 from itertools import islice
 from pathlib import Path
 
-from captioning.data.batches import BatchDataset, BatchSampler
+from captioning.data.batches import CaptionDataset, BatchSampler
 from captioning.data.feature_files import FORMAT, GrowingRows
 from captioning.data.feature_store import FeatureStore
 
@@ -19,7 +19,7 @@ def test_time_of_a_batch_stays_flat(made_up, tmp_path: Path) -> None:
         rows.finish({"format": FORMAT})
         store = FeatureStore(folder, ("pooled",))
         assert len(store[range(photos)]) == photos  # the file is in memory, where the disk is not measured
-        batches = BatchDataset(captions, 5, features=store.__getitem__)
+        batches = CaptionDataset(captions, 5, features=store.__getitem__)
         seconds = []
         for draw in islice(BatchSampler(captions.photos, 64, shuffle=True), 20):
             began = time.thread_time()

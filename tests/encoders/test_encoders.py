@@ -1,9 +1,9 @@
 """Encoders: against torchvision and timm, weights from files, freezing, fingerprints, and the real configuration."""
 
-import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
 from hydra import compose, initialize_config_dir
@@ -107,7 +107,6 @@ def test_vgg_features_are_fc7_and_the_last_convolution(name: str, monkeypatch: p
 
 @pytest.mark.parametrize(("side", "last_stage"), [(64, "head"), (97, "head"), (97, "stage5")])
 def test_efficientnet_lite0_agrees_with_timm(side: int, last_stage: str) -> None:
-    timm = pytest.importorskip("timm")
     package = pytest.importorskip(PACKAGE)
     state = torch.load(Path(package.__file__).parent / FILE, weights_only=True)
     oracle = timm.create_model("tf_efficientnet_lite0").eval().double()
@@ -127,6 +126,57 @@ def test_efficientnet_lite0_agrees_with_timm(side: int, last_stage: str) -> None
     assert (features["pooled"] - expected.mean((2, 3))).abs().max() < 1e-9
 
 
+FINGERPRINTS = {  # of version 0.1, whose network was written by hand: class, names, types, shapes and weights
+    "head": "ab5a94fb1feb06a8746227ff19b5dbccb5878a368022959d7a227987c4ee94c3",
+    "stage5": "f512f53c9dbdf6cebce73b8423ce2192c03b6e0028b3daaa56c0624419be4192",
+    "stage1": "79d843f6457dd1cb92a8bee2b71280efe38aab415d85ba7da527d304a14a3a94",
+}
+NAMES_THEN = {  # some names of that version, and what they are now
+    "backbone.stem.1.0.weight": "backbone.stem.0.weight",
+    "backbone.stem.1.1.running_var": "backbone.stem.1.running_var",
+    "backbone.stage1.0.layers.0.0.weight": "backbone.stage1.0.conv_dw.weight",
+    "backbone.stage1.0.layers.1.1.bias": "backbone.stage1.0.bn2.bias",
+    "backbone.stage2.0.layers.0.0.weight": "backbone.stage2.0.conv_pw.weight",
+    "backbone.stage2.0.layers.1.1.1.weight": "backbone.stage2.0.bn2.weight",
+    "backbone.stage5.1.layers.2.1.num_batches_tracked": "backbone.stage5.1.bn3.num_batches_tracked",
+    "backbone.stage6.0.layers.0.0.weight": "backbone.stage6.0.conv_pw.weight",
+    "backbone.head.1.bias": "backbone.head.1.bias",
+}
+
+
+@pytest.mark.parametrize("last_stage", FINGERPRINTS)
+def test_efficientnet_lite0_s_stored_features_stay_valid(last_stage: str) -> None:
+    assert EfficientNetLite0(last_stage=last_stage).fingerprint() == FINGERPRINTS[last_stage]
+
+
+@pytest.mark.parametrize("last_stage", ["head", "stage5"])
+def test_weights_of_the_hand_written_efficientnet_load(last_stage: str) -> None:
+    """As of a checkpoint, beside other modules' and alone."""
+    encoder, empty = (
+        EfficientNetLite0(None, SIDE, last_stage=last_stage),
+        EfficientNetLite0(None, SIDE, last_stage=last_stage),
+    )
+    for place, tensor in enumerate(encoder.state_dict().values()):  # each tensor is told from all others
+        tensor.mul_(0).add_(place)
+    now = encoder.state_dict()
+    then = {encoder._earlier_name(name): tensor for name, tensor in now.items()}
+    known = {old: new for old, new in NAMES_THEN.items() if new in now}
+    assert len(known) >= 8 and all(then[old] is now[new] for old, new in known.items())
+    assert encoder.renamed(then).keys() == now.keys() and encoder.renamed(now).keys() == now.keys()
+    whole = {**{f"encoder.{name}": tensor for name, tensor in then.items()}, "decoder.weight": torch.ones(2, 2)}
+    renamed = encoder.renamed(whole, "encoder.")
+    assert set(renamed) == {f"encoder.{name}" for name in now} | {"decoder.weight"}
+    model = nn.ModuleDict({"encoder": empty, "decoder": nn.Linear(2, 2, bias=False)})
+    for weights in (whole, renamed):
+        for tensor in empty.state_dict().values():
+            tensor.zero_()
+        model.load_state_dict(weights)
+        assert all(torch.equal(tensor, now[name]) for name, tensor in empty.state_dict().items())
+    empty.load_state_dict(then)
+    with pytest.raises(RuntimeError, match=r"Missing key.*backbone\.stem\.0\.weight"):
+        model.load_state_dict({name: tensor for name, tensor in whole.items() if "stem.1.0" not in name})
+
+
 def test_efficientnet_lite0_knows_what_it_sees(shared: Path) -> None:
     """Pretrained features tell photographs apart by what they show, so the weights are where they belong."""
     encoder = EfficientNetLite0()
@@ -140,9 +190,6 @@ def test_efficientnet_lite0_knows_what_it_sees(shared: Path) -> None:
 
 
 def test_timm_models_give_map_and_pooled() -> None:
-    timm = pytest.importorskip("timm")
-    from captioning.encoders.timm import Timm
-
     for name, shape in (
         ("mobilenetv3_small_050", (2, 2)),
         ("vit_tiny_patch16_224", (4, 4)),
@@ -163,9 +210,6 @@ def test_timm_models_give_map_and_pooled() -> None:
 
 
 def test_timm_loads_a_file_with_its_classifier(tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm")
-    from captioning.encoders.timm import Timm
-
     network = timm.create_model("mobilenetv3_small_050").eval()
     torch.save(network.state_dict(), tmp_path / "mobile.pth")
     encoder = Timm("mobilenetv3_small_050", str(tmp_path / "mobile.pth"), SIDE, finetune_from="blocks.5")
@@ -173,14 +217,6 @@ def test_timm_loads_a_file_with_its_classifier(tmp_path: Path) -> None:
         expected = network(imagenet(pictures()))
         assert torch.allclose(network.classifier(encoder(pictures())["pooled"]), expected, atol=1e-4)
     assert encoder.trainable and not encoder.backbone.conv_stem.weight.requires_grad
-
-
-def test_without_timm_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "timm", None)  # what an absent package looks like to import
-    from captioning.encoders.timm import Timm
-
-    with pytest.raises(CaptioningError, match=r"pip install 'captioning\[timm\]'"):
-        Timm("resnet18")
 
 
 def test_weights_by_torchvisions_name(resnet18: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +350,6 @@ def test_every_configuration_builds(name: str) -> None:
     with initialize_config_dir(str(ROOT / "conf" / "encoder"), version_base="1.3"):
         config = compose(name, overrides=["weights=null", f"image_size={SIDE}"])
     if name == "timm":
-        pytest.importorskip("timm")
         config.name = "mobilenetv3_small_050"
     with torch.device("meta"):  # as large as they are, on no memory; the sizes are computed all the same
         encoder: Encoder = instantiate(config)
