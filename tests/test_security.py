@@ -28,11 +28,12 @@ from captioning.core.locks import lock
 from captioning.core.vocabulary import SPECIAL, CharacterVocabulary, Vocabulary
 from captioning.data.coco_archives import ARCHIVES
 from captioning.jobs.config import compose
+from captioning.jobs.evaluated import evaluated
 from captioning.jobs.train import train
 from captioning.predict.captioner import Captioner
 from captioning.predict.writer import Writer
 from captioning.runs import parts
-from captioning.runs.checkpoint import describe, read_checkpoint
+from captioning.runs.checkpoint import contents_of, own_part, read_checkpoint
 from captioning.runs.folder import FolderError
 
 Overrides = Callable[..., list[str]]
@@ -56,7 +57,10 @@ def content(tiny_settings: list[str]) -> bytes:
     encoder = parts.make_encoder(config)
     modules = {"encoder": encoder, "decoder": parts.make_decoder(config, WORDS, encoder.spec)}
     file = BytesIO()
-    torch.save({"state_dict": torch.nn.ModuleDict(modules).state_dict(), "captioning": describe(config, WORDS)}, file)
+    torch.save(
+        {"state_dict": torch.nn.ModuleDict(modules).state_dict(), "captioning": own_part(config, contents_of(WORDS))},
+        file,
+    )
     return file.getvalue()
 
 
@@ -70,6 +74,9 @@ def stranger(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         for group, settings in (change or {}).items():
             loaded["captioning"]["config"].setdefault(group, {}).update(settings)
         loaded["captioning"]["config"]["search"] = others.pop("search", loaded["captioning"]["config"]["search"])
+        for kind in ("vocabulary", "characters"):
+            if kind in others:
+                loaded["captioning"]["contents"] = {kind: others.pop(kind)}
         loaded["captioning"].update({key: value for key, value in others.items() if key != "weights"})
         loaded["state_dict"].update(others.get("weights", {}))
         path = tmp_path / "stranger.ckpt"
@@ -140,6 +147,36 @@ def test_c2_only_classes_of_this_package_are_built_and_no_other_module_is_import
     }
     assert not foreign & {"this", "antigravity", "lib2to3", "helper"}
     assert not (tmp_path / "owned").exists()
+
+
+BEAM, DRAW = {"_target_": "captioning.search.Beam"}, {"_target_": "captioning.search.Sample"}
+EVIL = {"_target_": "helper.Evil"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"task": EVIL}, r"its task is helper\.Evil, .* --trust helper "),
+        ({"task": {"deeper": [EVIL]}}, r"its task asks for helper\.Evil to be made"),
+        ({"task": {"_target_": "captioning.jobs.train.train"}}, r"its task is captioning\.jobs\.train\.train"),
+        ({"decoder": {"cell": EVIL}}, r"its decoder asks for helper\.Evil to be made"),
+        ({"search": BEAM | {"size": EVIL}}, r"its search"),
+        ({"cell": {"deeper": {"deepest": EVIL}}}, r"its cell asks for helper\.Evil to be made"),
+    ],
+)
+def test_c2_nothing_else_is_made_either(
+    change: dict[str, Any], said: str, stranger: Stranger, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "helper.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')\nclass Evil: pass\n")
+    assert main(["evaluate", str(stranger(change)), "data=own", f"data.root={tmp_path}", "--device", "cpu"]) == 1
+    assert re.search(said, capfd.readouterr().err)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_c2_metrics_of_a_stranger_are_left_out(stranger: Stranger, tmp_path: Path) -> None:
+    read = read_checkpoint(stranger({"metrics": {"evil": EVIL, "spice": {"_target_": "captioning.metrics.Spice"}}}))
+    kept = evaluated(read, ["data=own", f"data.root={tmp_path}"])["metrics"]
+    assert "evil" not in kept and "spice" in kept
 
 
 MINE = """
@@ -271,7 +308,6 @@ def test_c7_one_number_does_not_stand_for_a_large_weight(stranger: Stranger) -> 
             Captioner.load(path, "cpu")
 
 
-BEAM, DRAW = {"_target_": "captioning.search.Beam"}, {"_target_": "captioning.search.Sample"}
 SEARCHES: list[dict[str, Any]] = [
     *(BEAM | {"length_penalty": value} for value in ("a", 1e308, float("nan"), -1)),
     *(BEAM | {name: True} for name in ("size", "max_length")),
@@ -291,7 +327,7 @@ SEARCHES: list[dict[str, Any]] = [
         ({"version": 99}, "this checkpoint has version 99"),
         ({"config": None}, "has no configuration"),
         ({"config": {"encoder": [1]}}, "its encoder is no group of settings"),
-        ({"config": {}}, "makes no network|can't be imported"),
+        ({"config": {}}, "makes no network|can't be imported|names no task"),
         ({"vocabulary": None}, "its vocabulary is damaged"),
         ({"vocabulary": ["a", "b"]}, r"its vocabulary is damaged\. A vocabulary begins with"),
         ({"vocabulary": [*SPECIAL, 3]}, "its vocabulary is damaged"),
@@ -304,6 +340,8 @@ SEARCHES: list[dict[str, Any]] = [
         ({"vocabulary": [*SPECIAL, "w" * 10**6, "b"]}, "its vocabulary is damaged"),
         ({"vocabulary": [*SPECIAL, "", "b"]}, "its vocabulary is damaged"),
         ({"characters": ["ab", "c"]}, "its vocabulary is damaged"),
+        ({"contents": None}, "does not say what was trained"),
+        ({"contents": {3: []}}, "does not say what was trained"),
         *[({"search": settings}, "its search|search|does not take") for settings in SEARCHES],
     ],
 )
@@ -335,13 +373,17 @@ def test_c9_control_characters_do_not_reach_the_terminal(
     assert r"\x1b[2J" in out and r"b\tc\nd\x1b.png" in out
     assert not set("\x1b\x07\r\x9b\u202e\u2028") & set(out + err)
     odd = stranger({"decoder": {"\x1b[2Jevil": 1}})
-    assert main(["caption", str(folder / "a.png"), "--checkpoint", str(odd), "--device", "cpu"]) == 0
-    assert "\x1b" not in streams[1].buffer.getvalue().decode()
+    assert main(["caption", str(folder / "a.png"), "--checkpoint", str(odd), "--device", "cpu"]) == 1
+    streams[1].flush()
+    said = streams[1].buffer.getvalue().decode()
+    assert "\x1b" not in said and r"\x1b[2Jevil" in said
     writer_text = "".join(sorted(set("ab\n\t\x1b\x9b")))
     config = compose(["experiment=char_rnn", "data.text=x", "decoder.hidden_size=8", "decoder.depth=1"])
     decoder = parts.make_decoder(config, CharacterVocabulary(writer_text), NO_FEATURES)
     weights = torch.nn.ModuleDict({"decoder": decoder}).state_dict()
-    torch.save({"state_dict": weights, "captioning": describe(config, CharacterVocabulary(writer_text))}, path)
+    torch.save(
+        {"state_dict": weights, "captioning": own_part(config, contents_of(CharacterVocabulary(writer_text)))}, path
+    )
     stream = TextIOWrapper(BytesIO(), encoding="utf-8")
     monkeypatch.setattr(sys, "stdout", stream)
     assert main(["sample", "--checkpoint", str(path), "--length", "200"]) == 0

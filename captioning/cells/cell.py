@@ -1,32 +1,27 @@
-"""What a recurrent cell is.
+"""A recurrent cell: one layer, one step.
 
 Dimensions: N sequences, M words in all, E input features, P image features, H hidden, G gates.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from captioning.speed.repeated import Repeated, repeated
-
-STEPS_AT_ONCE = 25  # that are compiled together
-
 
 class Cell(nn.Module, ABC):
     """One recurrent layer: ``h = f(Wxh x + Whh h + Wih v)``, with the names of the lecture.
 
-    What does not depend on the previous word, ``Wxh x + Wih v``, is called the *terms* of a step. It is computed
-    outside of the loop over words, in one product for a whole batch of captions, and handed to the cell.
+    The *terms* of a step are ``Wxh x + Wih v``, which do not depend on the step before. The terms of a whole batch of
+    captions are one product, outside of the loop over words.
 
     A cell's state is one tensor ``(N, C)`` whose first H columns are the hidden state h; an LSTM's memory follows it.
 
     Attributes:
-        gates: G, how many blocks of H columns the terms have.
-        memories: C / H, how many vectors of H numbers the state has.
+        gates: G, the number of blocks of H columns that the terms have.
+        memories: C / H, the number of vectors of H numbers that the state has.
     """
 
     gates: ClassVar[int]
@@ -38,14 +33,13 @@ class Cell(nn.Module, ABC):
         Args:
             input_size: E.
             hidden_size: H.
-            image_size: P, the size of what enters through ``Wih``; 0 for no image.
+            image_size: P, the inputs of ``Wih``; 0 for a cell without an image.
         """
         super().__init__()
         self.hidden_size = hidden_size
-        self.Wxh = Repeated(input_size, self.gates * hidden_size)
-        self.Whh = Repeated(hidden_size, self.gates * hidden_size)
-        self.Wih = Repeated(image_size, self.gates * hidden_size, bias=False) if image_size else None
-        self.compiled_steps: Callable[[Cell, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+        self.Wxh = nn.Linear(input_size, self.gates * hidden_size)
+        self.Whh = nn.Linear(hidden_size, self.gates * hidden_size)
+        self.Wih = nn.Linear(image_size, self.gates * hidden_size, bias=False) if image_size else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -98,14 +92,12 @@ class Cell(nn.Module, ABC):
         """The state before the first word, zero: ``(*shape, C)`` on the device and in the precision of ``like``."""
         return like.new_zeros(*shape, self.memories * self.hidden_size)
 
-    def read(
-        self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """All steps of packed sequences from what goes in: ``run`` on its terms, or something faster.
+    def run(self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """All steps of packed sequences, the longest first (see ``core.packing.Packing``).
 
         Args:
             x: ``(M, E)``, time-major.
-            sizes: how many sequences still have a word at each time.
+            sizes: the number of sequences that still have a word, at each time.
             state: ``(N, C)`` before the first word.
             image: ``(M', G·H)``, the image's term for the first M' words.
 
@@ -115,54 +107,27 @@ class Cell(nn.Module, ABC):
         terms = self.input(x)
         if image is not None:
             terms = terms + image if len(image) == len(terms) else _add_first(terms, image)
-        return self.run(terms, sizes, state)
+        return self.run_terms(terms, sizes, state)
 
-    def run(self, terms: Tensor, sizes: Sequence[int], state: Tensor) -> tuple[Tensor, Tensor]:
-        """All steps of packed sequences, the longest first (see ``core.packing.Packing``).
+    def run_terms(self, terms: Tensor, sizes: Sequence[int], state: Tensor) -> tuple[Tensor, Tensor]:
+        """``run`` from the terms of all steps.
 
         Args:
-            terms: ``(M, G·H)``, time-major.
-            sizes: how many sequences still have a word at each time.
+            terms: ``(M, G·H)``, time-major, ``Wxh x + Wih v``.
+            sizes: the number of sequences that still have a word, at each time.
             state: ``(N, C)`` before the first word.
 
         Returns:
             The hidden states ``(M, H)``, and the states ``(N, C)`` after each sequence's last word.
         """
-        compiled = self.compiled_steps if torch.is_grad_enabled() and sizes[0] == sizes[-1] else None
-        blocks = len(sizes) // STEPS_AT_ONCE if compiled else 0
-        rest = sizes[blocks * STEPS_AT_ONCE :]
-        parts = iter(torch.split(terms, [STEPS_AT_ONCE * sizes[0]] * blocks + list(rest)))
         hidden, ended = [], []
-        if compiled:
-            for block in islice(parts, blocks):
-                outputs, state = compiled(self, block, state)
-                hidden.append(outputs)
-        with repeated([self.Whh], rest):
-            for step in parts:
-                if len(step) < len(state):
-                    ended.append(state[len(step) :])
-                    state = state[: len(step)]
-                state = self(step, state)
-                hidden.append(state[:, : self.hidden_size])
+        for step in torch.split(terms, list(sizes)):
+            if len(step) < len(state):
+                ended.append(state[len(step) :])
+                state = state[: len(step)]
+            state = self(step, state)
+            hidden.append(state[:, : self.hidden_size])
         return torch.cat(hidden), torch.cat([state, *reversed(ended)])
-
-    def compile_steps(self) -> None:
-        """Let torch.compile make one function of 25 steps, for training on sequences of one length.
-
-        What it saves is the time that Python and autograd take between the small operations of a step. It cannot where
-        sequences end at different times: each number of them would be compiled anew. What is left of a chunk after
-        whole blocks is read step by step.
-        """
-        self.compiled_steps = torch.compile(_steps, dynamic=False)
-
-
-def _steps(cell: Cell, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The steps of N sequences none of which ends, plainly: terms ``(M, G·H)``, state ``(N, C)``."""
-    hidden = []
-    for step in torch.split(terms, len(state)):
-        state = cell(step, state)
-        hidden.append(state[:, : cell.hidden_size])
-    return torch.cat(hidden), state
 
 
 def _add_first(terms: Tensor, image: Tensor) -> Tensor:

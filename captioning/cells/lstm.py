@@ -1,12 +1,9 @@
 """Long short-term memory (Hochreiter & Schmidhuber, Neural Computation 1997; forget gate: Gers et al. 2000)."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from captioning.cells.cell import Cell
-from captioning.speed.linear import onednn
 
 
 class LSTM(Cell):
@@ -45,22 +42,6 @@ class LSTM(Cell):
         """The input gate i, the forget gate f and the output gate o."""
         i, f, _, o = self._activate(terms, state)
         return {"i": i, "f": f, "o": o}
-
-    def read(
-        self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """All steps of packed sequences, by oneDNN's own LSTM where that can: see ``Cell.read``.
-
-        It can on a CPU, in single precision, for sequences of one length that see no image. In half precision the loop
-        is faster; cuDNN's would round to TF32, and under autocast to float16.
-        """
-        if image is not None or sizes[0] != sizes[-1] or not onednn(x):
-            return super().read(x, sizes, state, image)
-        h, c = (part.contiguous().unsqueeze(0) for part in state.chunk(2, dim=-1))
-        weights = [self.Wxh.weight, self.Whh.weight, self.Wxh.bias, self.Whh.bias]
-        inputs, training = x.view(len(sizes), -1, x.shape[-1]), torch.is_grad_enabled()
-        hidden, h, c = torch.lstm(inputs, (h, c), weights, True, 1, 0.0, training, False, False)
-        return hidden.flatten(0, 1), torch.cat([h[0], c[0]], dim=-1)
 
     def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """i, f, g and o, ``(N, H)`` each."""

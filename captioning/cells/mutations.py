@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.cells.cell import Cell
-from captioning.speed.repeated import Repeated
 
 
 class Mutation(Cell):
@@ -49,8 +48,8 @@ class PlainInput(Mutation):
     def __init__(self, input_size: int, hidden_size: int, image_size: int = 0) -> None:
         """Make the weights: ``Wxh`` for the second and the third gate, ``Whh`` for those that see h."""
         super().__init__(input_size, hidden_size, image_size)
-        self.Wxh = Repeated(input_size, 2 * hidden_size)
-        self.Whh = Repeated(hidden_size, self.hidden_blocks * hidden_size)
+        self.Wxh = nn.Linear(input_size, 2 * hidden_size)
+        self.Whh = nn.Linear(hidden_size, self.hidden_blocks * hidden_size)
         self.width = None if input_size == hidden_size else nn.Linear(input_size, hidden_size, bias=False)
         self.reset_parameters()
 

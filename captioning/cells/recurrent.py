@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from captioning.cells.cell import Cell
-from captioning.speed.dropout import Dropout
 
 
 class Recurrent(nn.Module):
-    """``depth`` cells, each reading the hidden state of the one below; the image enters one of them through ``Wih``."""
+    """``depth`` cells; the input of each is the hidden state of the one below, and the image enters one of them."""
 
     def __init__(
         self,
@@ -29,12 +28,12 @@ class Recurrent(nn.Module):
 
         Args:
             cell: makes one cell from ``input_size``, ``hidden_size`` and ``image_size``.
-            input_size: E, what the lowest layer reads.
+            input_size: E, the inputs of the lowest layer.
             hidden_size: H of every layer.
-            depth: how many layers.
-            image_size: P, what enters through ``Wih``; 0 for no image.
-            image_layer: the layer that the image enters.
-            dropout: the share of hidden units dropped between layers (not after the last), in training.
+            depth: the number of layers.
+            image_size: P, the inputs of ``Wih``; 0 for no image.
+            image_layer: the layer that the image enters through ``Wih``.
+            dropout: the fraction of the hidden units between layers (not after the last) that training drops.
         """
         super().__init__()
         self.layers = nn.ModuleList(
@@ -47,7 +46,7 @@ class Recurrent(nn.Module):
         )
         self.hidden_size = hidden_size
         self.image_layer = image_layer
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     @property
     def depth(self) -> int:
@@ -86,7 +85,7 @@ class Recurrent(nn.Module):
         return self.step_terms(self.input(x), state, image)
 
     def step_terms(self, terms: Tensor, state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``step`` for a lowest layer whose ``Wxh x``, ``(…, G·H)``, has been computed already."""
+        """``step`` from the lowest layer's ``Wxh x``, ``(…, G·H)``, where it has been computed already."""
         states: list[Tensor] = []
         for index, below in enumerate(state.unbind(-2)):
             cell = self.layer(index)
@@ -102,7 +101,7 @@ class Recurrent(nn.Module):
 
         Args:
             x: ``(M, E)``, time-major (see ``core.packing.Packing``).
-            sizes: how many sequences still have a word at each time.
+            sizes: the number of sequences that still have a word, at each time.
             state: ``(N, depth, C)`` before the first word.
             image: ``(M', G·H)``, the image's term for the first M' words: ``(M, …)`` when it enters at every step,
                 ``(N, …)`` when it enters at the first alone.
@@ -113,6 +112,6 @@ class Recurrent(nn.Module):
         states = []
         for index, before in enumerate(state.unbind(-2)):
             term = image if index == self.image_layer else None
-            x, after = self.layer(index).read(x if index == 0 else self.dropout(x), sizes, before, term)
+            x, after = self.layer(index).run(x if index == 0 else self.dropout(x), sizes, before, term)
             states.append(after)
         return x, torch.stack(states, dim=-2)

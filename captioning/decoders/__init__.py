@@ -1,10 +1,11 @@
-"""Captioners: one file each."""
+"""Decoders: one captioner a file, and what they are built on."""
 
-from captioning.decoders.decoder import Decoder, Reading
+from captioning.decoders.decoder import Decoder, Outputs
 from captioning.decoders.language_model import LanguageModel
 from captioning.decoders.lrcn import LRCN
 from captioning.decoders.mrnn import MRNN
 from captioning.decoders.neuraltalk import NeuralTalk
+from captioning.decoders.recurrent import RecurrentDecoder
 from captioning.decoders.show_attend_tell import ShowAttendTell
 from captioning.decoders.show_tell import ShowTell
 from captioning.decoders.visual_memory import VisualMemory
@@ -15,7 +16,8 @@ __all__ = [
     "Decoder",
     "LanguageModel",
     "NeuralTalk",
-    "Reading",
+    "Outputs",
+    "RecurrentDecoder",
     "ShowAttendTell",
     "ShowTell",
     "VisualMemory",

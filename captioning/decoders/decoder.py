@@ -1,34 +1,32 @@
-"""What a captioner is: a language model on the condition of a photograph.
+"""A decoder: a language model on the condition of a photograph.
 
 Dimensions: B images, S sequences of an image (captions in training, beams in search), T words, M words of a packed
-batch, E embedding, H hidden, O what the word layer reads, V vocabulary.
+batch, E embedding, O inputs of the word layer, V vocabulary.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from captioning.cells import Cell
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
+from captioning.core.sums import Sum
 from captioning.core.vocabulary import PAD
 from captioning.decoders.embeddings import load_glove
-from captioning.speed.dropout import Dropout
-from captioning.speed.linear import Linear
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a decoder makes of whole captions under teacher forcing.
+class Outputs:
+    """What a decoder computes from whole captions under teacher forcing.
 
     Attributes:
-        hidden: ``(M, O)``, what the word layer reads, one row for each word to be said, in packed order.
+        hidden: ``(M, O)``, the inputs of the word layer, one row for each word to be said, in packed order.
         trace: ``(M, …)`` by name, what else the decoder's own losses need (attention weights, reconstructions).
     """
 
@@ -37,16 +35,17 @@ class Reading:
 
 
 class Decoder(nn.Module, ABC):
-    """A captioner: ``start`` and ``advance`` are all that one has to write.
+    """A conditional language model: a subclass has to write ``start`` and ``advance`` alone.
 
-    ``step`` (for search) and ``read`` (teacher forcing, for training) follow from the two. A decoder may write ``read``
-    again for speed; a test shared by all decoders holds it to the loop of steps, value for value.
+    ``step`` (for search) and ``teacher_force`` (for training) follow from the two. A subclass may write a faster
+    ``teacher_force``; a test shared by all decoders holds it to the loop of steps, value for value.
 
     Attributes:
-        reads: which parts of the features it reads: ``"pooled"``, ``"grid"`` or both.
-        traced: names of ``State.sequence`` that its own losses need at every word.
+        reads: the names of the parts of the features that the decoder needs.
+        traced: the names of those parts of ``State.sequence`` that the decoder's own losses need at every word.
+        features: the shapes of the encoder's features.
         embedding: words to vectors, ``(V, E)``.
-        word_layer: from what ``advance`` returns to the logits of all words, O to V.
+        word_layer: the outputs of ``advance`` to the logits of all words, O to V.
     """
 
     reads: tuple[str, ...] = ("pooled",)
@@ -56,59 +55,35 @@ class Decoder(nn.Module, ABC):
         self,
         vocabulary_size: int,
         features: FeatureSpec,
-        cell: Callable[..., Cell],
         *,
         embedding_size: int = 512,
-        hidden_size: int = 512,
-        depth: int = 1,
-        image_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
-        layer_dropout: float = 0.0,
         output_dropout: float = 0.0,
         tied: bool = False,
         output_size: int | None = None,
     ) -> None:
-        """Make what all decoders have: the embedding and the word layer.
+        """Make the embedding and the word layer.
 
         Args:
             vocabulary_size: V.
-            features: the sizes of what the encoder gives.
-            cell: makes one recurrent layer from ``input_size``, ``hidden_size`` and ``image_size``.
+            features: the shapes of the encoder's features.
             embedding_size: E.
-            hidden_size: H.
-            depth: the number of recurrent layers.
-            image_dropout: the share of the features' numbers dropped in training.
-            embedding_dropout: the share of embedded words' numbers dropped in training.
-            layer_dropout: the same between recurrent layers.
-            output_dropout: the same before the word layer.
-            tied: let the word layer use the embedding's weights (Press & Wolf 2017, arXiv 1608.05859).
-            output_size: O; H where not given.
+            embedding_dropout: the fraction of the embedded words' numbers that training drops.
+            output_dropout: the fraction of the word layer's inputs that training drops.
+            tied: whether the word layer uses the embedding's weights (Press & Wolf 2017, arXiv 1608.05859).
+            output_size: O; E where not given.
 
         Raises:
-            CaptioningError: ``tied`` with O ≠ E, no layer, or a share that is none.
+            CaptioningError: ``tied`` is set and O ≠ E, or a fraction is not from 0 to 1.
         """
         super().__init__()
-        if depth < 1:
-            raise CaptioningError(f"decoder.depth={depth}: take 1 recurrent layer or more.")
-        dropouts = {
-            "image": image_dropout,
-            "embedding": embedding_dropout,
-            "layer": layer_dropout,
-            "output": output_dropout,
-        }
-        for place, share in dropouts.items():
-            if not 0 <= share <= 1:
-                raise CaptioningError(f"decoder.{place}_dropout={share}: take a share from 0 to 1.")
-        self.features = features
-        self.cell = cell
-        self.embedding_size, self.hidden_size, self.depth = embedding_size, hidden_size, depth
-        self.layer_dropout = layer_dropout
-        output_size = output_size or hidden_size
+        check_fractions(embedding_dropout=embedding_dropout, output_dropout=output_dropout)
+        self.features, self.embedding_size = features, embedding_size
+        output_size = output_size or embedding_size
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PAD)
-        self.image_dropout = Dropout(image_dropout)
-        self.embedding_dropout = Dropout(embedding_dropout)
-        self.output_dropout = Dropout(output_dropout)
-        self.word_layer = Linear(output_size, vocabulary_size)
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.output_dropout = nn.Dropout(output_dropout)
+        self.word_layer = nn.Linear(output_size, vocabulary_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         nn.init.zeros_(self.word_layer.bias)
         if tied:
@@ -132,7 +107,7 @@ class Decoder(nn.Module, ABC):
             state: the state before them.
 
         Returns:
-            ``(B, S, O)``, what the word layer reads for the next word, and the next state.
+            ``(B, S, O)``, the word layer's inputs for the next word, and the next state.
         """
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
@@ -141,7 +116,7 @@ class Decoder(nn.Module, ABC):
         return self.logits(hidden), state
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """``(…, O)`` to ``(…, V)``."""
+        """``(…, O)`` to ``(…, V)``, with dropout in training."""
         logits: Tensor = self.word_layer(self.output_dropout(hidden))
         return logits
 
@@ -150,63 +125,85 @@ class Decoder(nn.Module, ABC):
         embedded: Tensor = self.embedding_dropout(self.embedding(tokens))
         return embedded
 
-    def see(self, features: Features) -> Features:
-        """The features as training shows them to the decoder: with dropout."""
-        return features.map(self.image_dropout) if self.training else features
-
-    def read(self, features: Features, words: Tensor, packing: Packing) -> Reading:
-        """Teacher forcing: read whole captions.
+    def teacher_force(self, features: Features, words: Tensor, packing: Packing) -> Outputs:
+        """Feed whole captions, word by word, whatever the decoder itself would have said (teacher forcing).
 
         Args:
             features: of B photographs.
             words: ``(M,)`` the words that go in, START first, in packed order.
-            packing: where each of them stands.
+            packing: the place of each word.
         """
-        return self.read_by_steps(features, words, packing)
+        return self.teacher_force_by_steps(features, words, packing)
 
-    def read_by_steps(self, features: Features, words: Tensor, packing: Packing, sampling: float = 0.0) -> Reading:
-        """``read`` as a plain loop over ``advance``: the definition that every faster ``read`` is held to.
+    def teacher_force_from(self, state: State, words: Tensor, packing: Packing) -> tuple[Outputs, State]:
+        """``teacher_force`` from a given state: truncated back-propagation through time, chunk after chunk.
+
+        The gradient runs back into ``state`` unless the caller cuts it off (``state.map(torch.detach)``).
+
+        Args:
+            state: of one sequence or of S sequences for each of B images, before the words.
+            words: ``(M,)`` the words that go in, in packed order.
+            packing: the place of each word.
+
+        Returns:
+            The outputs, and the state after each sequence's last word.
+
+        Raises:
+            ValueError: the sequences differ in length, and a part of the decoder's state grows with every word.
+        """
+        outputs, states = self._advance_all(state, words, packing)
+        return outputs, _after_last_words(states, packing)
+
+    def teacher_force_by_steps(
+        self, features: Features, words: Tensor, packing: Packing, own_words: float = 0.0
+    ) -> Outputs:
+        """``teacher_force`` as a plain loop over ``advance``: a test holds every faster one to it.
 
         Args:
             features: of B photographs.
             words: ``(M,)`` the words that go in, START first, in packed order.
-            packing: where each of them stands.
-            sampling: for each word after START, the probability that the model's own word, drawn from what it has just
-                predicted, goes in instead (scheduled sampling, Bengio et al. 2015, arXiv 1506.03099).
+            packing: the place of each word.
+            own_words: for each word after START, the probability that the decoder's own word, drawn from the
+                distribution that the decoder has just predicted, goes in instead (scheduled sampling, Bengio et al.
+                2015, arXiv 1506.03099).
         """
+        return self._advance_all(self.start(features), words, packing, own_words)[0]
+
+    def _advance_all(
+        self, state: State, words: Tensor, packing: Packing, own_words: float = 0.0
+    ) -> tuple[Outputs, list[State]]:
+        """The outputs of all words, and the T + 1 states before, between and after them."""
         B, S, _ = packing.shape
         tokens = packing.unpack(words)  # (B, S, T)
-        state = self.start(features)
-        state = state.reorder(torch.zeros(B, S, dtype=torch.long, device=tokens.device))
+        if any(part.shape[1] != S for part in state.sequence.values()):
+            state = state.reorder(torch.zeros(B, S, dtype=torch.long, device=tokens.device))
         hidden: list[Tensor] = []
-        trace: dict[str, list[Tensor]] = {name: [] for name in self.traced}
+        states = [state]
         for t in range(len(packing.sizes)):
             fed = tokens[:, :, t]
-            if sampling and t > 0:
-                fed = torch.where(torch.rand_like(fed, dtype=torch.float) < sampling, self._say(hidden[-1]), fed)
+            if own_words and t > 0:
+                fed = torch.where(torch.rand_like(fed, dtype=torch.float) < own_words, self._draw(hidden[-1]), fed)
             output, state = self.advance(fed, state)
             hidden.append(output)
-            for name, values in trace.items():
-                values.append(state.sequence[name])
-        return Reading(
-            _pack_steps(hidden, packing), {name: _pack_steps(values, packing) for name, values in trace.items()}
-        )
+            states.append(state)
+        trace = {name: _pack_steps([one.sequence[name] for one in states[1:]], packing) for name in self.traced}
+        return Outputs(_pack_steps(hidden, packing), trace), states
 
     @torch.no_grad()
-    def _say(self, hidden: Tensor) -> Tensor:
+    def _draw(self, hidden: Tensor) -> Tensor:
         """Draw the next words ``(B, S)`` after ``hidden (B, S, O)``."""
         p = self.logits(hidden).softmax(-1)
         return torch.multinomial(p.flatten(0, -2).float(), 1).view(p.shape[:-1])
 
     def load_vectors(self, path: str | Path, words: Sequence[str]) -> int:
-        """Begin with pretrained word vectors, read from GloVe's text form, for the words that the file has.
+        """Set the embedding of those words that a file of pretrained vectors has; the file is in GloVe's text form.
 
         Args:
             path: of the file.
             words: of the vocabulary, in the order of their numbers.
 
         Returns:
-            How many of the words were found.
+            The number of words found.
 
         Raises:
             CaptioningError: the file cannot be read, or its vectors are not of the embedding's size.
@@ -216,15 +213,13 @@ class Decoder(nn.Module, ABC):
             self.embedding.weight[numbers] = vectors.to(self.embedding.weight)
         return len(numbers)
 
-    def losses(
-        self, reading: Reading, features: Features, packing: Packing, log_likelihood: Tensor
-    ) -> dict[str, Tensor]:
-        """What this decoder adds to the words' loss, by name; training sums and logs.
+    def losses(self, outputs: Outputs, features: Features, packing: Packing, log_likelihood: Tensor) -> dict[str, Sum]:
+        """The decoder's own losses by name, beside that of the words; training divides, adds and logs them.
 
         Args:
-            reading: of the batch.
+            outputs: of the batch.
             features: of its B photographs.
-            packing: where each word stands.
+            packing: the place of each word.
             log_likelihood: ``(M,)`` of the words that were to be said.
         """
         return {}
@@ -240,7 +235,24 @@ class Decoder(nn.Module, ABC):
             ``(B, S, T, V)``, zero where ``tokens`` is ``<pad>``.
         """
         packing = Packing.of(tokens)
-        return packing.unpack(self.logits(self.read(features, packing.pack(tokens), packing).hidden))
+        return packing.unpack(self.logits(self.teacher_force(features, packing.pack(tokens), packing).hidden))
+
+
+def check_fractions(**settings: float) -> None:
+    """Refuse settings of a decoder that are no fractions.
+
+    Raises:
+        CaptioningError: a value is not from 0 to 1.
+    """
+    for name, value in settings.items():
+        if not 0 <= value <= 1:
+            raise CaptioningError(f"decoder.{name}={value}: take a fraction from 0 to 1.")
+
+
+def image_vector(features: Features, part: str) -> Tensor:
+    """One vector ``(B, P)`` of each photograph: the part itself, or the mean over the part's regions."""
+    values = features[part]
+    return values if values.dim() == 2 else features.mean(part)
 
 
 def _pack_steps(steps: list[Tensor], packing: Packing) -> Tensor:
@@ -248,3 +260,20 @@ def _pack_steps(steps: list[Tensor], packing: Packing) -> Tensor:
     return torch.cat(
         [step.flatten(0, 1).index_select(0, packing.captions[:n]) for step, n in zip(steps, packing.sizes, strict=True)]
     )
+
+
+def _after_last_words(states: list[State], packing: Packing) -> State:
+    """The state after each sequence's last word, of the T + 1 states before, between and after the words."""
+    B, S, _ = packing.shape
+    if not packing.sizes or packing.sizes[-1] == B * S:
+        return states[-1]
+    ended = dict(states[0].sequence)
+    for state, n in zip(states[1:], packing.sizes, strict=True):
+        goes_on = torch.zeros(B * S, dtype=torch.bool, device=packing.captions.device)
+        goes_on[packing.captions[:n]] = True
+        for name, part in state.sequence.items():
+            before = ended.get(name, part)
+            if before.shape != part.shape:
+                raise ValueError(f"The state's part {name!r} grows with every word: take sequences of one length.")
+            ended[name] = torch.where(goes_on.view(B, S, *[1] * (part.dim() - 2)), part, before)
+    return State(states[-1].image, ended)

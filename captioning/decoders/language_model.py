@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from captioning.cells import Cell, Recurrent
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.decoder import Decoder, Reading
+from captioning.decoders.loop import Loop
+from captioning.decoders.recurrent import RecurrentDecoder
 
 
-class LanguageModel(Decoder):
+class LanguageModel(RecurrentDecoder):
     """``h = tanh(Wxh x + Whh h)``: ``NeuralTalk`` without ``Wih v``."""
 
     def __init__(
@@ -35,14 +35,14 @@ class LanguageModel(Decoder):
 
         Args:
             vocabulary_size: V.
-            features: not looked at; they only say how many sequences begin.
+            features: not looked at.
             cell: makes one recurrent layer.
-            one_hot: let a word be the unit vector of its number (E = V, nothing to learn), as in min-char-rnn, so that
-                ``Wxh x`` is a column of ``Wxh``; for vocabularies of characters.
-            common: what all decoders take, see ``Decoder``.
+            one_hot: whether a word is the unit vector of its number (E = V, nothing to learn), as in min-char-rnn, so
+                that ``Wxh x`` is a column of ``Wxh``; for vocabularies of characters.
+            common: the settings of ``RecurrentDecoder``.
 
         Raises:
-            CaptioningError: ``one_hot`` together with ``tied``, or see ``Decoder``.
+            CaptioningError: ``one_hot`` together with ``tied``, or see ``RecurrentDecoder``.
         """
         if one_hot:
             if common.get("tied"):
@@ -58,32 +58,6 @@ class LanguageModel(Decoder):
         """A state of zeros."""
         return State({}, {"hidden": self.recurrent.initial(features.images, 1, like=self.word_layer.weight)})
 
-    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word: ``(B, S)`` to ``(B, S, H)``."""
-        output, hidden = self.recurrent.step(self.embed(tokens), state.sequence["hidden"])
-        return output, State({}, {"hidden": hidden})
-
-    def read(self, features: Features, words: Tensor, packing: Packing) -> Reading:
-        """Whole sequences, from a state of zeros."""
-        B, S, _ = packing.shape
-        state = self.start(features).reorder(torch.zeros(B, S, dtype=torch.long, device=words.device))
-        return self.read_on(state, words, packing)[0]
-
-    def read_on(self, state: State, words: Tensor, packing: Packing) -> tuple[Reading, State]:
-        """Go on reading: what truncated back-propagation through time does, chunk after chunk.
-
-        The gradient runs back into ``state`` unless that was cut off (``state.map(torch.detach)``).
-
-        Args:
-            state: of S sequences for each of B, before the words.
-            words: ``(M,)`` the words that go in, in packed order.
-            packing: where each of them stands.
-
-        Returns:
-            The reading, and the state after each sequence's last word.
-        """
-        hidden = state.sequence["hidden"]  # (B, S, depth, C)
-        before = hidden.flatten(0, 1)  # (B·S, depth, C)
-        output, after = self.recurrent.run(self.embed(words), packing.sizes, before.index_select(0, packing.captions))
-        after = before.index_copy(0, packing.captions, after.to(before.dtype))
-        return Reading(output), State({}, {"hidden": after.view_as(hidden)})
+    def outputs(self, words: Tensor, loop: Loop) -> Tensor:
+        """The equation: words ``(…)`` to hidden states ``(…, H)``."""
+        return loop.run("hidden", self.recurrent, self.embed(words))

@@ -32,9 +32,12 @@ class LRCN(NeuralTalk):
 
         Args:
             vocabulary_size: V.
-            features: the sizes of what the encoder gives.
+            features: the shapes of the encoder's features.
             cell: makes one recurrent layer.
-            factored: let the photograph enter the highest layer in place of the lowest.
-            common: what all decoders take, see ``Decoder``.
+            factored: whether the photograph enters the highest layer in place of the lowest.
+            common: ``image`` of ``NeuralTalk``, and the settings of ``RecurrentDecoder``.
+
+        Raises:
+            CaptioningError: see ``NeuralTalk``.
         """
         super().__init__(vocabulary_size, features, cell, inject="every", image_layer=-1 if factored else 0, **common)

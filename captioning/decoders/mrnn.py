@@ -10,17 +10,17 @@ word to ``Ur r`` and takes ReLU. Dropout is chosen by the settings common to all
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.decoder import Decoder, Reading
-from captioning.speed.linear import Linear
+from captioning.decoders.decoder import image_vector
+from captioning.decoders.loop import Loop
+from captioning.decoders.recurrent import RecurrentDecoder
 
 
-class MRNN(Decoder):
+class MRNN(RecurrentDecoder):
     """The photograph never enters the recurrence: it meets word and hidden state in a layer of their own."""
 
     def __init__(
@@ -29,6 +29,7 @@ class MRNN(Decoder):
         features: FeatureSpec,
         cell: Callable[..., Cell],
         *,
+        image: str = "pooled",
         second_embedding_size: int = 512,
         multimodal_size: int = 512,
         **common: Any,
@@ -37,40 +38,37 @@ class MRNN(Decoder):
 
         Args:
             vocabulary_size: V.
-            features: the sizes of what the encoder gives.
+            features: the shapes of the encoder's features.
             cell: makes one recurrent layer.
+            image: the part of the features that is I; of a part with regions, their mean.
             second_embedding_size: W, the width of the second embedding layer.
             multimodal_size: O, the width of the multimodal layer, which the word layer reads.
-            common: what all decoders take, see ``Decoder``.
+            common: the settings of ``RecurrentDecoder``.
+
+        Raises:
+            CaptioningError: the encoder has no such part, or see ``RecurrentDecoder``.
         """
         super().__init__(vocabulary_size, features, cell, output_size=multimodal_size, **common)
+        self.image, self.reads = image, (image,)
         W, H = second_embedding_size, self.hidden_size
-        self.second_embedding = Linear(self.embedding_size, W)
+        self.second_embedding = nn.Linear(self.embedding_size, W)
         self.recurrent = Recurrent(cell, W, H, self.depth, dropout=self.layer_dropout)
-        self.Vw = Linear(W, multimodal_size)
-        self.Vr = Linear(H, multimodal_size, bias=False)
-        self.VI = Linear(features.size("pooled"), multimodal_size, bias=False)
+        self.Vw = nn.Linear(W, multimodal_size)
+        self.Vr = nn.Linear(H, multimodal_size, bias=False)
+        self.VI = nn.Linear(features.size(image), multimodal_size, bias=False)
 
     def start(self, features: Features) -> State:
         """``VI I`` once per photograph, and a state of zeros."""
-        image = self.VI(features["pooled"])  # (B, O)
+        image = self.VI(image_vector(features, self.image))  # (B, O)
         return State({"VI I": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
 
-    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word: ``(B, S)`` to ``(B, S, O)``."""
-        word = self.second_embedding(self.embed(tokens))
-        top, hidden = self.recurrent.step(word, state.sequence["hidden"])
-        return self._multimodal(word, top, state.image["VI I"].unsqueeze(1)), State(state.image, {"hidden": hidden})
+    def outputs(self, words: Tensor, loop: Loop) -> Tensor:
+        """Equations 3 and 4: words ``(…)`` to the multimodal layer ``(…, O)``."""
+        w = self.second_embedding(self.embed(words))
+        r = loop.run("hidden", self.recurrent, w)
+        return scaled_tanh(self.Vw(w) + self.Vr(r) + loop.image("VI I"))
 
-    def read(self, features: Features, words: Tensor, packing: Packing) -> Reading:
-        """Whole captions: the recurrent layer alone is inside of the loop over words."""
-        state = self.start(features)
-        word = self.second_embedding(self.embed(words))  # (M, W)
-        before = state.sequence["hidden"].squeeze(1).index_select(0, packing.images)
-        top, _ = self.recurrent.run(word, packing.sizes, before)
-        return Reading(self._multimodal(word, top, state.image["VI I"].index_select(0, packing.row_images)))
 
-    def _multimodal(self, word: Tensor, top: Tensor, image: Tensor) -> Tensor:
-        """Equations 3 and 4: ``g(Vw w + Vr r + VI I)`` with ``g(x) = 1.7159 tanh(2x/3)`` (LeCun et al. 1998)."""
-        added: Tensor = self.Vw(word) + self.Vr(top) + image
-        return 1.7159 * (added * (2 / 3)).tanh()
+def scaled_tanh(x: Tensor) -> Tensor:
+    """``1.7159 tanh(2x/3)`` (LeCun et al., "Efficient BackProp", 1998)."""
+    return 1.7159 * (x * (2 / 3)).tanh()

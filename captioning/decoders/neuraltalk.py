@@ -14,12 +14,13 @@ from torch import Tensor
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.decoder import Decoder, Reading
+from captioning.decoders.decoder import image_vector
+from captioning.decoders.loop import Loop
+from captioning.decoders.recurrent import RecurrentDecoder
 
 
-class NeuralTalk(Decoder):
+class NeuralTalk(RecurrentDecoder):
     """The lecture's captioner: ``h = tanh(Wxh x + Whh h + Wih v)``."""
 
     def __init__(
@@ -28,6 +29,7 @@ class NeuralTalk(Decoder):
         features: FeatureSpec,
         cell: Callable[..., Cell],
         *,
+        image: str = "pooled",
         inject: Literal["first", "every"] = "every",
         image_layer: int = 0,
         **common: Any,
@@ -36,40 +38,34 @@ class NeuralTalk(Decoder):
 
         Args:
             vocabulary_size: V.
-            features: the sizes of what the encoder gives.
+            features: the shapes of the encoder's features.
             cell: makes one recurrent layer.
+            image: the part of the features that is v; of a part with regions, their mean.
             inject: whether ``Wih v`` is added at the ``first`` step alone or at ``every`` step.
-            image_layer: the layer that it enters, the lowest by default; counted from the highest where negative.
-            common: what all decoders take, see ``Decoder``.
+            image_layer: the layer that ``Wih v`` enters, from 0, the lowest; counted from the highest where negative.
+            common: the settings of ``RecurrentDecoder``.
+
+        Raises:
+            CaptioningError: the encoder has no such part, or see ``RecurrentDecoder``.
         """
         super().__init__(vocabulary_size, features, cell, **common)
-        self.inject = inject
+        self.image, self.reads, self.inject = image, (image,), inject
         self.recurrent = Recurrent(
             cell,
             self.embedding_size,
             self.hidden_size,
             self.depth,
-            image_size=features.size("pooled"),
+            image_size=features.size(image),
             image_layer=image_layer % self.depth,
             dropout=self.layer_dropout,
         )
 
     def start(self, features: Features) -> State:
         """``Wih v`` once per photograph, and a state of zeros."""
-        image = self.recurrent.image(features["pooled"])  # (B, G·H)
+        image = self.recurrent.image(image_vector(features, self.image))  # (B, G·H)
         return State({"Wih v": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
 
-    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word: ``(B, S)`` to ``(B, S, H)``."""
-        image = state.image["Wih v"].unsqueeze(1) if state.image else None  # (B, 1, G·H)
-        output, hidden = self.recurrent.step(self.embed(tokens), state.sequence["hidden"], image)
-        return output, State(state.image if self.inject == "every" else {}, {"hidden": hidden})
-
-    def read(self, features: Features, words: Tensor, packing: Packing) -> Reading:
-        """Whole captions: all but ``Whh h`` is computed outside of the loop over words."""
-        state = self.start(features)
-        rows = packing.row_images if self.inject == "every" else packing.images
-        image = state.image["Wih v"].index_select(0, rows)  # not image[rows], whose gradient is far slower on CPU
-        before = state.sequence["hidden"].squeeze(1).index_select(0, packing.images)
-        hidden, _ = self.recurrent.run(self.embed(words), packing.sizes, before, image)
-        return Reading(hidden)
+    def outputs(self, words: Tensor, loop: Loop) -> Tensor:
+        """The equation: words ``(…)`` to hidden states ``(…, H)``."""
+        image = loop.image("Wih v") if self.inject == "every" else loop.image_first("Wih v")
+        return loop.run("hidden", self.recurrent, self.embed(words), image)

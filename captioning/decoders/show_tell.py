@@ -9,38 +9,51 @@ Deviations: the cell may be any and of any depth; the paper has one layer of LST
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.decoder import Decoder, Reading
-from captioning.speed.linear import Linear
+from captioning.decoders.decoder import image_vector
+from captioning.decoders.loop import Loop
+from captioning.decoders.recurrent import RecurrentDecoder
 
 
-class ShowTell(Decoder):
+class ShowTell(RecurrentDecoder):
     """The embedded photograph is the first word."""
 
-    def __init__(self, vocabulary_size: int, features: FeatureSpec, cell: Callable[..., Cell], **common: Any) -> None:
-        """Make the layers; the arguments are those of ``Decoder``."""
+    def __init__(
+        self,
+        vocabulary_size: int,
+        features: FeatureSpec,
+        cell: Callable[..., Cell],
+        *,
+        image: str = "pooled",
+        **common: Any,
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            vocabulary_size: V.
+            features: the shapes of the encoder's features.
+            cell: makes one recurrent layer.
+            image: the part of the features that is CNN(I); of a part with regions, their mean.
+            common: the settings of ``RecurrentDecoder``.
+
+        Raises:
+            CaptioningError: the encoder has no such part, or see ``RecurrentDecoder``.
+        """
         super().__init__(vocabulary_size, features, cell, **common)
-        self.image_embedding = Linear(features.size("pooled"), self.embedding_size)
+        self.image, self.reads = image, (image,)
+        self.image_embedding = nn.Linear(features.size(image), self.embedding_size)
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
 
     def start(self, features: Features) -> State:
-        """The state after the photograph has been read as a word."""
-        image = self.image_embedding(features["pooled"]).unsqueeze(1)  # (B, 1, E)
-        _, hidden = self.recurrent.step(image, self.recurrent.initial(len(image), 1, like=image))
-        return State(sequence={"hidden": hidden})
+        """The state after the photograph as a word: one step per photograph, for all of its captions."""
+        x = self.image_embedding(image_vector(features, self.image)).unsqueeze(1)  # (B, 1, E)
+        _, hidden = self.recurrent.step(x, self.recurrent.initial(len(x), 1, like=x))
+        return State({}, {"hidden": hidden})
 
-    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word: ``(B, S)`` to ``(B, S, H)``."""
-        output, hidden = self.recurrent.step(self.embed(tokens), state.sequence["hidden"])
-        return output, State(sequence={"hidden": hidden})
-
-    def read(self, features: Features, words: Tensor, packing: Packing) -> Reading:
-        """Whole captions: the photograph is read once for all of its captions."""
-        before = self.start(features).sequence["hidden"].squeeze(1).index_select(0, packing.images)
-        hidden, _ = self.recurrent.run(self.embed(words), packing.sizes, before)
-        return Reading(hidden)
+    def outputs(self, words: Tensor, loop: Loop) -> Tensor:
+        """Equations 11 and 12: words ``(…)`` to hidden states ``(…, H)``."""
+        return loop.run("hidden", self.recurrent, self.embed(words))

@@ -18,18 +18,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders.decoder import Decoder, Reading
-from captioning.speed.linear import Linear
+from captioning.core.sums import Sum
+from captioning.decoders.decoder import Outputs, image_vector
+from captioning.decoders.loop import Loop
+from captioning.decoders.recurrent import RecurrentDecoder
 
 
-class VisualMemory(Decoder):
+class VisualMemory(RecurrentDecoder):
     """Remembers what it has already said of the photograph by imagining its features."""
 
     traced = ("visual memory",)
@@ -40,6 +42,7 @@ class VisualMemory(Decoder):
         features: FeatureSpec,
         cell: Callable[..., Cell],
         *,
+        image: str = "pooled",
         memory_size: int = 512,
         reconstruction: float = 1.0,
         **common: Any,
@@ -48,46 +51,39 @@ class VisualMemory(Decoder):
 
         Args:
             vocabulary_size: V.
-            features: the sizes of what the encoder gives.
+            features: the shapes of the encoder's features.
             cell: makes one recurrent layer, of the language and of the memory.
+            image: the part of the features that is v; of a part with regions, their mean.
             memory_size: U, the size of the visual memory.
             reconstruction: the weight of the reconstruction's loss.
-            common: what all decoders take, see ``Decoder``.
+            common: the settings of ``RecurrentDecoder``.
+
+        Raises:
+            CaptioningError: the encoder has no such part, or see ``RecurrentDecoder``.
         """
         super().__init__(vocabulary_size, features, cell, **common)
-        self.reconstruction = reconstruction
-        E, P, U = self.embedding_size, features.size("pooled"), memory_size
+        self.image, self.reads, self.reconstruction = image, (image,), reconstruction
+        E, P, U = self.embedding_size, features.size(image), memory_size
         self.memory = Recurrent(cell, E, U)
         self.recurrent = Recurrent(cell, E + U, self.hidden_size, self.depth, image_size=P, dropout=self.layer_dropout)
-        self.Wuv = Linear(U, P)
+        self.Wuv = nn.Linear(U, P)
 
     def start(self, features: Features) -> State:
         """``Wih v`` once per photograph, and both recurrences at zero."""
-        image = self.recurrent.image(features["pooled"])  # (B, G·H)
-        states = {"hidden": self.recurrent, "memory": self.memory}
-        return State({"Wih v": image}, {name: net.initial(len(image), 1, like=image) for name, net in states.items()})
+        image = self.recurrent.image(image_vector(features, self.image))  # (B, G·H)
+        layers = {"hidden": self.recurrent, "memory": self.memory}
+        return State({"Wih v": image}, {name: each.initial(len(image), 1, like=image) for name, each in layers.items()})
 
-    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word: ``(B, S)`` to ``(B, S, H)``."""
-        x = self.embed(tokens)
-        u, memory = self.memory.step(x, state.sequence["memory"])
-        image = state.image["Wih v"].unsqueeze(1)  # (B, 1, G·H)
-        top, hidden = self.recurrent.step(torch.cat([x, u], dim=-1), state.sequence["hidden"], image)
-        return top, State(state.image, {"hidden": hidden, "memory": memory, "visual memory": u})
+    def outputs(self, words: Tensor, loop: Loop) -> Tensor:
+        """The equations of u and h: words ``(…)`` to hidden states ``(…, H)``."""
+        x = self.embed(words)
+        u = loop.run("memory", self.memory, x)
+        loop.trace("visual memory", u)
+        return loop.run("hidden", self.recurrent, torch.cat([x, u], dim=-1), loop.image("Wih v"))
 
-    def read(self, features: Features, words: Tensor, packing: Packing) -> Reading:
-        """Whole captions: the memory does not depend on the language's state, so that it is read first."""
-        state = self.start(features)
-        before = {name: part.squeeze(1).index_select(0, packing.images) for name, part in state.sequence.items()}
-        x = self.embed(words)  # (M, E)
-        u, _ = self.memory.run(x, packing.sizes, before["memory"])  # (M, U)
-        image = state.image["Wih v"].index_select(0, packing.row_images)  # (M, G·H)
-        top, _ = self.recurrent.run(torch.cat([x, u], dim=-1), packing.sizes, before["hidden"], image)
-        return Reading(top, {"visual memory": u})
-
-    def losses(
-        self, reading: Reading, features: Features, packing: Packing, log_likelihood: Tensor
-    ) -> dict[str, Tensor]:
-        """How far the features imagined after each word are from the photograph's."""
-        seen = features["pooled"].index_select(0, packing.row_images)  # (M, P)
-        return {"reconstruction": self.reconstruction * F.mse_loss(self.Wuv(reading.trace["visual memory"]), seen)}
+    def losses(self, outputs: Outputs, features: Features, packing: Packing, log_likelihood: Tensor) -> dict[str, Sum]:
+        """The mean square of ``ṽ - v`` over the P numbers of v, summed over the words."""
+        imagined = self.Wuv(outputs.trace["visual memory"])  # (M, P)
+        v = image_vector(features, self.image).index_select(0, packing.row_images)
+        squares = F.mse_loss(imagined, v, reduction="sum") / v.shape[-1]
+        return {"reconstruction": Sum(self.reconstruction * squares, len(v))}

@@ -115,13 +115,11 @@ def evaluate(
     check_task(read.config, read.path, trust)
     config = evaluated(read, overrides, trust)
     task = build(config["task"], Task, config=config)
-    source = task.read_source()
     split = split or task.splits[0]
-    task.require_split(source, split)
     if out is None:
         out = read.path.parents[1] if read.path.parent.name == "checkpoints" else read.path.parent
     found = task.evaluate(
-        checkpoint, source, split, out=out, device=device, trust=trust, search=search(config) if search else None
+        checkpoint, split, out=out, device=device, trust=trust, search=search(config) if search else None
     )
     found = replace(found, split=split, measures=task.measures)
     write_scores(out, found)

@@ -202,7 +202,7 @@ def score_test(run: RunFolder, task: Task, source: Any) -> dict[str, float]:
         return {}
     config = task.config
     found = task.evaluate(
-        run.folder, source, "test", out=run.folder, device=device_of(config), trust=targets_of(config)
+        run.folder, "test", out=run.folder, device=device_of(config), source=source, trust=targets_of(config)
     )
     write_scores(run.folder, replace(found, split="test"))
     for line in found.lines:

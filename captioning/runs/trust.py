@@ -69,6 +69,8 @@ def check_task(config: Mapping[str, Any], path: Path, trust: Collection[str] = (
         CaptioningError: it is neither one of this package's nor trusted.
     """
     settings = config.get("task") or {}
+    if not isinstance(settings.get("_target_"), str):
+        raise CaptioningError(f"{path}: its configuration names no task. The file is damaged or not a run's.")
     _check_target(settings.get("_target_"), "task", "captioning.tasks", path, trust)
     _refuse_nested({key: value for key, value in settings.items() if key != "_target_"}, "task", path, trust)
 

@@ -15,41 +15,40 @@ import os
 import shutil
 
 import torch
+from torch import nn
 
-from captioning.cells import Cell
 from captioning.core.errors import CaptioningError
-from captioning.decoders import Decoder
-from captioning.decoders.attention import AdditiveAttention
+from captioning.decoders import LanguageModel
+from captioning.speed.attention import FastAttention
+from captioning.speed.recurrence import FastCell
 
 log = logging.getLogger(__name__)
 
 
-def compile_attention(decoder: Decoder) -> None:
-    """Compile a decoder's attention for training; search and validation stay as they are.
+def compile_parts(module: nn.Module) -> None:
+    """Compile for training what gains by it: a language model's steps, any other decoder's attention.
+
+    Search and validation stay as they are.
+
+    Args:
+        module: a decoder that has been made fast.
 
     Raises:
         CaptioningError: there is no C++ compiler.
     """
     _begin()
-    parts = [part for part in decoder.modules() if isinstance(part, AdditiveAttention)]
-    if not parts:
+    if isinstance(module, LanguageModel):
+        for part in module.modules():
+            if isinstance(part, FastCell):
+                part.compile_steps()
+        return
+    attentions = [part for part in module.modules() if isinstance(part, FastAttention)]
+    if not attentions:
         log.info(
-            "compile=true: %s has no attention, and nothing else of it gains by torch.compile.", type(decoder).__name__
+            "compile=true: %s has no attention, and nothing else of it gains by torch.compile.", type(module).__name__
         )
-    for part in parts:
-        part.compile(dynamic=True)
-
-
-def compile_loop(decoder: Decoder) -> None:
-    """Compile the steps of a decoder's cells, for training on sequences of one length.
-
-    Raises:
-        CaptioningError: there is no C++ compiler.
-    """
-    _begin()
-    for part in decoder.modules():
-        if isinstance(part, Cell):
-            part.compile_steps()
+    for attention in attentions:
+        attention.compile(dynamic=True)
 
 
 def _begin() -> None:

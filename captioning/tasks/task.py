@@ -107,11 +107,11 @@ class Task(Measuring):
     def evaluate(
         self,
         checkpoint: Path,
-        source: Any,
         split: str,
         *,
         out: Path,
         device: str,
+        source: Any = None,
         trust: Collection[str] = (),
         search: Any = None,
     ) -> Evaluation:
@@ -119,10 +119,10 @@ class Task(Measuring):
 
         Args:
             checkpoint: a file, or a run's folder.
-            source: see ``read_source``.
             split: one of ``splits``.
             out: the folder for what it writes besides the scores.
             device: where to run.
+            source: see ``read_source``; read once the checkpoint is known to be sound, where not given.
             trust: modules or classes outside of this package that the checkpoint may name.
             search: that finds captions; the configuration's own where not given.
 
@@ -130,8 +130,8 @@ class Task(Measuring):
             CaptioningError: the checkpoint or the split does not fit.
         """
         where = find_device(device)
-        prepared = self.prepare(source, out, where)
         read = read_checkpoint(checkpoint, trust)
+        prepared = self.prepare(self.source_of(split, source), out, where)
         load_weights(prepared.module, read.weights, read.path)
         module, data = prepared.module.to(where).eval(), prepared.data
         sums: dict[str, list[Sum]] = {}
@@ -141,15 +141,17 @@ class Task(Measuring):
                     sums.setdefault(name, []).append(each)
         return Evaluation({name: _mean(found) for name, found in sums.items()})
 
-    def require_split(self, source: Any, split: str) -> None:
-        """Check that a split can be scored.
+    def source_of(self, split: str, source: Any = None) -> Any:
+        """What ``data.source`` reads, where it has not been read yet, with something to score in a split.
 
         Raises:
-            CaptioningError: it can't.
+            CaptioningError: it can't be read, or the split has nothing.
         """
+        source = self.read_source() if source is None else source
         if not self.has(source, split):
             there = ", ".join(name for name in self.splits if self.has(source, name)) or "none"
             raise CaptioningError(f"The split {split!r} is empty or unknown here. Splits that can be scored: {there}.")
+        return source
 
 
 def _mean(sums: Sequence[Sum]) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from captioning.core.errors import CaptioningError
-from captioning.runs.checkpoint import Checkpoint, check_weights, read_checkpoint
+from captioning.runs.checkpoint import Checkpoint, load_weights, read_checkpoint
 
 
 def read_initial(path: str | None, trust: Collection[str] = ()) -> Checkpoint | None:
@@ -29,9 +29,8 @@ def begin_with(module: torch.nn.Module, initial: Checkpoint) -> None:
         CaptioningError: names or shapes of the weights differ.
     """
     try:
-        check_weights(module, initial.weights, initial.path)
+        load_weights(module, initial.weights, initial.path)
     except CaptioningError as error:
         raise CaptioningError(
             f"init_from: {error} Begin with a run of the same encoder, decoder, cell and sizes."
         ) from error
-    module.load_state_dict(dict(initial.weights))

@@ -17,15 +17,15 @@ from captioning.core.packing import Packing
 from captioning.decoders import LanguageModel
 from captioning.search import Sample
 from captioning.search.writing import write
-from captioning.speed.compiled import compile_loop
-from captioning.training.objectives import CrossEntropy
+from captioning.speed import make_fast
+from captioning.training.objectives import word_loss
 
 B, T, H, V, DEPTH = 64, 100, 512, 65, 2
 
 
 def model() -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(V, NO_FEATURES, LSTM, one_hot=True, hidden_size=H, depth=DEPTH)
+    return make_fast(LanguageModel(V, NO_FEATURES, LSTM, one_hot=True, hidden_size=H, depth=DEPTH))
 
 
 def trained(parameters: Any, loss: Callable[[], Tensor]) -> Callable[[], None]:
@@ -48,13 +48,13 @@ def test_training(precision: torch.dtype, race: Callable, device: torch.device) 
     text = torch.randint(V, (T + 1, B), device=device)
     words, targets, packing = text[:-1].flatten(), text[1:].flatten(), Packing.even(B, T).to(device)
     half = torch.autocast(device.type, precision, enabled=precision != torch.float32)
-    ours, objective = model().to(device), CrossEntropy()
+    ours = model().to(device)
     carried = {"ours": ours.start(Features.none(B, device))}
 
     def our_loss() -> Tensor:
         with half:
-            reading, state = ours.read_on(carried["ours"], words, packing)
-            loss = objective.of(ours, reading.hidden, targets, B).loss
+            outputs, state = ours.teacher_force_from(carried["ours"], words, packing)
+            loss = word_loss(ours, outputs.hidden, targets)[0] / len(targets)
         carried["ours"] = state.map(torch.detach)
         return loss
 
@@ -105,13 +105,12 @@ def test_compiled(
 
     def step(compiled: bool) -> Callable[[], None]:
         decoder = LanguageModel(V, NO_FEATURES, cell, one_hot=True, hidden_size=hidden, depth=depth).to(device)
-        if compiled:
-            compile_loop(decoder)
+        make_fast(decoder, compiled)
 
         def loss() -> Tensor:
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                reading, _ = decoder.read_on(decoder.start(Features.none(streams, device)), words, packing)
-                return CrossEntropy().of(decoder, reading.hidden, targets, streams).loss
+                outputs = decoder.teacher_force(Features.none(streams, device), words, packing)
+                return word_loss(decoder, outputs.hidden, targets)[0] / len(targets)
 
         return trained(decoder.parameters(), loss)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.jobs.config import compose
 from captioning.runs import parts
-from captioning.runs.checkpoint import describe
+from captioning.runs.checkpoint import contents_of, own_part
 
 
 def test_caption_a_photograph(race, tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_caption_a_photograph(race, tmp_path: Path) -> None:
     encoder = parts.make_encoder(config)
     decoder = parts.make_decoder(config, vocabulary, encoder.spec)
     weights = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder}).state_dict()
-    torch.save({"state_dict": weights, "captioning": describe(config, vocabulary)}, tmp_path / "best.ckpt")
+    torch.save({"state_dict": weights, "captioning": own_part(config, contents_of(vocabulary))}, tmp_path / "best.ckpt")
     pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.jpg")
     run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captioning.data.batches import BatchDataset, BatchSampler
+from captioning.data.batches import BatchSampler, CaptionDataset
 from captioning.data.feature_files import FORMAT, GrowingRows
 from captioning.data.feature_store import FeatureStore
 
@@ -30,7 +30,7 @@ def test_eight_million_captions(race, made_up, tmp_path: Path) -> None:
         rows.begin()  # a file full of holes: its size is real, its bytes take no disk
         rows.finish({"format": FORMAT})
         store = FeatureStore(tmp_path / str(photos), ("pooled",))
-        batches = BatchDataset(captions, 5, features=store.__getitem__)
+        batches = CaptionDataset(captions, 5, features=store.__getitem__)
         draws = list(islice(BatchSampler(captions.photos, BATCH, shuffle=True), min(BATCHES, photos // BATCH)))
         bytes_of_a_caption[photos] = (resident() - before) / len(captions)
 

@@ -11,6 +11,7 @@ from captioning.core.features import Features, FeatureSpec
 from captioning.core.vocabulary import END
 from captioning.decoders import ShowAttendTell
 from captioning.search import Beam
+from captioning.speed import make_fast
 
 V, L, D, H = 10_000, 49, 2048, 512
 
@@ -18,7 +19,8 @@ V, L, D, H = 10_000, 49, 2048, 512
 @pytest.fixture(scope="module")
 def decoder() -> ShowAttendTell:
     torch.manual_seed(0)
-    decoder = ShowAttendTell(V, FeatureSpec(pooled=(D,), grid=(7, 7, D)), LSTM, embedding_size=H, hidden_size=H).eval()
+    decoder = ShowAttendTell(V, FeatureSpec(grid=(7, 7, D)), LSTM, embedding_size=H, hidden_size=H)
+    decoder = make_fast(decoder).eval()
     decoder.word_layer.bias.data[END] = -100.0
     return decoder
 

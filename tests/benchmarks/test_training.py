@@ -17,7 +17,7 @@ from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowAttendTell, ShowTell, VisualMemory
-from captioning.speed.compiled import compile_attention
+from captioning.speed import make_fast
 from captioning.training.objectives import CrossEntropy
 
 V, D, H, T = 10_000, 2048, 512, 20  # COCO with ResNet-101
@@ -36,7 +36,7 @@ class Work:
 
     def __post_init__(self) -> None:
         self.packing = Packing.of(self.tokens)
-        self.words = self.packing.pack(self.tokens)
+        self.words = self.targets = self.packing.pack(self.tokens)
         self.captions = len(self.packing.captions)
         self.half = torch.autocast(self.words.device.type, self.precision, enabled=self.precision != torch.float32)
 
@@ -44,10 +44,8 @@ class Work:
         """As ``CaptioningModule`` does it."""
         self.decoder.zero_grad()
         with self.half:
-            reading = self.decoder.read(self.features, self.words, self.packing)
-            said = CrossEntropy().of(self.decoder, reading.hidden, self.words)
-            extra = self.decoder.losses(reading, self.features, self.packing, said.log_likelihood)
-            loss = said.loss + sum(extra.values())
+            sums = CrossEntropy()(self.decoder, self.features, self, step=0)
+            loss = sum(each.mean for each in sums.values() if each.trained)
         loss.backward()
 
     def plain_step(self) -> None:
@@ -72,10 +70,9 @@ def work(
     torch.manual_seed(0)
     B, T = len(lengths), int(lengths.max())
     tokens = torch.randint(4, V, (*lengths.shape, T)) * (torch.arange(T) < lengths.unsqueeze(-1))
-    features = Features(
-        torch.randn(B, D) if "pooled" in kind.reads else None, torch.randn(B, L, D) if "grid" in kind.reads else None
-    )
-    decoder = kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), LSTM).to(device)
+    decoder = make_fast(kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), LSTM)).to(device)
+    shape = {"pooled": (B, D), "grid": (B, L, D)}
+    features = Features(**{part: torch.randn(shape[part]) for part in decoder.reads})
     return Work(decoder, features.to(device), tokens.to(device), precision)
 
 
@@ -118,7 +115,7 @@ def test_step_at_the_sizes_of_coco(
         pytest.skip("a grid of 14×14 is measured on a GPU")
     batch = coco(kind, precision, device, L)
     race(
-        name(kind, precision, f"COCO, batch {batch.captions}{f', L = {L}' * ('grid' in kind.reads)}"),
+        name(kind, precision, f"COCO, batch {batch.captions}{f', L = {L}' * (kind is ShowAttendTell)}"),
         batch.step,
         products_of(batch.step),
         count=batch.captions,
@@ -152,7 +149,7 @@ def test_attention_against_a_plain_loop(precision: torch.dtype, race: Callable, 
 @halves
 def test_compiled_attention(precision: torch.dtype, race: Callable, device: torch.device) -> None:
     plain, compiled = (coco(ShowAttendTell, precision, device, 49) for _ in range(2))
-    compile_attention(compiled.decoder)
+    make_fast(compiled.decoder, compiled=True)
     race(
         name(ShowAttendTell, precision, f"compile=true, COCO, batch {plain.captions}, L = 49"),
         compiled.step,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from captioning.core.features import Features
 from captioning.core.vocabulary import END, PAD, SPECIAL, START, Vocabulary
-from captioning.data.batches import CaptionDataset, BatchSampler, Draw
+from captioning.data.batches import BatchSampler, CaptionDataset, Draw
 from captioning.data.captions import TokenizedCaptions
 from captioning.data.photos import Photo
 

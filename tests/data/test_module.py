@@ -26,7 +26,8 @@ def made(tiny: Overrides) -> Iterator[Callable[..., tuple[CaptionData, torch.nn.
         photos = photographs.read_photos(config)
         encoder = parts.make_encoder(config)
         vocabulary = build_vocabulary(photos["train"], 1)
-        return photographs.make_data(config, photos, vocabulary, encoder, ("pooled", "grid"), torch.device("cpu")), encoder
+        reads, device = ("pooled", "grid"), torch.device("cpu")
+        return photographs.make_data(config, photos, vocabulary, encoder, reads, device), encoder
 
     yield make
 

@@ -5,7 +5,7 @@ import tracemalloc
 from itertools import islice
 from pathlib import Path
 
-from captioning.data.batches import CaptionDataset, BatchSampler
+from captioning.data.batches import BatchSampler, CaptionDataset
 from captioning.data.feature_files import FORMAT, GrowingRows
 from captioning.data.feature_store import FeatureStore
 

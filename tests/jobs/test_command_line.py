@@ -114,7 +114,7 @@ def test_evaluate_scores_what_score_scores_and_training_did(run: Path, places: l
         {name: 100 * value for name, value in scores.items()}, abs=0.006
     )
     files = (tmp_path / "captions_test.json", "--references", tmp_path / "references_test.json")
-    again = json.loads(captioning("score", *files, "--json", "--resamples", 0).out)
+    again = json.loads(captioning("score", *files, "--json", "-", "--resamples", 0).out)
     assert {name: again["results"][0]["scores"][name] for name in scores} == pytest.approx(scores)
     theirs = COCO(str(tmp_path / "references_test.json"))
     found = theirs.loadRes(str(tmp_path / "captions_test.json"))

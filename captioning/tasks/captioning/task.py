@@ -91,11 +91,11 @@ class CaptioningTask(Task):
     def evaluate(
         self,
         checkpoint: Path,
-        source: CaptionedPhotos,
         split: str,
         *,
         out: Path,
         device: str,
+        source: CaptionedPhotos | None = None,
         trust: Collection[str] = (),
         search: Search | None = None,
     ) -> Evaluation:
@@ -105,11 +105,12 @@ class CaptioningTask(Task):
         for ``captioning score``) and ``captions_SPLIT.png``, a contact sheet.
         """
         captioner = Captioner.load(checkpoint, device, trust)
-        members = source[split]
+        photos = self.source_of(split, source)
+        members = photos[split]
         torch.manual_seed(self.config["seed"])  # of a search that draws and has no seed of its own
-        captions = list(caption_split(captioner, self.config, source, split, search or make_search(self.config)))
+        captions = list(caption_split(captioner, self.config, photos, split, search or make_search(self.config)))
         texts = [caption.text for caption in captions]
-        scores = self.scorer(source, split)(texts)
+        scores = self.scorer(photos, split)(texts)
         pointing = play_pointing(members, captions, captioner.encoder.transform)
         write_captions(out, split, members, texts)
         return Evaluation(dict(scores), details_of(pointing, len(members)), [str(pointing)] if pointing else [])

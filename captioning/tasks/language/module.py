@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.packing import Packing
 from captioning.core.state import State
@@ -94,9 +95,14 @@ class LanguageModule(TrainingModule):
             sample: a seed to what draws characters; its ``max_length`` is the length of a sample.
             samples: the file that the samples are added to.
             common: what all training takes, see ``TrainingModule``.
+
+        Raises:
+            CaptioningError: ``sample_every`` is below 1.
         """
         super().__init__(**common)
         self.decoder, self.vocabulary, self.objective = decoder, vocabulary, objective
+        if sample_every < 1:
+            raise CaptioningError(f"data.sample_every={sample_every}: take 1 step or more between two samples.")
         self.chunk, self.sample_every = chunk, sample_every
         self.sample, self.samples = sample, samples
         self.reached = Reached(State(), math.log(len(vocabulary)) * self.chunk)  # by the last chunk that was read

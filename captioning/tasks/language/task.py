@@ -86,11 +86,11 @@ class LanguageTask(Task):
     def evaluate(
         self,
         checkpoint: Path,
-        source: Text,
         split: str,
         *,
         out: Path,
         device: str,
+        source: Text | None = None,
         trust: Collection[str] = (),
         search: Any = None,
     ) -> Evaluation:
@@ -102,7 +102,9 @@ class LanguageTask(Task):
         if search is not None:
             raise CaptioningError("A language model is measured without a search: leave the options of a search out.")
         writer = Writer.load(checkpoint, device, trust)
-        return Evaluation(measure(writer.decoder, self._data(in_characters_of(writer.vocabulary, source))))
+        return Evaluation(
+            measure(writer.decoder, self._data(in_characters_of(writer.vocabulary, self.source_of(split, source))))
+        )
 
     def _data(self, source: Text) -> TextData:
         return TextData(source, batch_size=self.config["data"]["batch_size"], chunk=self.config["data"]["chunk"])

@@ -1,0 +1,247 @@
+"""The two ways through a recurrent decoder's equations: one word for search, whole captions for training.
+
+A recurrent decoder writes its equations once, on a ``Loop``. ``OneStep`` computes them for one word of every sequence.
+``PackedWords`` computes them for all words of packed captions: at once, but for what depends on the hidden state.
+
+Dimensions: B images, S sequences of an image, N captions that have words, M words of a packed batch, L regions, D
+numbers of a region, G·H an image's term, C a cell's state.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from captioning.cells import Recurrent
+from captioning.core.packing import Packing
+from captioning.core.state import State
+
+
+class Now(ABC):
+    """One time step of every sequence that still has a word: ``(B, S, …)`` in search, ``(n, …)`` in training."""
+
+    @abstractmethod
+    def image(self, name: str) -> Tensor:
+        """A part of ``State.image``, shaped to broadcast with the sequences: ``(B, 1, …)`` or ``(n, …)``."""
+
+    @abstractmethod
+    def find_image(self, name: str) -> Tensor | None:
+        """``image``, or None where the state has no such part."""
+
+    @abstractmethod
+    def weighted_sum(self, weights: Tensor, name: str) -> Tensor:
+        """``Σ_i α_i a_i`` over the regions of a part of ``State.image``, without a copy of them for each sequence.
+
+        Args:
+            weights: α, ``(…, L)``.
+            name: of the regions a, ``(B, L, D)``.
+
+        Returns:
+            ``(…, D)``.
+        """
+
+    @abstractmethod
+    def trace(self, name: str, values: Tensor) -> None:
+        """Keep some values of each word for the decoder's own losses, and for search as a part of the state."""
+
+
+Equations = Callable[..., tuple[Tensor, ...]]
+
+
+class Loop(ABC):
+    """What a recurrent decoder writes its equations on: rows are ``(B, S, …)`` in search, ``(M, …)`` in training."""
+
+    @abstractmethod
+    def image(self, name: str) -> Tensor:
+        """A part of ``State.image``, shaped to broadcast with the rows: ``(B, 1, …)`` or ``(M, …)``."""
+
+    @abstractmethod
+    def image_first(self, name: str) -> Tensor | None:
+        """A part of ``State.image`` for the first word alone; the state after it has no such part.
+
+        Returns:
+            ``(B, 1, …)``, or ``(N, …)`` for the first words of N captions; None after the first word.
+        """
+
+    @abstractmethod
+    def run(self, name: str, recurrent: Recurrent, x: Tensor, image: Tensor | None = None) -> Tensor:
+        """Run recurrent layers whose state is a part of ``State.sequence``, and keep their next state.
+
+        Args:
+            name: of the part.
+            recurrent: the layers.
+            x: rows ``(…, E)``.
+            image: the image's term, ``(…, G·H)`` as ``image`` or ``image_first`` gives it.
+
+        Returns:
+            The highest layer's hidden states ``(…, H)``.
+        """
+
+    @abstractmethod
+    def steps(self, equations: Equations, name: str, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Compute the equations of one time step for each word in turn, where they depend on the hidden state.
+
+        Args:
+            equations: called with ``Now``, the part's value before the word and the word's inputs; returns the part's
+                value after the word, and any outputs.
+            name: of a part of ``State.sequence``.
+            inputs: rows.
+
+        Returns:
+            The outputs, as rows.
+        """
+
+    @abstractmethod
+    def trace(self, name: str, values: Tensor) -> None:
+        """Keep some values of each word for the decoder's own losses, and for search as a part of the state."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """The state after each sequence's last word."""
+
+
+class OneStep(Loop, Now):
+    """One word of every sequence: rows are ``(B, S, …)``."""
+
+    def __init__(self, state: State) -> None:
+        """Take the state before the word."""
+        self.before = state
+        self.after = State(dict(state.image), dict(state.sequence))
+
+    def image(self, name: str) -> Tensor:
+        """See ``Loop.image``: ``(B, 1, …)``."""
+        return self.before.image[name].unsqueeze(1)
+
+    def image_first(self, name: str) -> Tensor | None:
+        """See ``Loop.image_first``: ``(B, 1, …)``."""
+        self.after.image.pop(name, None)
+        return self.find_image(name)
+
+    def find_image(self, name: str) -> Tensor | None:
+        """See ``Now.find_image``: ``(B, 1, …)``."""
+        return self.image(name) if name in self.before.image else None
+
+    def run(self, name: str, recurrent: Recurrent, x: Tensor, image: Tensor | None = None) -> Tensor:
+        """See ``Loop.run``: ``(B, S, E)`` to ``(B, S, H)``."""
+        hidden, self.after.sequence[name] = recurrent.step(x, self.before.sequence[name], image)
+        return hidden
+
+    def steps(self, equations: Equations, name: str, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """See ``Loop.steps``: once."""
+        self.after.sequence[name], *outputs = equations(self, self.before.sequence[name], *inputs)
+        return tuple(outputs)
+
+    def weighted_sum(self, weights: Tensor, name: str) -> Tensor:
+        """See ``Now.weighted_sum``: ``(B, S, L)`` to ``(B, S, D)``."""
+        return weights @ self.before.image[name]
+
+    def trace(self, name: str, values: Tensor) -> None:
+        """See ``Loop.trace``: ``(B, S, …)``."""
+        self.after.sequence[name] = values
+
+    def state(self) -> State:
+        """The state after the word."""
+        return self.after
+
+
+class PackedWords(Loop):
+    """All words of packed captions: rows are ``(M, …)``.
+
+    Attributes:
+        packing: the place of each word.
+        traces: ``(M, …)`` by name, see ``Loop.trace``.
+    """
+
+    def __init__(self, state: State, packing: Packing) -> None:
+        """Take the state before the first words, of one or of S sequences for each of B images."""
+        self.before, self.packing = state, packing
+        self.image_after = dict(state.image)
+        self.traces: dict[str, Tensor] = {}
+        self.ended: dict[str, Tensor] = {}
+
+    def image(self, name: str) -> Tensor:
+        """See ``Loop.image``: ``(M, …)``."""
+        # not part[row_images], whose gradient is far slower on a CPU
+        return self.before.image[name].index_select(0, self.packing.row_images)
+
+    def image_first(self, name: str) -> Tensor | None:
+        """See ``Loop.image_first``: ``(N, …)``."""
+        part = self.image_after.pop(name, None)
+        return None if part is None else part.index_select(0, self.packing.images)
+
+    def run(self, name: str, recurrent: Recurrent, x: Tensor, image: Tensor | None = None) -> Tensor:
+        """See ``Loop.run``: ``(M, E)`` to ``(M, H)``; only ``Whh h`` is computed word by word."""
+        hidden, self.ended[name] = recurrent.run(x, self.packing.sizes, self.of_captions(name), image)
+        return hidden
+
+    def steps(self, equations: Equations, name: str, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """See ``Loop.steps``: word by word; captions that have ended drop out."""
+        part, now = self.of_captions(name), _PackedNow(self)
+        ended, outputs = [], []
+        for rows in zip(*(torch.split(rows, list(self.packing.sizes)) for rows in inputs), strict=True):
+            now.n = len(rows[0])
+            if now.n < len(part):
+                ended.append(part[now.n :])
+                part = part[: now.n]
+            part, *values = equations(now, part, *rows)
+            outputs.append(values)
+        self.ended[name] = torch.cat([part, *reversed(ended)])
+        self.traces |= {traced: torch.cat(values) for traced, values in now.traces.items()}
+        return tuple(torch.cat(values) for values in zip(*outputs, strict=True))
+
+    def trace(self, name: str, values: Tensor) -> None:
+        """See ``Loop.trace``: ``(M, …)``."""
+        self.traces[name] = values
+
+    def state(self) -> State:
+        """The state after each caption's last word, without what is traced; it is as before where there is no word."""
+        B, S, _ = self.packing.shape
+        sequence = {}
+        for name, part in self.before.sequence.items():
+            whole = part.expand(B, S, *part.shape[2:])
+            if name in self.ended:
+                ended = self.ended[name].to(part.dtype)
+                whole = whole.flatten(0, 1).index_copy(0, self.packing.captions, ended).view(whole.shape)
+            if name not in self.traces:
+                sequence[name] = whole
+        return State(self.image_after, sequence)
+
+    def of_captions(self, name: str) -> Tensor:
+        """A part of ``State.sequence`` before the first words, ``(N, …)``."""
+        part = self.before.sequence[name]
+        if part.shape[1] == 1:  # the captions of an image begin alike
+            return part.squeeze(1).index_select(0, self.packing.images)
+        return part.flatten(0, 1).index_select(0, self.packing.captions)
+
+
+class _PackedNow(Now):
+    """One time step of the first n packed captions, which still have a word: ``(n, …)``."""
+
+    def __init__(self, loop: PackedWords) -> None:
+        self.loop, self.packing = loop, loop.packing
+        self.n = len(loop.packing.captions)
+        self.images: dict[str, Tensor] = {}
+        self.traces: dict[str, list[Tensor]] = {}
+
+    def image(self, name: str) -> Tensor:
+        part = self.images.get(name)
+        if part is None:
+            part = self.loop.before.image[name].index_select(0, self.packing.images[: self.n])
+        elif len(part) > self.n:
+            part = part[: self.n]
+        self.images[name] = part
+        return part
+
+    def find_image(self, name: str) -> Tensor | None:
+        return self.image(name) if name in self.loop.before.image else None
+
+    def weighted_sum(self, weights: Tensor, name: str) -> Tensor:
+        B, S, _ = self.packing.shape
+        captions = self.packing.captions[: self.n]
+        spread = weights.new_zeros(B * S, weights.shape[-1]).index_copy(0, captions, weights)
+        sums = spread.view(B, S, -1) @ self.loop.before.image[name]
+        return sums.flatten(0, 1).index_select(0, captions)
+
+    def trace(self, name: str, values: Tensor) -> None:
+        self.traces.setdefault(name, []).append(values)

@@ -1,0 +1,82 @@
+"""What makes a model of plain torch modules fast, after it has been built.
+
+``make_fast`` gives each part that has a faster form the class of that form: its parameters stay where and what they
+are. The faster class is made from the part's own class and bears its name, as in ``torch.distributed.fsdp``.
+"""
+
+from typing import Any, TypeVar
+
+from torch import nn
+
+from captioning.cells import LSTM, Cell
+from captioning.decoders import RecurrentDecoder
+from captioning.decoders.attention import AdditiveAttention
+from captioning.speed.attention import FastAttention
+from captioning.speed.compiled import compile_parts
+from captioning.speed.dropout import FastDropout
+from captioning.speed.linear import FastLinear
+from captioning.speed.recurrence import FastCell, FastLSTM, FastRecurrentDecoder
+
+T = TypeVar("T", bound=nn.Module)
+
+# of exactly these classes: a subclass may compute something else
+EXACT: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: FastLinear,
+    nn.Dropout: FastDropout,
+    AdditiveAttention: FastAttention,
+    LSTM: FastLSTM,
+}
+# of these and their subclasses
+BASES: dict[type[nn.Module], type[nn.Module]] = {Cell: FastCell, RecurrentDecoder: FastRecurrentDecoder}
+
+_MADE: dict[type[nn.Module], type[nn.Module] | None] = {}
+
+
+def make_fast(module: T, compiled: bool = False) -> T:
+    """Make a module and its parts fast, in place; its parameters, their names and its results stay.
+
+    Args:
+        module: a decoder, or any other module; a part that has no faster form is left alone.
+        compiled: whether ``torch.compile`` makes training faster still (``compile=true``).
+
+    Returns:
+        The module itself.
+
+    Raises:
+        CaptioningError: ``compiled`` is set, and there is no C++ compiler.
+    """
+    for part in module.modules():
+        faster = _faster(type(part))
+        if faster is not None:
+            part.__class__ = faster
+    if compiled:
+        compile_parts(module)
+    return module
+
+
+def _faster(plain: type[nn.Module]) -> type[nn.Module] | None:
+    """The faster class of a class, one for each; None where there is none, or where the class is fast already."""
+    if plain not in _MADE:
+        _MADE[plain] = None if hasattr(plain, "plain_class") else _make(plain)
+    return _MADE[plain]
+
+
+def _make(plain: type[nn.Module]) -> type[nn.Module] | None:
+    found = EXACT.get(plain) or next((fast for base, fast in BASES.items() if issubclass(plain, base)), None)
+    if found is None:
+        return None
+    names = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "__doc__": plain.__doc__}
+    return type(plain.__name__, (found, plain), {**names, "plain_class": plain, "__reduce_ex__": _reduce})
+
+
+def _reduce(self: Any, protocol: Any) -> tuple[Any, ...]:
+    """For copies and pickles, which would look for the faster class under its name and find the plain one."""
+    _, _, *rest = super(type(self), self).__reduce_ex__(protocol)
+    return _new, (type(self).plain_class,), *rest
+
+
+def _new(plain: type[nn.Module]) -> nn.Module:
+    faster = _faster(plain)
+    assert faster is not None
+    made: nn.Module = faster.__new__(faster)
+    return made
