@@ -185,7 +185,9 @@ def same(one: Caption, other: Caption) -> None:
 
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("copies", [1, 2])
-@pytest.mark.parametrize("search", [Greedy(6), Beam(4, 6, n_best=3), Sample(6, samples=3, seed=1)], ids=str)
+@pytest.mark.parametrize(
+    "search", [Greedy(6), Beam(4, 6, n_best=3), Sample(6, samples=3, seed=1)], ids=["greedy", "beam", "sample"]
+)
 def test_of_one_and_of_two_copies(make: Make, search: Search, copies: int, average: Average) -> None:
     captioner = make(*ATTENDS)
     copied = Captioner.combine([captioner, *(make(*ATTENDS) for _ in range(copies - 1))], average)
