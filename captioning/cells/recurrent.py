@@ -64,7 +64,7 @@ class Recurrent(nn.Module):
         return self.layer(0).input(x)
 
     def image(self, features: Tensor) -> Tensor:
-        """The image's term ``Wih v``: ``(…, P)`` to ``(…, G·H)``, once per photograph."""
+        """The image's term ``Wih v``: ``(…, P)`` to ``(…, G·H)``, once per image."""
         return self.layer(self.image_layer).image(features)
 
     def initial(self, *shape: int, like: Tensor) -> Tensor:

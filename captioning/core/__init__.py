@@ -1,1 +1,1 @@
-"""What several rooms speak of: it lies below them all and imports none of them."""
+"""Types and helpers for all subpackages; ``core`` imports none of them."""

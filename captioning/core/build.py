@@ -1,6 +1,6 @@
-"""Objects from configuration: Hydra's ``_target_``, held to a kind.
+"""Objects made from configurations: Hydra's ``_target_``, checked against a base class.
 
-A configuration may come out of somebody's checkpoint, so what ``_target_`` names is looked at before it is called.
+A configuration may come from a stranger's checkpoint, so this module checks what ``_target_`` names before calling it.
 """
 
 import inspect
@@ -21,24 +21,23 @@ def build(config: Mapping[str, Any], kind: type[T], /, **arguments: Any) -> T:
     """Make the object that a configuration names.
 
     Args:
-        config: with ``_target_``, the dotted path of a class, and the class's settings. Settings that have a
-            ``_target_`` themselves are made first; with ``_partial_`` they are functions whose other arguments come
-            later.
-        kind: the base class that it must have.
+        config: the dotted path of a class as ``_target_``, and the class's settings. Settings with a ``_target_`` of
+            their own are made first; with ``_partial_`` such a setting is a function whose other arguments come later.
+        kind: the required base class.
         arguments: further arguments, not from the configuration.
 
     Raises:
-        CaptioningError: there is no such class, it is not of the kind, or it does not take the settings (or a value
-            that is none of its ``Literal`` choices).
+        CaptioningError: the class does not exist, is not a subclass of ``kind``, or does not take the settings (or a
+            value outside of its ``Literal`` choices).
     """
     return _call(class_of(config, kind), config, arguments)
 
 
 def maker(config: Mapping[str, Any], kind: type[T]) -> Callable[..., T]:
-    """``build`` for later: what makes the object once the missing arguments are known.
+    """A function that makes the object once the missing arguments are known.
 
     Raises:
-        CaptioningError: as of ``build``, as far as it can be known without those arguments.
+        CaptioningError: see ``build``; errors of the missing arguments come with the later call.
     """
     _check(class_of(config, kind), config, {}, missing=True)
     return partial(build, config, kind)
@@ -48,11 +47,11 @@ def function(config: Mapping[str, Any], returns: type[T]) -> Callable[..., T]:
     """The function that a configuration names, with its settings filled in.
 
     Args:
-        config: with ``_target_``, the dotted path of the function, and its settings.
-        returns: what the function must be annotated to return.
+        config: the dotted path of the function as ``_target_``, and its settings.
+        returns: the required return annotation.
 
     Raises:
-        CaptioningError: there is no such function, it returns something else, or it does not take the settings.
+        CaptioningError: the function does not exist, returns something else, or does not take the settings.
     """
     found = _function(config, returns)
     _check(found, config, {}, missing=True)
@@ -60,23 +59,23 @@ def function(config: Mapping[str, Any], returns: type[T]) -> Callable[..., T]:
 
 
 def call(config: Mapping[str, Any], *returns: type[T]) -> T:
-    """Call the function that a configuration names, if it says that it returns one of ``returns``.
+    """Call the function that a configuration names, if its return annotation is one of ``returns``.
 
     Args:
-        config: with ``_target_``, the dotted path of the function, and its arguments.
-        returns: the types of which the function must be annotated to return one.
+        config: the dotted path of the function as ``_target_``, and its arguments.
+        returns: the permitted return annotations.
 
     Raises:
-        CaptioningError: there is no such function, it returns something else, or it does not take the settings.
+        CaptioningError: the function does not exist, returns something else, or does not take the settings.
     """
     return _call(_function(config, *returns), config, {})
 
 
 def without_foreign(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without the settings that a class outside of this package does not take, which are said once.
+    """A configuration without the settings that a class outside of this package does not take; a warning lists them.
 
-    So ``decoder._target_=my_module.MyDecoder`` works on top of any ``decoder=…`` and its settings. A class of this
-    package is left to ``build``, which refuses them.
+    So ``decoder._target_=my_module.MyDecoder`` works on top of any ``decoder=…`` and its settings. For a class of this
+    package ``build`` refuses such settings.
     """
     if str(config.get("_target_")).startswith("captioning."):
         return dict(config)
@@ -93,7 +92,7 @@ def class_of(config: Mapping[str, Any], kind: type[T]) -> type[T]:
     """The class that a configuration names.
 
     Raises:
-        CaptioningError: there is no such class, or it is not of the kind.
+        CaptioningError: the class does not exist, or is not a subclass of ``kind``.
     """
     cls = _import(config)
     if not (isinstance(cls, type) and issubclass(cls, kind)):
@@ -116,7 +115,7 @@ def _function(config: Mapping[str, Any], *returns: type[T]) -> Callable[..., T]:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, made where they name something to be made."""
+    """The settings, with an object in place of each nested ``_target_``."""
     return {key: _made(value) for key, value in config.items() if key not in ("_target_", "_partial_")}
 
 
@@ -142,7 +141,8 @@ def _import(config: Mapping[str, Any]) -> Any:
 
 
 def takers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """What settings reach: a function, or a class's ``__init__`` and those that it hands further settings on to."""
+    """The functions that receive settings: a function, or a class's ``__init__`` and those to which it forwards
+    ``**``."""
     if not isinstance(function, type):
         yield function
         return
@@ -156,12 +156,12 @@ def takers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
 
 
 def _check_choices(function: Callable[..., Any], settings: Mapping[str, Any], target: Any) -> None:
-    """Refuse a value that is none of those that a ``Literal`` annotation lists."""
+    """Refuse a value that a ``Literal`` annotation does not list."""
     hints: dict[str, Any] = {}
     for taker in takers(function):
         try:
             hints = get_type_hints(taker) | hints
-        except (NameError, TypeError):  # annotations of somebody's class that only a type checker can read
+        except (NameError, TypeError):  # annotations that only a type checker can resolve
             continue
     for name in settings.keys() & hints.keys():
         choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
@@ -173,7 +173,7 @@ def _check_choices(function: Callable[..., Any], settings: Mapping[str, Any], ta
 def _check(
     found: Callable[..., Any], config: Mapping[str, Any], arguments: Mapping[str, Any], missing: bool = False
 ) -> None:
-    """Refuse settings that a class or function does not take; arguments may be missing where they come later."""
+    """Refuse settings that a class or function does not take; with ``missing``, other arguments may come later."""
     keywords = {key: value for key, value in config.items() if key not in ("_target_", "_partial_")}
     signature = inspect.signature(found)
     try:
@@ -190,5 +190,5 @@ def _call(found: Callable[..., T], config: Mapping[str, Any], arguments: Mapping
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        # from a base class that settings are handed on to
+        # raised by a base class that receives the settings through **
         raise CaptioningError(f"{config.get('_target_')} does not take these settings: {error}.") from error

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""The device of the computation."""
 
 import torch
 
@@ -6,16 +6,16 @@ from captioning.core.errors import CaptioningError
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """The device of a name; ``"auto"``: the GPU where there is one.
+    """The device of a name; ``"auto"`` is the GPU if there is one, else the CPU.
 
     Raises:
-        CaptioningError: there is no such device here.
+        CaptioningError: this machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # an AssertionError where torch was built without CUDA
+    except (RuntimeError, AssertionError) as error:  # an AssertionError if torch was built without CUDA
         raise CaptioningError(
             f"device {name}: there is none here ({str(error).splitlines()[0].rstrip('.')}). Take cpu, or leave it out."
         ) from error

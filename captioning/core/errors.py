@@ -1,11 +1,11 @@
-"""The one error that a user is meant to read."""
+"""Errors whose messages address the user."""
 
 
 class CaptioningError(Exception):
-    """Something that the user can mend.
+    """An error that the user can correct.
 
-    The message is a sentence or two that name the file (or the setting) and the remedy; the command line prints
-    it without a traceback and exits with ``status``.
+    The message names the file (or the setting) and the remedy in a sentence or two. The command line prints the message
+    without a traceback and exits with ``status``.
     """
 
     status = 1
@@ -13,8 +13,8 @@ class CaptioningError(Exception):
     def __init__(self, message: str) -> None:
         """Take the message.
 
-        Where it was raised in a worker process of a ``DataLoader``, torch makes it anew in the main process from the
-        text of the worker's traceback: what that text ends in is the message.
+        If a worker process of a ``DataLoader`` raises the error, torch makes the error anew in the main process from
+        the text of the worker's traceback; the end of that text is the message.
         """
         if message.startswith("Caught ") and "\nOriginal Traceback" in message:
             message = message.rpartition(f"{type(self).__name__}: ")[2].rstrip()
@@ -22,6 +22,6 @@ class CaptioningError(Exception):
 
 
 class UsageError(CaptioningError):
-    """A command line that is wrong, whatever the files hold."""
+    """An invalid command line, whatever the files contain."""
 
     status = 2

@@ -15,13 +15,13 @@ from captioning.core.errors import CaptioningError
 
 
 class FeatureSpec(Mapping[str, tuple[int, ...]]):
-    """The shapes of an encoder's features, by the parts' names: what a decoder is built for.
+    """The shapes of an encoder's features, by the parts' names; a decoder is built for them.
 
-    ``(P,)`` is one vector of a photograph, ``(L, D)`` one for each of L regions, and ``(rows, columns, D)`` one for
-    each region of a map; ``Features`` have the regions of a map in row-major order, L = rows · columns.
+    ``(P,)`` is one vector per image, ``(L, D)`` one vector for each of L regions, and ``(rows, columns, D)`` one vector
+    for each region of a map; ``Features`` hold the regions of a map in row-major order, L = rows · columns.
 
     Attributes:
-        varying: the parts of which photographs have different numbers of regions, 1 to L.
+        varying: the parts whose number of regions differs between images, 1 to L.
     """
 
     def __init__(self, varying: Collection[str] = (), /, **shapes: tuple[int, ...]) -> None:
@@ -31,11 +31,11 @@ class FeatureSpec(Mapping[str, tuple[int, ...]]):
 
         Args:
             varying: names of parts ``(L, D)``, see the class.
-            shapes: of the parts.
+            shapes: the shapes of the parts.
 
         Raises:
-            CaptioningError: a shape has no or more than three sizes, a size is not positive, or a varying part is not
-                there or not ``(L, D)``.
+            CaptioningError: a shape has no sizes or more than three, a size is not positive, or a varying part is
+                missing or not ``(L, D)``.
         """
         self.varying, self._shapes = frozenset(varying), {part: tuple(shape) for part, shape in shapes.items()}
         for part, shape in self._shapes.items():
@@ -74,32 +74,32 @@ class FeatureSpec(Mapping[str, tuple[int, ...]]):
         return len(self._shapes)
 
     def __contains__(self, part: object) -> bool:
-        """Whether the encoder has a part."""
+        """True if the encoder has a part."""
         return part in self._shapes
 
     def __eq__(self, other: object) -> bool:
-        """Whether the parts, their shapes, and which of them vary are the same."""
+        """True if the parts, their shapes and the varying parts are equal."""
         return isinstance(other, FeatureSpec) and (self.varying, self._shapes) == (other.varying, other._shapes)
 
     def __hash__(self) -> int:
-        """Equal specs have equal hashes."""
+        """A hash, equal for equal specs."""
         return hash((self.varying, frozenset(self._shapes.items())))
 
     def __repr__(self) -> str:
-        """As it is made."""
+        """The expression that makes an equal spec."""
         varying = [repr(sorted(self.varying))] if self.varying else []
         return f"FeatureSpec({', '.join([*varying, *(f'{part}={shape}' for part, shape in self._shapes.items())])})"
 
     def size(self, part: str) -> int:
-        """P of a vector, D of regions: how many numbers each vector of a part has."""
+        """The length of a part's vectors: P of a single vector, D of regions."""
         return self[part][-1]
 
     def regions(self, part: str) -> int:
-        """L: how many regions a part has, at the most; 1 for a single vector."""
+        """L, the largest number of a part's regions; 1 for a single vector."""
         return prod(self[part][:-1])
 
     def layout(self, part: str) -> tuple[int, int]:
-        """(rows, columns) of a part's regions; one row of them where they are no map."""
+        """(rows, columns) of a part's regions; (1, L) if the part is no map."""
         shape = self[part]
         return (shape[0], shape[1]) if len(shape) == 3 else (1, self.regions(part))
 
@@ -108,30 +108,31 @@ class FeatureSpec(Mapping[str, tuple[int, ...]]):
         return (self.size(part),) if len(self[part]) == 1 else (self.regions(part), self.size(part))
 
     def to_json(self) -> Any:
-        """Plain values that tell two specs apart; of one vector and one map as earlier versions wrote them."""
+        """JSON values that identify the spec; for one vector and one map in the form of earlier versions."""
         if self._shapes.keys() == {"pooled", "grid"} and len(self["grid"]) == 3 and not self.varying:
             return [self.size("pooled"), self.size("grid"), *self.layout("grid")]
         return {part: [*shape, *(["varying"] if part in self.varying else [])] for part, shape in self._shapes.items()}
 
 
-NO_FEATURES = FeatureSpec()  # of a language model without an encoder
+NO_FEATURES = FeatureSpec()  # for a language model, which has no encoder
 
 
 class Features(Mapping[str, Tensor]):
-    """The features of B photographs, whether they come from a live encoder or from the feature store.
+    """The features of B images, from a live encoder or from the feature store.
 
-    ``Features(pooled=…, grid=…)``: a part is ``(B, P)``, one vector, or ``(B, L, D)``, a vector for each region.
+    ``Features(pooled=…, grid=…)``: a part is ``(B, P)``, one vector per image, or ``(B, L, D)``, one vector per region.
 
     Attributes:
-        lengths: ``(B,)`` integers by the names of parts: how many of the L regions each photograph has, the first ones,
-            and one at least; all L where a part has no lengths. What stands in the other places means nothing.
+        lengths: ``(B,)`` integers by the names of parts: the number n of each image's regions, 1 to L, which are the
+            first n of the L places; the values in the other places mean nothing. A part without lengths has L regions
+            in every image.
     """
 
     def __init__(self, lengths: Mapping[str, Tensor] | None = None, /, **parts: Tensor) -> None:
         """Take the parts.
 
         Raises:
-            ValueError: lengths of a part that is not there or has no regions.
+            ValueError: a part with lengths is missing or has no regions.
         """
         self.lengths: dict[str, Tensor] = dict(lengths or {})
         self._parts = parts
@@ -141,7 +142,7 @@ class Features(Mapping[str, Tensor]):
 
     @classmethod
     def none(cls, images: int, device: torch.device | str | None = None) -> "Features":
-        """No features, B times: what a language model has in place of photographs."""
+        """Empty features of B images, for a language model."""
         return cls(none=torch.zeros(images, 0, device=device))
 
     def __getitem__(self, part: str) -> Tensor:
@@ -163,18 +164,18 @@ class Features(Mapping[str, Tensor]):
 
     @property
     def device(self) -> torch.device:
-        """Where the features are."""
+        """The device of the features."""
         return next(iter(self._parts.values())).device if self._parts else torch.device("cpu")
 
     def mask(self, part: str) -> Tensor | None:
-        """``(B, L)``: which regions each photograph has; None where all have all of them."""
+        """``(B, L)``: True for the regions that an image has; None if every image has all L."""
         if part not in self.lengths:
             return None
         places = torch.arange(self[part].shape[1], device=self.device)
         return places < self.lengths[part].to(self.device).unsqueeze(1)
 
     def mean(self, part: str) -> Tensor:
-        """``(B, D)``: the mean over the regions that each photograph has; of one vector ``(B, P)``, the vector."""
+        """``(B, D)``: the mean over each image's regions; for a single vector the vector itself, ``(B, P)``."""
         mask = self.mask(part)
         if mask is None:
             return self[part].mean(1) if self[part].dim() > 2 else self[part]
@@ -187,7 +188,7 @@ class Features(Mapping[str, Tensor]):
         return Features(lengths, **{name: part.to(device=device, dtype=dtype) for name, part in self.items()})
 
     def select(self, images: Tensor) -> "Features":
-        """The features of some of the photographs.
+        """The features of some of the images.
 
         Args:
             images: ``(B',)`` indices, or a mask ``(B,)``.
@@ -196,20 +197,21 @@ class Features(Mapping[str, Tensor]):
         return Features(lengths, **{name: part[images] for name, part in self.items()})
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Features":
-        """The same function of each part; the lengths stay."""
+        """The features with a function applied to each part; the lengths stay."""
         return Features(self.lengths, **{name: function(part) for name, part in self.items()})
 
     def pin_memory(self) -> "Features":
-        """The same features in page-locked memory; ``DataLoader(pin_memory=True)`` calls it."""
+        """The same features in page-locked memory; ``DataLoader(pin_memory=True)`` calls this method."""
         lengths = {part: length.pin_memory() for part, length in self.lengths.items()}
         return Features(lengths, **{name: part.pin_memory() for name, part in self.items()})
 
 
 def check_part_name(part: str) -> None:
-    """Check that the name of an encoder's part can be that of its folder in the feature store.
+    """Check that the feature store can name a folder after an encoder's part.
 
     Raises:
-        CaptioningError: it has other characters than letters, digits, ``_`` and ``-``, or none, or over a hundred.
+        CaptioningError: the name is empty, has over a hundred characters, or has others than letters, digits, ``_`` and
+            ``-``.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", part):
         raise CaptioningError(

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Atomic writing of files: a reader never finds half a file."""
 
 import errno
 import fcntl
@@ -14,16 +14,16 @@ from uuid import uuid4
 from captioning.core.errors import CaptioningError
 
 UNFINISHED = re.compile(r"\..+\.captioning-[0-9a-f]{8}")  # the names of files that are being written
-OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what writing to an open file raises
+OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of writing to an open file
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary neighbour of ``path`` and put it in its place once it is written in full.
+    """Open a temporary file beside ``path``, and rename it to ``path`` once it is complete.
 
-    The file's bytes reach the disk (``fsync``) before its name does, so that neither an exception, nor ``kill -9``,
-    nor a full disk leaves half a file under the name that a later run would trust. The writer holds a lock on the
-    neighbour, so that the next writer of ``path`` knows, and removes, what a killed one has left.
+    The file's bytes reach the disk (``fsync``) before the renaming, so that neither an exception, nor ``kill -9``, nor
+    a full disk leaves half a file under a name that a later run would trust. The writer holds a lock on the temporary
+    file, so that the next writer of ``path`` recognises and removes the file of a killed writer.
 
     Args:
         path: the file to write; missing folders are made.
@@ -49,26 +49,26 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and (error.errno in OF_WRITING or str(error.filename) == str(temporary)):
             raise write_error(path, error) from error
-        raise  # what else failed while the file was open, such as reading another
+        raise  # another error while the file was open, such as one of reading a second file
 
 
 def _open_beside(path: Path, mode: str) -> tuple[Path, IO[Any]]:
-    """Open and lock a new neighbour of a file; one that another writer took for left over is made again."""
+    """Open and lock a temporary file beside ``path``; open another if a second writer has removed it as left over."""
     while True:
         temporary = path.with_name(f".{path.name}.captioning-{uuid4().hex[:8]}")
         file = temporary.open(mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8")
         locked = _flock(file.fileno())
-        if not locked or os.fstat(file.fileno()).st_nlink:  # where there are no locks, nobody removes it either
+        if not locked or os.fstat(file.fileno()).st_nlink:  # without locks no writer removes it
             return temporary, file
         file.close()
 
 
 def remove_unfinished(folder: Path, name: str | None = None) -> None:
-    """Remove what killed writers have left half-written in a folder; what is still being written stays.
+    """Remove the half-written files of killed writers from a folder; files that are still being written stay.
 
     Args:
-        folder: that they wrote to; one that is not there holds nothing.
-        name: of the file that they were writing; any where not given.
+        folder: the folder, which may be missing.
+        name: the name of the file that they were writing; None for any file.
     """
     try:
         left = [entry.name for entry in os.scandir(folder) if UNFINISHED.fullmatch(entry.name)]
@@ -82,7 +82,7 @@ def remove_unfinished(folder: Path, name: str | None = None) -> None:
 
 
 def _flock(descriptor: int) -> bool:
-    """Lock an open file; False where somebody else has, or where the file system knows no locks."""
+    """Lock an open file; False if another writer holds the lock, or if the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -102,7 +102,7 @@ def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
 
     Args:
         path: the file.
-        what: what the file is to the user, for the error's sentence ("annotations", "results file").
+        what: the kind of file, for the error's message ("annotations", "results file").
 
     Raises:
         CaptioningError: the file is missing, can't be read, or is not JSON (with the line where it breaks).
@@ -124,7 +124,7 @@ def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
 
 
 def write_error(path: Path, error: OSError) -> CaptioningError:
-    """The sentence for a write that failed: which file, why, and what to do."""
+    """The error of a failed write, with the file, the cause and the remedy."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return CaptioningError(
             f"{path}: the disk is full; nothing half-written was left. Free some space and run again."

@@ -1,4 +1,4 @@
-"""Reading anyone's photographs, and bringing them to the shape that an encoder wants."""
+"""Images: reading them, and transforming them to an encoder's input."""
 
 import os
 from collections.abc import Sequence
@@ -19,25 +19,25 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", 
 
 
 def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Image.Image:
-    """Read a picture as people see it.
+    """Read an image file as RGB.
 
-    The camera's EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become RGB; what is transparent
-    is laid over white.
+    The camera's EXIF orientation is applied; grey, palette, CMYK and 16-bit images become RGB; transparent pixels are
+    laid over white.
 
     Args:
         path: the file.
-        content: of the file, where it has been read already.
+        content: the file's bytes, if they have been read already.
 
     Returns:
-        An RGB picture.
+        An RGB image.
 
     Raises:
-        CaptioningError: the file is missing, not a picture, or cut short.
+        CaptioningError: the file is missing, not an image, or cut short.
     """
     try:
         with Image.open(path if content is None else BytesIO(content)) as image:
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)  # a copy of what is upright takes a tenth of the reading
+            ImageOps.exif_transpose(image, in_place=True)  # copying an upright image takes a tenth of the reading
     except FileNotFoundError:
         raise CaptioningError(f"{path}: there is no such picture. Check the path.") from None
     except UnidentifiedImageError:
@@ -50,14 +50,14 @@ def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Im
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB: 16-bit grey is scaled to 8 bits, transparency is laid over white; itself where it is RGB."""
+    """An image in RGB: 16-bit grey is scaled to 8 bits, transparency is laid over white; RGB is returned as it is."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image, dtype=np.float64)
         if image.mode.startswith("I;16") or values.max(initial=0.0) > 255:  # wider modes hold 8 or 16 bits
             values = values / 257.0
         image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
     if image.mode == "La":
-        image = image.convert("LA")  # Pillow knows no other way out of it
+        image = image.convert("LA")  # Pillow converts La to nothing else
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -67,24 +67,24 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """From a picture to the encoder's input, the same in training, evaluation and captioning.
+    """The transform from an image to the encoder's input, the same in training, evaluation and captioning.
 
     A float-versus-byte difference between training and inference is the classical cause of "the same caption for every
-    image"; here there is one path, it ends in bytes, and the encoder normalises them on its own device.
+    image"; here one path ends in bytes, and the encoder normalises the bytes on its own device.
 
     Attributes:
         size: (height, width) in pixels.
-        fit: ``"squash"`` resizes both sides to ``size``; ``"crop"`` cuts out the largest centred part of
-            that shape, and resizes it.
+        fit: ``"squash"`` resizes both sides to ``size``; ``"crop"`` cuts out the largest centred part of that shape,
+            and resizes the part.
     """
 
     size: tuple[int, int] = (224, 224)
     fit: Literal["squash", "crop"] = "squash"
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """An RGB picture as uint8 ``(3, height, width)``, channels-last in memory.
+        """An RGB image as uint8 ``(3, height, width)``, channels-last in memory.
 
-        Bicubic with antialiasing, by torch: in a fifth of Pillow's time.
+        Torch resizes it bicubically with antialiasing, in a fifth of Pillow's time.
         """
         left, top, right, bottom = self.seen(image.size)
         pixels = torch.from_numpy(np.array(image)).unsqueeze(0)  # (1, height, width, 3)
@@ -94,13 +94,13 @@ class ImageTransform:
         return pixels[0]
 
     def seen(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """The part of a picture that reaches the encoder, in whole pixels.
+        """The part of an image that reaches the encoder, in whole pixels.
 
         Args:
-            size: (width, height) of the picture.
+            size: (width, height) of the image.
 
         Returns:
-            Left, top, right and bottom edge in pixels of the picture.
+            Left, top, right and bottom edge in pixels of the image.
         """
         width, height = size
         if self.fit == "squash":
@@ -112,11 +112,11 @@ class ImageTransform:
         return left, top, left + columns, top + rows
 
     def read(self, path: str | os.PathLike[str], content: bytes | None = None) -> Tensor:
-        """The picture at ``path`` as uint8 ``(3, height, width)``, see ``read_image``."""
+        """The image at ``path`` as uint8 ``(3, height, width)``, see ``read_image``."""
         return self(read_image(path, content))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for a checkpoint or a store's key."""
+        """The settings as plain values, for a checkpoint or a store's key."""
         return {**asdict(self), "size": list(self.size)}
 
 
@@ -126,5 +126,5 @@ def stack(images: Sequence[Tensor]) -> Tensor:
 
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The pictures in a folder and below it, by suffix, sorted by path."""
+    """The images in a folder and below it, by suffix, sorted by path."""
     return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Locks that let one process at a time work in a folder."""
 
 import fcntl
 import logging
@@ -13,8 +13,8 @@ from captioning.core.files import write_error
 
 log = logging.getLogger(__name__)
 
-_SIGN = b"captioning: "  # what a lock file begins with, before the process that holds it
-_held: set[Path] = set()  # by this process, whose own locks do not exclude it
+_SIGN = b"captioning: "  # the beginning of a lock file, before the process that holds the lock
+_held: set[Path] = set()  # locks of this process: POSIX does not exclude a process by its own locks
 
 
 class HeldError(CaptioningError):
@@ -25,15 +25,16 @@ class HeldError(CaptioningError):
 def lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Hold a lock file for as long as the block runs.
 
-    The lock is the process's (POSIX ``lockf``): it ends with the process however that ends, and worker processes,
-    which may outlive a killed one for some seconds, do not inherit it.
+    The lock belongs to the process (POSIX ``lockf``) and ends with the process, however the process ends. Worker
+    processes, which may outlive a killed process for some seconds, do not inherit the lock.
 
     Args:
-        path: the lock file; it stays, with the number of the process that held it last.
-        wait: wait for a process that holds it, instead of giving up.
+        path: the lock file; the file stays, with the number of the last process that held the lock.
+        wait: whether to wait for a process that holds the lock, instead of raising an error.
 
     Raises:
-        HeldError: another process, or another block of this one, holds it and is not waited for.
+        HeldError: another process holds the lock and ``wait`` is not set, or another block of this process holds the
+            lock.
         CaptioningError: the file can't be written.
     """
     path = path.absolute()
@@ -64,7 +65,7 @@ def lock(path: Path, wait: bool = False) -> Iterator[None]:
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """A lock file, and whether it was made here: one that was there may be somebody's own."""
+    """A lock file, and whether this call made the file: an existing file may be the user's own."""
     options = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         with suppress(FileExistsError):
@@ -75,6 +76,6 @@ def _open(path: Path) -> tuple[int, bool]:
 
 
 def _holder(descriptor: int) -> str:
-    """Who holds a lock, as its file says."""
+    """The process that holds a lock, according to the lock file."""
     said = os.pread(descriptor, 200, 0)
     return said[len(_SIGN) :].decode(errors="replace").strip() if said.startswith(_SIGN) else "another process"

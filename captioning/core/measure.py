@@ -1,4 +1,4 @@
-"""What a number says of a model: its name, which way is better, and how people write it."""
+"""Measures of a model: their names, whether higher is better, and how texts write them."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ class Measure:
     """A measurement on a split, such as CIDEr (higher is better, written ×100) or a loss.
 
     Attributes:
-        name: as tables, logs (``val/NAME``) and ``monitor=NAME`` have it.
-        higher_is_better: which way is better.
-        scale: what people multiply it by when they write it: 100 for a score, 1 for a loss.
+        name: the name in tables, logs (``val/NAME``) and ``monitor=NAME``.
+        higher_is_better: True if a higher value is better.
+        scale: the factor of a value in texts and tables: 100 for a score, 1 for a loss.
     """
 
     name: str
@@ -18,5 +18,5 @@ class Measure:
     scale: float = 1.0
 
     def text(self, value: float, digits: int | None = None) -> str:
-        """The value for people: one digit of what is multiplied, four of what is not, if not told otherwise."""
+        """The scaled value as text; without ``digits`` one decimal for a scale other than 1, else four."""
         return f"{self.scale * value:.{(4 if self.scale == 1 else 1) if digits is None else digits}f}"

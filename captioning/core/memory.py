@@ -1,4 +1,4 @@
-"""Memory of the CPU: used again instead of fetched anew, and not searched where nothing can be free."""
+"""Memory of the process: keeping freed memory for reuse, and imports without garbage collection."""
 
 import ctypes
 import gc
@@ -6,18 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # from malloc.h
 _ALWAYS_KEEP = 2**31 - 1
 
 
 def keep_memory() -> bool:
-    """Let freed memory stay with this process until it ends.
+    """Keep freed memory in this process until the process ends.
 
-    glibc gives a large tensor's memory back to the system when it is freed, and every page of the next one is fetched
-    and zeroed again: up to a fifth of a training step on a CPU. The price: the process stays as large as it ever was.
+    glibc returns the memory of a freed large tensor to the system, which fetches and zeroes every page of the next
+    tensor again: up to a fifth of a training step on a CPU. The price: the process never shrinks.
 
     Returns:
-        Whether the C library is glibc, which can be told so; any other is left as it is.
+        True if the C library is glibc and has taken the setting; other libraries are left as they are.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -30,10 +30,10 @@ def keep_memory() -> bool:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Import and load without Python's search for unreachable objects: what is imported stays.
+    """Switch off Python's garbage collector for imports and loading: imported objects stay anyway.
 
-    The search goes through all objects again and again while their number grows: a sixth of ``import torch,
-    torchvision`` (0.4 of 2.5 s).
+    The collector visits all objects again and again while their number grows: a sixth of ``import torch, torchvision``
+    (0.4 of 2.5 s).
     """
     was_enabled = gc.isenabled()
     gc.disable()

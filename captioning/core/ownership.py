@@ -1,8 +1,8 @@
-"""What this program may overwrite: what it has written itself, and nothing else.
+"""Ownership: this program overwrites only the files that it has written itself.
 
-A folder is this program's own if it holds ``.captioning``, a JSON file that says so and what for; names such as
-``config.yaml`` or ``manifest.json`` prove nothing. In any other folder a file is this program's own if it still has the
-content that ``.captioning`` says was written there; what has not is moved aside before another takes its place.
+A folder is this program's own if it holds ``.captioning``, the mark: a JSON file that names the folder's purpose; names
+such as ``config.yaml`` or ``manifest.json`` prove nothing. In any other folder a file is this program's own if the file
+still has the content that ``.captioning`` records; a foreign file is moved aside before a new file takes its place.
 """
 
 import errno
@@ -27,28 +27,28 @@ PROGRAM = "captioning"
 
 
 def kind_of(folder: str | os.PathLike[str]) -> str | None:
-    """What this program made a folder for (``"run"``, ``"features"``, …); None where it is not its own."""
+    """The purpose of a folder of this program (``"run"``, ``"features"``, …); None for a foreign folder."""
     kind = _read_mark(Path(folder)).get("kind")
     return kind if isinstance(kind, str) else None
 
 
 def is_ours(folder: str | os.PathLike[str], kind: str) -> bool:
-    """Whether this program made a folder, as what ``kind`` names."""
+    """True if this program made a folder for the purpose ``kind``."""
     return kind_of(folder) == kind
 
 
 def claim(folder: str | os.PathLike[str], kind: str, what: str, names: tuple[str, ...] | None = None) -> None:
-    """Make a folder this program's own, unless it is already.
+    """Mark a folder as this program's own, unless it is marked already.
 
     Args:
-        folder: is made where it is missing.
-        kind: what it is for.
-        what: the same, for the sentence ("scenes").
-        names: of what will be written there; other files may stand beside it. None: the folder must be empty.
+        folder: the folder; ``claim`` makes a missing one.
+        kind: the folder's purpose.
+        what: the purpose in words, for the error's message ("scenes").
+        names: the names (patterns) of the files to be written there; other files may lie beside them. None: the folder
+            must be empty.
 
     Raises:
-        CaptioningError: the folder holds, under one of these names, what this program has not written, or is its own
-            for another purpose.
+        CaptioningError: the folder holds a foreign file of one of these names, or has another purpose.
     """
     folder = Path(folder)
     try:
@@ -86,10 +86,11 @@ def refuse_foreign(folder: Path, what: str, names: tuple[str, ...] | None = None
 
 
 def require_output(path: str | os.PathLike[str]) -> None:
-    """Check, before work whose result it will take, that a file can have this path.
+    """Check, before the work begins, that its result can be written to a file.
 
     Raises:
-        CaptioningError: it is a folder, its folder can't be written to, or it is the name of this program's own marks.
+        CaptioningError: the path is a folder, its folder can't be written to, or its name is that of this program's
+            marks.
     """
     path = Path(path)
     try:
@@ -106,10 +107,10 @@ def require_output(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def output(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
-    """``atomic_write`` to a place that a user has chosen: what this program has not written there is moved aside.
+    """Open a file that a user has named, as ``atomic_write`` does, and move a foreign file of that name aside.
 
     Args:
-        path: the file. What is no regular file (``/dev/stdout``) is written to as it is.
+        path: the file; a path that is no regular file (``/dev/stdout``) is written to directly.
         mode: ``"w"`` for UTF-8 text, ``"wb"`` for bytes.
 
     Raises:
@@ -132,14 +133,14 @@ def output(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def write_json_output(path: str | os.PathLike[str], value: Any) -> None:
-    """``write_json`` to a place that a user has chosen, see ``output``."""
+    """Write JSON to a file that a user has named, see ``output``."""
     with output(path) as file:
         json.dump(value, file, ensure_ascii=False, indent=1)
         file.write("\n")
 
 
 def move_aside(path: Path) -> Path:
-    """Give a file another name, ``out.json.~1~`` or the next that is free."""
+    """Rename a file to ``out.json.~1~``, or to the next free number."""
     for number in count(1):
         aside = path.with_name(f"{path.name}.~{number}~")
         if not aside.exists() and not aside.is_symlink():
@@ -149,16 +150,16 @@ def move_aside(path: Path) -> Path:
 
 
 def _vouch(path: Path, digest: str) -> None:
-    """Say that a file of this content is ours, before it takes its place; move a foreign one out of the way."""
+    """Record that a file of this content is ours, before the file takes its place; move a foreign file aside."""
     mark = _read_mark(path.parent)
     files = mark.get("files")
     files = files if isinstance(files, dict) else {}
     known = [each for each in files.get(path.name, []) if isinstance(each, str)]
     present = _digest(path) if path.is_file() else ""
     if [*([present] if present in known else []), digest] != known:
-        # the present content stays in the list: killed before the new file is in its place, both are known
+        # the present content stays in the list, so that both are known after a kill before the renaming
         files[path.name] = list(dict.fromkeys([*([present] if present in known else []), digest]))
-        # where the mark can't be written, in a folder that others share, every file that is there is moved aside
+        # where the mark can't be written (a folder shared with others), every existing file is moved aside
         with suppress(CaptioningError):
             _write_mark(path.parent, {**mark, "files": dict(sorted(files.items()))})
     if os.path.lexists(path) and present not in known:
@@ -167,7 +168,7 @@ def _vouch(path: Path, digest: str) -> None:
 
 
 def _read_mark(folder: Path) -> dict[str, Any]:
-    """What a folder's mark says; nothing where there is none, or one that this program has not written."""
+    """The content of a folder's mark; empty if the mark is missing or foreign."""
     try:
         mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -176,7 +177,7 @@ def _read_mark(folder: Path) -> dict[str, Any]:
 
 
 def _write_mark(folder: Path, mark: dict[str, Any]) -> None:
-    """Write a folder's mark, unless a file of that name is somebody else's."""
+    """Write a folder's mark, unless a foreign file has the mark's name."""
     _refuse_foreign_mark(folder)
     write_json(folder / MARK, {"program": PROGRAM, **mark})
 
@@ -188,7 +189,7 @@ def _refuse_foreign_mark(folder: Path) -> None:
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Let one process at a time look at a folder's marks and change them; without effect where there are no locks."""
+    """Let one process at a time read and change a folder's mark; without effect if the file system has no locks."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):

@@ -1,6 +1,6 @@
-"""Captions of different lengths in one batch, without a single position of padding.
+"""Packing of captions of different lengths in one batch, without padding.
 
-Dimensions: B images, S captions of an image, T words, N = captions that have words, M = words in all.
+Dimensions: B images, S captions of an image, T words, N captions that have words, M words in all.
 """
 
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from captioning.core.vocabulary import PAD
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each word of a batch of captions stands, time-major, the longest captions first.
+    """The place of each word of a batch of captions, time-major, the longest captions first.
 
     At time t the first ``sizes[t]`` captions still have a word, so a recurrent loop works on a prefix of its state and
-    the ended captions drop out; word t of caption n is row ``sum(sizes[:t]) + n``. It is the order of
+    the ended captions drop out; word t of caption n is row ``sum(sizes[:t]) + n``. The order is that of
     ``torch.nn.utils.rnn.PackedSequence``, which knows no images.
 
     Attributes:
         rows: ``(M,)`` each word's place in the flattened ``(B, S, T)``.
-        captions: ``(N,)`` each caption's place in the flattened ``(B, S)``, by falling length.
-        sizes: T numbers: how many captions still have a word at each time.
+        captions: ``(N,)`` each caption's place in the flattened ``(B, S)``, by decreasing length.
+        sizes: the number of captions that still have a word, at each of T times.
         shape: (B, S, T).
     """
 
@@ -36,7 +36,8 @@ class Packing:
     def of(cls, tokens: Tensor) -> "Packing":
         """The packing of captions ``(B, S, T)``, padded with ``<pad>`` at their ends.
 
-        A caption that is all padding has no words and is left out. Made on the CPU, where the sizes are needed.
+        A caption that is all padding has no words and is left out. The packing is computed on the CPU, where the sizes
+        are needed.
         """
         B, S, T = tokens.shape
         lengths = (tokens != PAD).sum(-1).flatten().cpu()  # (B·S,)
@@ -49,32 +50,32 @@ class Packing:
 
     @classmethod
     def even(cls, sequences: int, words: int) -> "Packing":
-        """The packing of B sequences (S = 1) of T words each, whatever these are: ``values.T.flatten()``."""
+        """The packing of B sequences (S = 1) of T words each, whatever the words: ``values.T.flatten()``."""
         captions = torch.arange(sequences)
         rows = (captions * words + torch.arange(words).unsqueeze(1)).flatten()
         return cls(rows, captions, (sequences,) * words, (sequences, 1, words))
 
     @cached_property
     def images(self) -> Tensor:
-        """``(N,)`` the image of each caption."""
+        """The image of each caption, ``(N,)``."""
         return self.captions // self.shape[1]
 
     @cached_property
     def row_images(self) -> Tensor:
-        """``(M,)`` the image of each word."""
+        """The image of each word, ``(M,)``."""
         return self.rows // (self.shape[1] * self.shape[2])
 
     @cached_property
     def row_captions(self) -> Tensor:
-        """``(M,)`` the caption of each word, as a place in the order of ``captions``."""
+        """The caption of each word, ``(M,)``, as a place in the order of ``captions``."""
         return torch.cat([torch.arange(n, device=self.rows.device) for n in self.sizes])
 
     def pack(self, values: Tensor) -> Tensor:
-        """``(B, S, T, …)`` to ``(M, …)``."""
+        """Values ``(B, S, T, …)`` in packed order, ``(M, …)``."""
         return values.flatten(0, 2)[self.rows]
 
     def unpack(self, values: Tensor) -> Tensor:
-        """``(M, …)`` to ``(B, S, T, …)``, zero where there is no word."""
+        """Packed values ``(M, …)`` as ``(B, S, T, …)``, zero where there is no word."""
         B, S, T = self.shape
         flat = values.new_zeros(B * S * T, *values.shape[1:])
         return flat.index_copy(0, self.rows, values).view(B, S, T, *values.shape[1:])

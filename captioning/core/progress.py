@@ -12,10 +12,10 @@ def progress(items: Iterable[T], description: str, total: int | None = None, **o
     """Iterate over ``items`` with a bar on stderr that appears after two seconds.
 
     Args:
-        items: what to go through; may be a generator when ``total`` is given.
-        description: what is being done, in a few words ("reading photographs").
-        total: the number of items, where ``len(items)`` is unknown.
+        items: the items, which may come from a generator when ``total`` is given.
+        description: the work in a few words ("reading photographs").
+        total: the number of items, if ``len(items)`` is unknown.
         options: further options of ``tqdm`` (``unit``, ``unit_scale``, ``initial``).
     """
-    options = {"delay": 2.0, "dynamic_ncols": True, "leave": False, "disable": None} | options  # None: not a terminal
+    options = {"delay": 2.0, "dynamic_ncols": True, "leave": False, "disable": None} | options  # None: off where stderr is no terminal
     return tqdm(items, desc=description, total=total, **options)

@@ -1,4 +1,4 @@
-"""What a decoder remembers between two words.
+"""The state of a decoder between two words.
 
 Dimensions: B images, S sequences of an image (captions in training, beams in search).
 """
@@ -12,12 +12,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class State:
-    """A decoder's state, in two parts: an image has several sequences at once.
+    """A decoder's state, in two parts, since an image has several sequences at once.
 
     Attributes:
-        image: ``(B, …)`` by name: what depends on the photograph alone (its ``Wih v``, its attention keys),
-            computed and kept once per photograph however many sequences it has.
-        sequence: ``(B, S, …)`` by name: what depends on the words so far. A decoder with attention leaves its last
+        image: tensors ``(B, …)`` by name that depend on the image alone (its ``Wih v``, its attention keys), computed
+            and kept once per image, however many sequences the image has.
+        sequence: tensors ``(B, S, …)`` by name that depend on the words so far. A decoder with attention keeps its last
             weights here as ``"attention"``, ``(B, S, L)``.
     """
 
@@ -25,14 +25,14 @@ class State:
     sequence: dict[str, Tensor] = field(default_factory=dict)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "State":
-        """The same function of each part: ``state.map(torch.detach)``."""
+        """The state with a function applied to each part: ``state.map(torch.detach)``."""
         return State(
             {name: function(part) for name, part in self.image.items()},
             {name: function(part) for name, part in self.sequence.items()},
         )
 
     def reorder(self, parents: Tensor) -> "State":
-        """Let each sequence go on from another one of the same photograph; the image's part is not touched.
+        """The state in which each sequence continues a sequence ``parents`` of the same image; ``image`` stays.
 
         Args:
             parents: ``(B, S')`` indices into the S sequences; S' may differ from S.
@@ -40,7 +40,7 @@ class State:
         return State(self.image, {name: gather(part, parents) for name, part in self.sequence.items()})
 
     def select(self, images: Tensor) -> "State":
-        """Keep some of the photographs.
+        """The state of some of the images.
 
         Args:
             images: ``(B',)`` indices, or a mask ``(B,)``.

@@ -1,4 +1,4 @@
-"""Sums with their counts: what a mean over several processes is made of."""
+"""Sums with their counts, for means over several processes."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sum:
-    """A sum over so many things; training adds both up over all ranks and divides.
+    """A sum and its count; training adds up both over all ranks and divides.
 
     Attributes:
-        total: a number, with its gradient where it is trained on.
-        count: of what it is the sum over (words, captions, photographs).
-        trained: whether its mean is a part of the loss; what is not is logged alone.
+        total: the sum, with its gradient if it is trained.
+        count: the number of items in the sum (words, captions, images).
+        trained: whether the mean is a part of the loss; otherwise the mean is only logged.
     """
 
     total: Tensor

@@ -7,15 +7,15 @@ _REORDERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""The text without what acts on a terminal or breaks a line or column.
+    r"""The text without characters that act on a terminal or break a line or column.
 
     Args:
-        text: a word of a vocabulary, the name of a file, an error's sentence.
+        text: a word of a vocabulary, the name of a file, an error's message.
         keep: control characters that stay, such as ``"\n\t"``.
 
     Returns:
-        Control characters, separators of lines and marks that reverse the reading order as escapes (``\x1b``); file
-        names that are not UTF-8 (lone surrogates) as they are.
+        The text with control characters, line separators and marks that reverse the reading order as escapes
+        (``\x1b``); file names that are not UTF-8 (lone surrogates) stay as they are.
     """
     if text.isprintable():
         return text
@@ -23,7 +23,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Messages without what acts on a terminal; their lines stay lines."""
+    """A formatter that escapes the characters that act on a terminal; line breaks stay."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The message."""
@@ -31,7 +31,7 @@ class PrintableFormatter(logging.Formatter):
 
 
 def show_log(level: int = logging.INFO) -> None:
-    """Let a command say what it logs, on stderr."""
+    """Write a command's log to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=level, handlers=[handler])

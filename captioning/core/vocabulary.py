@@ -1,4 +1,4 @@
-"""Words, or characters, and their numbers."""
+"""Vocabularies: words or characters, and their numbers."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,13 +11,13 @@ SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 
 
 class Vocabulary:
-    """The words that a captioner can say, numbered.
+    """The words that a captioner can generate, numbered.
 
-    Numbers 0 to 3 are ``<pad> <start> <end> <unk>``; the words follow by falling count, ties in alphabetical
-    order, so that the same captions always give the same numbers.
+    Numbers 0 to 3 are ``<pad> <start> <end> <unk>``; the words follow by decreasing count, ties in alphabetical order,
+    so that the same captions always give the same numbers.
 
     Attributes:
-        of: what the words are of, for a sentence.
+        of: the words and their origin, for an error's message.
     """
 
     of: ClassVar = "words of the training captions"
@@ -42,7 +42,7 @@ class Vocabulary:
 
         Args:
             captions: tokenized captions.
-            minimum_count: a word seen less often becomes ``<unk>``.
+            minimum_count: the least count of a word that is kept; rarer words become ``<unk>``.
 
         Raises:
             CaptioningError: no word is left.
@@ -58,15 +58,15 @@ class Vocabulary:
         return cls([*SPECIAL, *kept])
 
     def __len__(self) -> int:
-        """V, the special words included."""
+        """V, the number of words, the special ones included."""
         return len(self.words)
 
     def encode(self, tokens: Sequence[str]) -> list[int]:
-        """``<start> w1 … wT <end>`` as numbers; unknown words become ``<unk>``, and so does a written "<end>"."""
+        """The numbers of ``<start> w1 … wT <end>``; unknown words become ``<unk>``, and so does a literal "<end>"."""
         return [START, *(max(self.numbers.get(token, UNK), UNK) for token in tokens), END]
 
     def decode(self, numbers: Iterable[int]) -> str:
-        """The caption up to ``<end>``, words separated by blanks; ``<pad>`` and ``<start>`` are left out."""
+        """The caption up to ``<end>``, words separated by spaces; ``<pad>`` and ``<start>`` are left out."""
         words = []
         for number in numbers:
             if number == END:
@@ -79,11 +79,11 @@ class Vocabulary:
 class CharacterVocabulary:
     """The characters of a text, numbered from 0 in the order of their code points.
 
-    A text has no beginning, end or padding that a model would have to know, so there are no special tokens: V is the
-    number of different characters, and a model that knows nothing has a loss of log V.
+    A text needs no tokens for its beginning, its end or padding, so there are no special tokens: V is the number of
+    different characters, and a uniform prediction has a loss of log V.
 
     Attributes:
-        of: what the characters are of, for a sentence.
+        of: the characters and their origin, for an error's message.
     """
 
     of: ClassVar = "characters of the text"
@@ -92,7 +92,7 @@ class CharacterVocabulary:
         """Take the characters in their order.
 
         Raises:
-            CaptioningError: there are fewer than two, or one occurs twice.
+            CaptioningError: there are fewer than two characters, or one occurs twice.
         """
         self.words = list(characters)
         self.numbers = {character: number for number, character in enumerate(self.words)}
@@ -102,14 +102,14 @@ class CharacterVocabulary:
             )
 
     def __len__(self) -> int:
-        """V."""
+        """V, the number of characters."""
         return len(self.words)
 
     def encode(self, text: str) -> list[int]:
         """The characters' numbers.
 
         Raises:
-            CaptioningError: the vocabulary lacks a character; up to ten of them are named.
+            CaptioningError: the vocabulary lacks a character; the message names up to ten of them.
         """
         unknown = [character for character in dict.fromkeys(text) if character not in self.numbers]
         if unknown:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class AdditiveAttention(nn.Module):
     """``e_i = vᵀ tanh(Wk a_i + Wq q)`` and ``α = softmax(e)`` over the regions.
 
-    The keys ``Wk a_i`` do not depend on the query: they are computed once per photograph, not once per word.
+    The keys ``Wk a_i`` do not depend on the query: they are computed once per image, not once per word.
     """
 
     def __init__(self, grid_size: int, query_size: int, attention_size: int) -> None:
@@ -37,7 +37,7 @@ class AdditiveAttention(nn.Module):
         Args:
             keys: ``(…, L, A)``.
             query: ``(…, Q)``, of a shape that broadcasts with that of the keys.
-            there: ``(…, L)``, whether a photograph has a region; None where all have all of them.
+            there: ``(…, L)``, whether an image has a region; None where all have all of them.
 
         Returns:
             ``(…, L)``, 0 for a region that is not there; the sum over the regions is 1.
@@ -50,5 +50,5 @@ def masked_softmax(e: Tensor, there: Tensor | None) -> Tensor:
     """The softmax over those of L regions that are there, and 0 for the others: ``(…, L)``."""
     if there is None:
         return e.softmax(-1)
-    # masked twice: a photograph without any region has weights of 0, and not of nan
+    # masked twice: an image without any region has weights of 0, and not of nan
     return e.masked_fill(~there, -torch.inf).softmax(-1).masked_fill(~there, 0.0)

@@ -1,4 +1,4 @@
-"""A decoder: a language model on the condition of a photograph.
+"""A decoder: a language model on the condition of an image.
 
 Dimensions: B images, S sequences of an image (captions in training, beams in search), T words, M words of a packed
 batch, E embedding, O inputs of the word layer, V vocabulary.
@@ -129,7 +129,7 @@ class Decoder(nn.Module, ABC):
         """Feed whole captions, word by word, whatever the decoder itself would have said (teacher forcing).
 
         Args:
-            features: of B photographs.
+            features: of B images.
             words: ``(M,)`` the words that go in, START first, in packed order.
             packing: the place of each word.
         """
@@ -160,7 +160,7 @@ class Decoder(nn.Module, ABC):
         """``teacher_force`` as a plain loop over ``advance``: a test holds every faster one to it.
 
         Args:
-            features: of B photographs.
+            features: of B images.
             words: ``(M,)`` the words that go in, START first, in packed order.
             packing: the place of each word.
             own_words: for each word after START, the probability that the decoder's own word, drawn from the
@@ -218,7 +218,7 @@ class Decoder(nn.Module, ABC):
 
         Args:
             outputs: of the batch.
-            features: of its B photographs.
+            features: of its B images.
             packing: the place of each word.
             log_likelihood: ``(M,)`` of the words that were to be said.
         """
@@ -228,7 +228,7 @@ class Decoder(nn.Module, ABC):
         """The logits of the next word at every place of captions, under teacher forcing.
 
         Args:
-            features: of B photographs.
+            features: of B images.
             tokens: ``(B, S, T)``, START first, ``<pad>`` after the end.
 
         Returns:

@@ -2,7 +2,7 @@
 
 Of characters it is the lecture's min-char-rnn (Karpathy, "The Unreasonable Effectiveness of Recurrent Neural Networks",
 2015) with any cell, to any depth, as in Karpathy, Johnson & Li, "Visualizing and Understanding Recurrent Networks",
-2015, arXiv 1506.02078, section 3. Of captions it is the baseline that never sees the photograph.
+2015, arXiv 1506.02078, section 3. Of captions it is the baseline that never sees the image.
 """
 
 from collections.abc import Callable

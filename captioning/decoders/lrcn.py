@@ -1,9 +1,9 @@
 """Donahue et al., "Long-term Recurrent Convolutional Networks for Visual Recognition and Description", CVPR 2015.
 
-arXiv 1411.4389, on image description. The photograph is given at every step beside the word, as ``Wih v`` in the
+arXiv 1411.4389, on image description. The image is given at every step beside the word, as ``Wih v`` in the
 gates: a product with the concatenation ``[x; v]`` is the sum of two products. LRCN-1u is ``depth=1``; LRCN-2u is
-``depth=2 factored=false``, where word and photograph enter the first layer; LRCN-2f is ``depth=2 factored=true``, where
-the first layer reads the words alone and the photograph enters the second.
+``depth=2 factored=false``, where word and image enter the first layer; LRCN-2f is ``depth=2 factored=true``, where
+the first layer reads the words alone and the image enters the second.
 
 Deviations: the cell may be any, the paper's is the LSTM; more than two layers are possible.
 """
@@ -17,7 +17,7 @@ from captioning.decoders.neuraltalk import NeuralTalk
 
 
 class LRCN(NeuralTalk):
-    """The recurrence of ``NeuralTalk`` with the photograph at every step, in the lowest or in the highest layer."""
+    """The recurrence of ``NeuralTalk`` with the image at every step, in the lowest or in the highest layer."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class LRCN(NeuralTalk):
             vocabulary_size: V.
             features: the shapes of the encoder's features.
             cell: makes one recurrent layer.
-            factored: whether the photograph enters the highest layer in place of the lowest.
+            factored: whether the image enters the highest layer in place of the lowest.
             common: ``image`` of ``NeuralTalk``, and the settings of ``RecurrentDecoder``.
 
         Raises:

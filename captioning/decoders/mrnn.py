@@ -1,7 +1,7 @@
 """Mao et al., "Deep Captioning with Multimodal Recurrent Neural Networks (m-RNN)", ICLR 2015.
 
 arXiv 1412.6632, section 4: two word embedding layers, a recurrent layer (equation 2), a multimodal layer that adds the
-projections of word, recurrent layer and photograph (equation 3), and its scaled tanh (equation 4).
+projections of word, recurrent layer and image (equation 3), and its scaled tanh (equation 4).
 
 Deviations: the recurrent layer may be any cell of any depth, with its own ``Wxh``, where the paper adds the embedded
 word to ``Ur r`` and takes ReLU. Dropout is chosen by the settings common to all decoders.
@@ -21,7 +21,7 @@ from captioning.decoders.recurrent import RecurrentDecoder
 
 
 class MRNN(RecurrentDecoder):
-    """The photograph never enters the recurrence: it meets word and hidden state in a layer of their own."""
+    """The image never enters the recurrence: it meets word and hidden state in a layer of their own."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class MRNN(RecurrentDecoder):
         self.VI = nn.Linear(features.size(image), multimodal_size, bias=False)
 
     def start(self, features: Features) -> State:
-        """``VI I`` once per photograph, and a state of zeros."""
+        """``VI I`` once per image, and a state of zeros."""
         image = self.VI(image_vector(features, self.image))  # (B, O)
         return State({"VI I": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
 

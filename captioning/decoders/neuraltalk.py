@@ -61,7 +61,7 @@ class NeuralTalk(RecurrentDecoder):
         )
 
     def start(self, features: Features) -> State:
-        """``Wih v`` once per photograph, and a state of zeros."""
+        """``Wih v`` once per image, and a state of zeros."""
         image = self.recurrent.image(image_vector(features, self.image))  # (B, G·H)
         return State({"Wih v": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
 

@@ -86,7 +86,7 @@ class RecurrentDecoder(Decoder):
         return PackedWords(state, packing)
 
     def teacher_force(self, features: Features, words: Tensor, packing: Packing) -> Outputs:
-        """See ``Decoder.teacher_force``; what depends on a photograph alone is computed once for its captions."""
+        """See ``Decoder.teacher_force``; what depends on an image alone is computed once for its captions."""
         return self.teacher_force_from(self.start(features), words, packing)[0]
 
     def teacher_force_from(self, state: State, words: Tensor, packing: Packing) -> tuple[Outputs, State]:

@@ -37,7 +37,7 @@ TINY = 1e-10  # keeps the logarithm of a weight that has vanished finite
 
 
 class ShowAttendTell(RecurrentDecoder):
-    """Looks at the regions of a photograph before each word: at all of them by weight, or at one drawn by weight."""
+    """Looks at the regions of an image before each word: at all of them by weight, or at one drawn by weight."""
 
     baseline: Tensor
 
@@ -71,7 +71,7 @@ class ShowAttendTell(RecurrentDecoder):
             reinforce: λr, the weight of the estimator's reward term, for hard attention; 1 is the exact gradient's, the
                 authors' code has about 0.01 (a tenth of a mean over a caption's words).
             entropy: λe, the weight of the entropy of the locations, for hard attention.
-            expected: the probability that a photograph is given the expected location in place of a sampled one, for
+            expected: the probability that an image is given the expected location in place of a sampled one, for
                 hard attention in training.
             common: the settings of ``RecurrentDecoder``.
 
@@ -102,7 +102,7 @@ class ShowAttendTell(RecurrentDecoder):
             self.register_buffer("baseline", torch.zeros(()))
 
     def start(self, features: Features) -> State:
-        """The keys of the attention once per photograph, and a state made from the mean of the photograph's regions."""
+        """The keys of the attention once per image, and a state made from the mean of the image's regions."""
         mean, grid, there = features.mean(self.attends), features[self.attends], features.mask(self.attends)
         parts = [perceptron(mean).unflatten(-1, (1, self.depth, -1)) for perceptron in self.initial]
         image = {}
@@ -127,7 +127,7 @@ class ShowAttendTell(RecurrentDecoder):
         """Equations 1 to 6 with the gate of section 4.2.1: where to look before a word, and the recurrence.
 
         Args:
-            now: the photographs' parts.
+            now: the images' parts.
             hidden: ``(…, depth, C)``, the states before the word.
             terms: ``(…, G·H)``, the lowest layer's ``Wxh E y``.
 

@@ -1,6 +1,6 @@
 """Vinyals et al., "Show and Tell: A Neural Image Caption Generator" (NIC), CVPR 2015.
 
-arXiv 1411.4555, equations 10 to 12: ``x_{-1} = CNN(I)``, ``x_t = We S_t``, ``p_{t+1} = LSTM(x_t)``. The photograph is
+arXiv 1411.4555, equations 10 to 12: ``x_{-1} = CNN(I)``, ``x_t = We S_t``, ``p_{t+1} = LSTM(x_t)``. The image is
 seen once, as the word before START, through a matrix that brings it to the words' width.
 
 Deviations: the cell may be any and of any depth; the paper has one layer of LSTM (equations 4 to 9).
@@ -20,7 +20,7 @@ from captioning.decoders.recurrent import RecurrentDecoder
 
 
 class ShowTell(RecurrentDecoder):
-    """The embedded photograph is the first word."""
+    """The embedded image is the first word."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class ShowTell(RecurrentDecoder):
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
 
     def start(self, features: Features) -> State:
-        """The state after the photograph as a word: one step per photograph, for all of its captions."""
+        """The state after the image as a word: one step per image, for all of its captions."""
         x = self.image_embedding(image_vector(features, self.image)).unsqueeze(1)  # (B, 1, E)
         _, hidden = self.recurrent.step(x, self.recurrent.initial(len(x), 1, like=x))
         return State({}, {"hidden": hidden})

@@ -1,8 +1,8 @@
 """Chen & Zitnick, "Mind's Eye: A Recurrent Visual Representation for Image Caption Generation", CVPR 2015.
 
 arXiv 1411.5654 ("Learning a Recurrent Visual Representation …"), section 3. Beside the language's hidden state there is
-a recurrent visual memory u: at every word it reconstructs the photograph's features v from the words said so far, and
-what it already says of the photograph is compared with v itself when the next word is chosen.
+a recurrent visual memory u: at every word it reconstructs the image's features v from the words said so far, and
+what it already says of the image is compared with v itself when the next word is chosen.
 
 ::
 
@@ -32,7 +32,7 @@ from captioning.decoders.recurrent import RecurrentDecoder
 
 
 class VisualMemory(RecurrentDecoder):
-    """Remembers what it has already said of the photograph by imagining its features."""
+    """Remembers what it has already said of the image by imagining its features."""
 
     traced = ("visual memory",)
 
@@ -69,7 +69,7 @@ class VisualMemory(RecurrentDecoder):
         self.Wuv = nn.Linear(U, P)
 
     def start(self, features: Features) -> State:
-        """``Wih v`` once per photograph, and both recurrences at zero."""
+        """``Wih v`` once per image, and both recurrences at zero."""
         image = self.recurrent.image(image_vector(features, self.image))  # (B, G·H)
         layers = {"hidden": self.recurrent, "memory": self.memory}
         return State({"Wih v": image}, {name: each.initial(len(image), 1, like=image) for name, each in layers.items()})

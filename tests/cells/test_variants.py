@@ -18,8 +18,7 @@ def _seed() -> None:
 
 def run(cell: Cell, x: Tensor) -> Tensor:
     """``(T, N, E)`` to the hidden states ``(T, N, H)``."""
-    terms = cell.input(x.flatten(0, 1))
-    hidden, _ = cell.run(terms, [N] * T, cell.initial(N, like=terms))
+    hidden, _ = cell.run(x.flatten(0, 1), [N] * T, cell.initial(N, like=x))
     return hidden.view(T, N, H)
 
 

@@ -67,15 +67,16 @@ def test_visual_memory_imagines_the_photograph_from_words_alone(features: Featur
     decoder = VisualMemory(V, SPEC, LSTM, memory_size=8, reconstruction=3.0, **SIZES)
     packing = Packing.of(TOKENS)
     words, log_p = packing.pack(TOKENS), torch.zeros(6)
-    reading = decoder.read(features, words, packing)
-    u = reading.trace["visual memory"]
-    other = decoder.read(Features(pooled=features["pooled"] + 1), words, packing)
+    outputs = decoder.teacher_force(features, words, packing)
+    u = outputs.trace["visual memory"]
+    other = decoder.teacher_force(Features(pooled=features["pooled"] + 1), words, packing)
     assert torch.equal(other.trace["visual memory"], u)
-    assert not torch.equal(other.hidden, reading.hidden)
-    losses = decoder.losses(reading, features, packing, log_p)
+    assert not torch.equal(other.hidden, outputs.hidden)
+    losses = decoder.losses(outputs, features, packing, log_p)
     imagined = packing.unpack(decoder.Wuv(u))[:, 0]  # (B, T, P)
     error = (imagined - features["pooled"].unsqueeze(1)).square().mean()
-    torch.testing.assert_close(losses, {"reconstruction": 3 * error})
+    assert losses.keys() == {"reconstruction"} and losses["reconstruction"].count == 6
+    torch.testing.assert_close(losses["reconstruction"].mean, 3 * error)
 
 
 def test_tied_weights_are_one_and_need_equal_widths() -> None:

@@ -1,7 +1,8 @@
 """What holds for every decoder with every cell: a new file in conf/decoder or conf/cell is tested as it is."""
 
 import io
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State, gather
 from captioning.core.vocabulary import END, PAD, START
-from captioning.decoders import Decoder
+from captioning.decoders import Decoder, Outputs
 from captioning.search import Beam, Greedy
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -31,7 +32,9 @@ SETTINGS = {
 }
 DECODERS = [
     (name, setting)
-    for name in sorted(path.stem for path in (CONF / "decoder").glob("*.yaml") if path.stem != "base")
+    for name in sorted(
+        path.stem for path in (CONF / "decoder").glob("*.yaml") if path.stem not in ("base", "_recurrent")
+    )
     for setting in SETTINGS.get(name, ["tied=false"])
 ]
 BLIND = "language_model"  # it reads no photograph
@@ -99,13 +102,14 @@ def gradients(decoder: Decoder, hidden: torch.Tensor, trace: dict[str, torch.Ten
 
 @every
 @pytest.mark.parametrize("more", [["depth=1"], ["depth=2", "tied=true"]], ids=["one layer", "two, tied"])
-def test_reading_is_the_loop_of_steps_and_so_are_its_gradients(
+def test_teacher_forcing_is_the_loop_of_steps_and_so_are_its_gradients(
     name: str, setting: str, cell: str, more: list[str]
 ) -> None:
     decoder, features = make(name, setting, *more, cell=cell), made_up(B)
     packing = Packing.of(captions(RAGGED))
     words = packing.pack(captions(RAGGED))
-    fast, slow = decoder.read(features, words, packing), decoder.read_by_steps(features, words, packing)
+    fast = decoder.teacher_force(features, words, packing)
+    slow = decoder.teacher_force_by_steps(features, words, packing)
     torch.testing.assert_close(fast.hidden, slow.hidden, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(fast.trace, slow.trace, atol=1e-5, rtol=1e-5)
     assert sorted(fast.trace) == sorted(decoder.traced)
@@ -141,26 +145,49 @@ def test_the_state_survives_reordering(name: str, setting: str, cell: str) -> No
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dropout", ["image_dropout", "embedding_dropout", "layer_dropout", "output_dropout"])
+@every
+def test_chunk_after_chunk_is_the_whole_and_so_are_its_gradients(name: str, setting: str, cell: str) -> None:
+    """Also where captions have one state each, end at different times, or have no word at all."""
+    decoder, tokens = make(name, setting, "depth=2", cell=cell), captions(RAGGED)
+    first, second = tokens[:, :, :2], tokens[:, :, 2:]
+    packings = [Packing.of(part) for part in (tokens, first, second)]
+    whole = decoder.teacher_force(made_up(B), packings[0].pack(tokens), packings[0])
+
+    def in_chunks(teacher_force: Callable[..., tuple[Outputs, State]]) -> tuple[torch.Tensor, State]:
+        state, hidden = decoder.start(made_up(B)), []
+        for part, packing in zip((first, second), packings[1:], strict=True):
+            outputs, state = teacher_force(state, packing.pack(part), packing)
+            hidden.append(packing.unpack(outputs.hidden))
+        return torch.cat(hidden, dim=2), state
+
+    hidden, last = in_chunks(decoder.teacher_force_from)
+    torch.testing.assert_close(hidden, packings[0].unpack(whole.hidden), atol=1e-5, rtol=1e-5)
+    ours, expected = gradients(decoder, packings[0].pack(hidden), {}), gradients(decoder, whole.hidden, {})
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+    by_steps, last_by_steps = in_chunks(partial(Decoder.teacher_force_from, decoder))
+    torch.testing.assert_close(by_steps, hidden, atol=1e-5, rtol=1e-5)
+    for key, part in last.sequence.items():
+        torch.testing.assert_close(part, last_by_steps.sequence[key], atol=1e-5, rtol=1e-5)
+    words = torch.full((B, S), 5)
+    torch.testing.assert_close(decoder.step(words, last)[0], decoder.step(words, last_by_steps)[0])
+
+
+@pytest.mark.parametrize("dropout", ["embedding_dropout", "layer_dropout", "output_dropout"])
 @pytest.mark.parametrize(("name", "setting"), [decoder for decoder in DECODERS if "attention=hard" not in decoder])
 def test_dropout_is_felt_in_training_alone(name: str, setting: str, dropout: str) -> None:
-    if (name, dropout) == (BLIND, "image_dropout"):
-        pytest.skip("it reads no photograph")
     features, packing = made_up(B), Packing.of(captions(RAGGED))
     words = packing.pack(captions(RAGGED))
 
-    def same(decoder: Decoder, read: str) -> bool:
-        once, again = (
-            decoder.logits(getattr(decoder, read)(decoder.see(features), words, packing).hidden) for _ in range(2)
-        )
+    def same(decoder: Decoder, way: str) -> bool:
+        once, again = (decoder.logits(getattr(decoder, way)(features, words, packing).hidden) for _ in range(2))
         return torch.equal(once, again)
 
     without = make(name, setting, "depth=2").train()
     decoder = make(name, setting, "depth=2", f"{dropout}=0.5")
-    for read in ("read", "read_by_steps"):
-        assert same(without, read)
-        assert same(decoder.eval(), read)
-        assert not same(decoder.train(), read)
+    for way in ("teacher_force", "teacher_force_by_steps"):
+        assert same(without, way)
+        assert same(decoder.eval(), way)
+        assert not same(decoder.train(), way)
 
 
 @every
@@ -170,8 +197,8 @@ def test_scheduled_sampling_feeds_what_the_model_says(name: str, setting: str, c
         decoder.word_layer.bias[7] = 1e4  # it always says word 7
     packing, tokens = Packing.of(captions(RAGGED)), captions(RAGGED)
     said = torch.where((tokens == PAD) | (tokens == START), tokens, 7)
-    ours = decoder.read_by_steps(features, packing.pack(tokens), packing, sampling=1.0)
-    expected = decoder.read(features, packing.pack(said), packing)
+    ours = decoder.teacher_force_by_steps(features, packing.pack(tokens), packing, own_words=1.0)
+    expected = decoder.teacher_force(features, packing.pack(said), packing)
     torch.testing.assert_close(ours.hidden, expected.hidden, atol=1e-5, rtol=1e-5)
 
 
@@ -198,9 +225,9 @@ def overfitted(name: str, setting: str, cell: str) -> Decoder:
     targets[targets == PAD] = END
     optimizer = torch.optim.Adam(decoder.parameters(), lr=0.01)
     for _ in range(150):
-        reading = decoder.read(features, words, packing)
-        log_p = decoder.logits(reading.hidden).log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
-        loss = -log_p.mean() + sum(decoder.losses(reading, features, packing, log_p).values())
+        outputs = decoder.teacher_force(features, words, packing)
+        log_p = decoder.logits(outputs.hidden).log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
+        loss = -log_p.mean() + sum(each.mean for each in decoder.losses(outputs, features, packing, log_p).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -42,8 +42,9 @@ def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
             count(name)
     tokens = torch.randint(4, V, (*LENGTHS.shape, 9)) * (torch.arange(9) < LENGTHS.unsqueeze(-1))
     packing = Packing.of(tokens)
-    reading = decoder.read(Features(pooled=torch.randn(B, D), grid=torch.randn(B, L, D)), packing.pack(tokens), packing)
-    decoder.logits(reading.hidden)
+    features = Features(pooled=torch.randn(B, D), grid=torch.randn(B, L, D))
+    outputs = decoder.teacher_force(features, packing.pack(tokens), packing)
+    decoder.logits(outputs.hidden)
 
     score = rows.pop("attention.score", 0)
     assert score in (0, M * L)

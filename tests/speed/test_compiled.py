@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from captioning.cells import GRU, LSTM, RNN, Cell, base
+from captioning.cells import GRU, LSTM, RNN, Cell
 from captioning.core.errors import CaptioningError
 from captioning.core.features import NO_FEATURES, Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.decoders import LanguageModel, NeuralTalk, ShowAttendTell
-from captioning.decoders.attention import _weigh
-from captioning.speed.compiled import compile_attention, compile_loop
-from captioning.training.objectives import CrossEntropy
+from captioning.speed import make_fast, recurrence
+from captioning.speed.attention import weigh
+from captioning.speed.recurrence import FastCell
 
 B, L, D, V = 3, 6, 5, 11
 
@@ -23,21 +24,22 @@ B, L, D, V = 3, 6, 5, 11
 def make() -> ShowAttendTell:
     torch.manual_seed(0)
     sizes = {"embedding_size": 8, "hidden_size": 8, "attention_size": 16}
-    return ShowAttendTell(V, FeatureSpec(pooled=(D,), grid=(2, 3, D)), LSTM, **sizes).train()
+    return make_fast(ShowAttendTell(V, FeatureSpec(pooled=(D,), grid=(2, 3, D)), LSTM, **sizes).train())
 
 
-def step(decoder: ShowAttendTell, lengths: list[list[int]]) -> list[Tensor]:
+def step(decoder: ShowAttendTell, lengths: list[list[int]], regions: list[int] | None = None) -> list[Tensor]:
     """The losses of a batch, and all gradients."""
     torch.manual_seed(1)
     tokens = torch.randint(4, V, (B, 2, 7)) * (torch.arange(7) < torch.tensor(lengths).unsqueeze(-1))
-    features, packing = Features(grid=torch.randn(B, L, D)), Packing.of(tokens)
+    there = {"grid": torch.tensor(regions)} if regions else {}
+    features, packing = Features(there, grid=torch.randn(B, L, D)), Packing.of(tokens)
     words = packing.pack(tokens)
-    reading = decoder.read(features, words, packing)
-    said = CrossEntropy().of(decoder, reading.hidden, words)
-    extra = decoder.losses(reading, features, packing, said.log_likelihood)["doubly_stochastic"]
+    outputs = decoder.teacher_force(features, words, packing)
+    loss = F.cross_entropy(decoder.logits(outputs.hidden), words)
+    extra = decoder.losses(outputs, features, packing, torch.zeros(len(words)))["doubly_stochastic"].mean
     decoder.zero_grad()
-    (said.loss + extra).backward()
-    return [said.loss, extra, *(p.grad.clone() for p in decoder.parameters() if p.grad is not None)]
+    (loss + extra).backward()
+    return [loss, extra, *(p.grad.clone() for p in decoder.parameters() if p.grad is not None)]
 
 
 needs_compiler = pytest.mark.skipif(
@@ -48,12 +50,14 @@ needs_compiler = pytest.mark.skipif(
 @needs_compiler
 def test_a_compiled_step_is_the_plain_one() -> None:
     plain, compiled = make(), make()
-    compile_attention(compiled)
+    assert make_fast(compiled, compiled=True) is compiled
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     for lengths in ([[3, 7], [1, 0], [4, 2]], [[5, 5], [5, 2], [6, 1]]):
         torch.testing.assert_close(step(compiled, lengths), step(plain, lengths), atol=1e-5, rtol=1e-4)
+    some = [[3, 7], [1, 0], [4, 2]], [6, 1, 4]
+    torch.testing.assert_close(step(compiled, *some), step(plain, *some), atol=1e-5, rtol=1e-4)
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    assert 1 <= graphs <= 4
+    assert 1 <= graphs <= 6
     step(compiled, [[2, 2], [4, 3], [4, 7]])
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs  # no shape is compiled anew
 
@@ -68,50 +72,48 @@ def test_a_compiled_text_is_the_plain_one(
     cell: type[Cell], half: bool, streams: int, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two layers that read blocks of three characters, compiled, and what is left, plainly."""
-    monkeypatch.setattr(base, "STEPS_AT_ONCE", 3)
+    monkeypatch.setattr(recurrence, "STEPS_AT_ONCE", 3)
     words, targets = torch.randint(V, (2, chunk * streams), generator=torch.Generator().manual_seed(0))
     packing, rows = Packing.even(streams, chunk), []
 
-    def read(compiled: bool) -> list[Tensor]:
+    def train(compiled: bool) -> list[Tensor]:
         torch.manual_seed(0)
         decoder = LanguageModel(V, NO_FEATURES, cell, embedding_size=8, hidden_size=16, depth=2, layer_dropout=0.5)
+        make_fast(decoder, compiled)
         if compiled:
-            compile_loop(decoder)
             for part in decoder.modules():
-                if isinstance(part, Cell):
+                if isinstance(part, FastCell):
                     part.compiled_steps = counted(part.compiled_steps)
         state = decoder.start(Features.none(streams)).map(lambda part: torch.full_like(part, 0.1).requires_grad_())
         (before,) = state.sequence.values()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            reading, after = decoder.read_on(state, words, packing)
-            loss = CrossEntropy().of(decoder, reading.hidden, targets, streams).loss
+            outputs, after = decoder.teacher_force_from(state, words, packing)
+            loss = F.cross_entropy(decoder.logits(outputs.hidden).float(), targets)
         (loss + after.sequence["hidden"].float().square().mean()).backward()
         found = [loss, after.sequence["hidden"], before.grad, *(p.grad for p in decoder.parameters())]
         with torch.no_grad():
-            return [*found, decoder.read_on(state, words, packing)[0].hidden]
+            return [*found, decoder.teacher_force_from(state, words, packing)[0].hidden]
 
     def counted(steps: Callable[..., Any]) -> Callable[..., Any]:
         return lambda cell, terms, state: (rows.append(len(terms)), steps(cell, terms, state))[1]
 
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     tolerance = {"atol": 2e-2, "rtol": 5e-2} if half else {"atol": 1e-6, "rtol": 1e-4}
-    torch.testing.assert_close(read(compiled=True), read(compiled=False), **tolerance)
+    torch.testing.assert_close(train(compiled=True), train(compiled=False), **tolerance)
     assert rows == [3 * streams] * (chunk // 3) * 2  # of two layers, in training alone
     assert bool(rows) == (torch._dynamo.utils.counters["stats"]["unique_graphs"] > graphs)
 
 
 def test_without_attention_there_is_nothing_to_compile(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        compile_attention(
-            NeuralTalk(V, FeatureSpec(pooled=(D,), grid=(2, 3, D)), LSTM, embedding_size=8, hidden_size=8)
-        )
+        make_fast(NeuralTalk(V, FeatureSpec(pooled=(D,)), LSTM, embedding_size=8, hidden_size=8), compiled=True)
     assert "NeuralTalk has no attention" in caplog.text
 
 
 def test_without_a_compiler_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(CaptioningError, match="compile=true needs a C"):
-        compile_attention(make())
+        make_fast(make(), compiled=True)
 
 
 def test_it_is_for_training_alone() -> None:
@@ -120,4 +122,4 @@ def test_it_is_for_training_alone() -> None:
     with torch.no_grad():
         step_of_search = decoder.attention(torch.randn(2, L, 16), torch.randn(2, 8))
     assert step_of_search.shape == (2, L)
-    assert make().attention.weigh is _weigh
+    assert make().attention.weigh is weigh

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from captioning.speed.dropout import Dropout, _draw
+from captioning.speed.dropout import FastDropout, _draw
 
 SHAPE = (37, 27, 11)  # 10,989 numbers: no multiple of four
 
@@ -16,7 +16,7 @@ SHAPE = (37, 27, 11)  # 10,989 numbers: no multiple of four
 def test_a_share_is_dropped_and_the_mean_stays(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     ones = torch.ones(SHAPE, dtype=dtype)
-    dropped = Dropout(p)(ones)
+    dropped = FastDropout(p)(ones)
     assert dropped.dtype == dtype
     assert set(dropped.unique().tolist()) == {0.0, float(ones[0, 0, 0] * (1 / (1 - round(p * 65536) / 65536)))}
     sigma = (p * (1 - p) / ones.numel()) ** 0.5
@@ -26,7 +26,7 @@ def test_a_share_is_dropped_and_the_mean_stays(p: float, dtype: torch.dtype) -> 
 
 def test_neighbours_are_independent() -> None:
     torch.manual_seed(0)
-    kept = (Dropout(0.3)(torch.ones(100_000)) != 0).float()
+    kept = (FastDropout(0.3)(torch.ones(100_000)) != 0).float()
     for distance in (1, 2, 3, 4, 5):  # four numbers share one draw
         pairs = torch.stack([kept[:-distance], kept[distance:]])
         assert torch.corrcoef(pairs)[0, 1].abs() < 0.015
@@ -43,7 +43,7 @@ def test_every_value_is_drawn() -> None:
 @given(st.lists(st.integers(0, 5), max_size=4), st.sampled_from([0.0, 0.25, 1.0]))
 def test_any_shape_and_share(shape: list[int], p: float) -> None:
     x = torch.randn(shape)
-    out = Dropout(p)(x)
+    out = FastDropout(p)(x)
     assert out.shape == x.shape
     if p == 1:
         assert not out.any()
@@ -54,16 +54,16 @@ def test_any_shape_and_share(shape: list[int], p: float) -> None:
 def test_gradient_and_seed() -> None:
     x = torch.randn(SHAPE, requires_grad=True)
     torch.manual_seed(3)
-    out = Dropout(0.5)(x)
+    out = FastDropout(0.5)(x)
     out.sum().backward()
     assert torch.equal(x.grad, torch.where(out == 0, 0.0, 2.0))
     torch.manual_seed(3)
-    assert torch.equal(Dropout(0.5)(x), out)
-    assert not torch.equal(Dropout(0.5)(x), out)
+    assert torch.equal(FastDropout(0.5)(x), out)
+    assert not torch.equal(FastDropout(0.5)(x), out)
 
 
 def test_in_evaluation_nothing_is_dropped_or_drawn() -> None:
     x, before = torch.randn(SHAPE), torch.get_rng_state()
-    assert Dropout(0.5).eval()(x) is x
-    assert torch.equal(Dropout(0.0)(x), x)
+    assert FastDropout(0.5).eval()(x) is x
+    assert torch.equal(FastDropout(0.0)(x), x)
     assert torch.equal(torch.get_rng_state(), before)

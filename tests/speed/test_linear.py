@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from captioning.speed.linear import Linear
-from captioning.speed.repeated import Repeated, repeated
+from captioning.speed.linear import FastLinear, repeated
 
 onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
@@ -32,7 +31,7 @@ def _seed() -> Iterator[None]:
     yield
 
 
-def results(output: Tensor, x: Tensor, layer: Linear) -> list[Tensor]:
+def results(output: Tensor, x: Tensor, layer: FastLinear) -> list[Tensor]:
     wanted = [part for part in (x, layer.weight, layer.bias) if part is not None]
     return [output, *torch.autograd.grad(output.square().sum(), wanted)]
 
@@ -41,7 +40,7 @@ def results(output: Tensor, x: Tensor, layer: Linear) -> list[Tensor]:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(64, 256), (4, 2, 8, 256)], ids=str)
 def test_values_and_gradients_are_torchs(shape: tuple[int, ...], bias: bool) -> None:
-    layer, x = Linear(256, 300, bias=bias), torch.randn(shape, requires_grad=True)
+    layer, x = FastLinear(256, 300, bias=bias), torch.randn(shape, requires_grad=True)
     with Names() as ran:
         found = results(layer(x), x, layer)
     assert "mkldnn_linear" in ran.names and "mm" not in ran.names
@@ -50,8 +49,8 @@ def test_values_and_gradients_are_torchs(shape: tuple[int, ...], bias: bool) -> 
 
 @onednn
 def test_in_a_loop_and_in_inference() -> None:
-    layer, x = Repeated(256, 300), torch.randn(3, 64, 256, requires_grad=True)
-    with Names() as ran, repeated([layer], [64] * 3):
+    layer, x = FastLinear(256, 300), torch.randn(3, 64, 256, requires_grad=True)
+    with Names() as ran, repeated(layer, [64] * 3):
         output = torch.stack([layer(step) for step in x])
     assert "mkldnn_linear" in ran.names
     expected = F.linear(x, layer.weight, layer.bias)
@@ -72,7 +71,7 @@ def test_in_a_loop_and_in_inference() -> None:
     ids=["few", "narrow", "a vector", "double", "none"],
 )
 def test_all_others_are_torchs_own(x: Tensor, outputs: int) -> None:
-    layer = Linear(x.shape[-1], outputs, dtype=x.dtype)
+    layer = FastLinear(x.shape[-1], outputs, dtype=x.dtype)
     with Names() as ran:
         found = layer(x)
     assert "mkldnn_linear" not in ran.names
@@ -80,6 +79,6 @@ def test_all_others_are_torchs_own(x: Tensor, outputs: int) -> None:
 
 
 def test_half_precision_is_autocasts() -> None:
-    layer, x = Linear(256, 300), torch.randn(64, 256)
+    layer, x = FastLinear(256, 300), torch.randn(64, 256)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16

@@ -5,18 +5,19 @@ import torch
 from torch import Tensor
 
 from captioning.cells import LSTM, Cell
+from captioning.speed import make_fast
 
 E, H, N, T = 5, 6, 4, 7
 
 
-def read(sizes: list[int], *, by_loop: bool = False, image: bool = False, half: bool = False) -> list[Tensor]:
+def run(sizes: list[int], *, by_loop: bool = False, image: bool = False, half: bool = False) -> list[Tensor]:
     """Hidden states, the last states, and all gradients."""
     torch.manual_seed(0)
-    cell, x = LSTM(E, H), torch.randn(sum(sizes), E, requires_grad=True)
+    cell, x = make_fast(LSTM(E, H)), torch.randn(sum(sizes), E, requires_grad=True)
     state = torch.randn(sizes[0], 2 * H, requires_grad=True)
     term = torch.zeros(len(x), 4 * H) if image else None
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        hidden, last = Cell.read(cell, x, sizes, state, term) if by_loop else cell.read(x, sizes, state, term)
+        hidden, last = Cell.run(cell, x, sizes, state, term) if by_loop else cell.run(x, sizes, state, term)
     (hidden.float().square().sum() + last.float().pow(3).sum()).backward()
     return [hidden, last, *(part.grad for part in (x, state, *cell.parameters()) if part.grad is not None)]
 
@@ -32,9 +33,9 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 def test_sequences_of_one_length_are_onednns(taken: list[torch.Size]) -> None:
-    expected = read([N] * T, by_loop=True)
+    expected = run([N] * T, by_loop=True)
     assert taken == []
-    found = read([N] * T)
+    found = run([N] * T)
     assert taken == [(T, N, E)]
     assert len(found) == 2 + 2 + 4
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -43,13 +44,13 @@ def test_sequences_of_one_length_are_onednns(taken: list[torch.Size]) -> None:
 @pytest.mark.parametrize("settings", [{"sizes": [4, 4, 2]}, {"image": True}, {"half": True}], ids=str)
 def test_all_others_are_the_loops(settings: dict, taken: list[torch.Size]) -> None:
     settings = {"sizes": [N] * T, **settings}
-    torch.testing.assert_close(read(**settings), read(**settings, by_loop=True))
+    torch.testing.assert_close(run(**settings), run(**settings, by_loop=True))
     assert taken == []
 
 
 def test_without_gradients(taken: list[torch.Size]) -> None:
     torch.manual_seed(0)
-    cell, x, state = LSTM(E, H), torch.randn(N * T, E), torch.randn(N, 2 * H)
+    cell, x, state = make_fast(LSTM(E, H)), torch.randn(N * T, E), torch.randn(N, 2 * H)
     with torch.no_grad():
-        torch.testing.assert_close(cell.read(x, [N] * T, state), Cell.read(cell, x, [N] * T, state))
+        torch.testing.assert_close(cell.run(x, [N] * T, state), Cell.run(cell, x, [N] * T, state))
     assert len(taken) == torch.backends.mkldnn.is_available()
