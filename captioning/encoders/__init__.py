@@ -1,4 +1,4 @@
-"""Encoders: photographs to features, one family a file."""
+"""Encoders from images to features, one family per file."""
 
 from captioning.encoders.encoder import Encoder
 

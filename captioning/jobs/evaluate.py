@@ -12,7 +12,17 @@ from captioning.core.memory import keep_memory
 from captioning.core.ownership import write_json_output
 from captioning.core.terminal import show_log
 from captioning.jobs.evaluated import evaluated
-from captioning.jobs.options import OF_BEAM, OF_SAMPLE, add_search_options, add_trust_option, search_of, trusted
+from captioning.jobs.options import (
+    OF_BEAM,
+    OF_SAMPLE,
+    STDOUT,
+    add_json_option,
+    add_search_options,
+    add_trust_option,
+    search_of,
+    trusted,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from captioning.runs.parts import Config
@@ -38,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--split", help="train, val or test (default: test, of a language model val)")
     parser.add_argument("--out", type=Path, help="folder for what it writes (default: the run's folder)")
-    parser.add_argument("--json", metavar="FILE", help="write the scores to this file; - for standard output alone")
+    add_json_option(parser, "scores")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
     add_search_options(parser)
@@ -60,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         trust=trusted(options.trust, options.overrides),
     )
     if options.json:
-        write_json_output(json_path(options.json), content_of(found))
-    if options.json != "-":
+        write_json(options.json, content_of(found))
+    if options.json != STDOUT:
         values = [found.measures[name].text(value, 2) for name, value in found.scores.items()]
         widths = [max(7, len(name), len(value)) for name, value in zip(found.scores, values, strict=True)]
         print("  ".join(name.rjust(width) for name, width in zip(found.scores, widths, strict=True)))
@@ -74,11 +84,6 @@ def asks_for_a_search(options: argparse.Namespace) -> bool:
     """Whether a command line has an option of the search."""
     names = {"beam", *OF_BEAM, *OF_SAMPLE}
     return options.sample or any(getattr(options, name) is not None for name in names)
-
-
-def json_path(name: str) -> Path:
-    """The file that ``--json`` names; ``-`` is standard output."""
-    return Path("/dev/stdout" if name == "-" else name)
 
 
 def evaluate(

@@ -2,15 +2,14 @@
 
 import argparse
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
-from captioning.core.ownership import output, require_output, write_json_output
-from captioning.jobs.options import import_from_working_folder
+from captioning.core.ownership import output, require_output
+from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, write_json
 
 if TYPE_CHECKING:
     from captioning.metrics import DocumentFrequencies, Metric
@@ -45,9 +44,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--java-timeout", type=float, default=1800, metavar="SECONDS", help="(default: 1800)")
     options.add_argument("--bug-compatible", action="store_true", help="tokenize with coco-caption's faults")
     options.add_argument("--per-image", metavar="CSV", help="write the scores of each image here")
-    options.add_argument(
-        "--json", metavar="FILE", help="also write JSON here (scores from 0 to 1, CIDEr to 10); - prints it"
-    )
+    add_json_option(options, "the scores (from 0 to 1, CIDEr to 10)")
     options.add_argument("--latex", action="store_true", help="print a LaTeX table")
     return options
 
@@ -65,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.report.table import latex, sentences, table, text, units
     from captioning.text.tokenizer import tokenize_each, tokenize_file
 
-    to_stdout = args.json == "-"
+    to_stdout = args.json == STDOUT
     if to_stdout and args.latex:
         raise CaptioningError("--json - and --latex both print: give --json a file, or leave one out.")
     for path in filter(None, (args.per_image, None if to_stdout else args.json)):
@@ -97,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.per_image:
         _write_per_image(args.per_image, images, captions, reports)
     if args.json:
-        _write_json(args.json, {"images": len(images), "of": len(references)}, reports)
+        write_json(args.json, {"images": len(images), "of": len(references), **_content(reports)})
     if args.latex:
         print(latex(table(reports)))
     elif not to_stdout:
@@ -133,16 +130,12 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     return {path: "/".join(each[place] for place in different) for path, each in parts.items()}
 
 
-def _write_json(path: str, content: dict[str, Any], reports: Sequence["Report"]) -> None:
-    """Everything but the images' scores, to a file or (``-``) to standard output."""
+def _content(reports: Sequence["Report"]) -> dict[str, Any]:
+    """The JSON form of reports: everything but the images' scores."""
     measures = {name: asdict(measure) for report in reports for name, measure in report.measures.items()}
-    content["measures"] = list(measures.values())
     left_out = ("images", "measures")
-    content["results"] = [{k: v for k, v in asdict(report).items() if k not in left_out} for report in reports]
-    if path == "-":
-        print(json.dumps(content, indent=1))
-    else:
-        write_json_output(path, content)
+    results = [{key: value for key, value in asdict(report).items() if key not in left_out} for report in reports]
+    return {"measures": list(measures.values()), "results": results}
 
 
 def _write_per_image(
