@@ -1,12 +1,12 @@
 """Image captioning with recurrent networks.
 
-A caption travels one way through the house, and so do the imports::
+Imports between subpackages go one way::
 
     jobs -> tasks -> training, predict -> runs -> decoders -> cells
       |       |
       +--> search, data, encoders, metrics, analysis, report
 
-What several rooms speak of (features, states, vocabulary, images, files) lies below them all, in ``core``.
+The subpackage ``core``, below all others, holds common parts: features, states, vocabulary, images, files.
 """
 
 from importlib import import_module
@@ -67,7 +67,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """``from captioning import Captioner``: imported when it is first asked for, so that the package has no torch."""
+    """A public name, imported on first use, so that ``import captioning`` does not import torch."""
     if name in _MODULES:
         found = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
         return found

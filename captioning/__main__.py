@@ -1,4 +1,4 @@
-"""The command line: ``captioning COMMAND …``, one module of ``captioning.jobs`` a command."""
+"""The command line: ``captioning COMMAND …``, with one module of ``captioning.jobs`` per command."""
 
 import importlib
 import os
@@ -9,8 +9,9 @@ from captioning import __version__
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 
-# Threads that wait for one another by spinning take the time of those they wait for as soon as anything else runs.
-# Those that sleep at once wake up late: up to a third of a training step. So they spin, for some microseconds.
+# Spinning threads take processor time from the threads that they wait for as soon as another process runs. Threads that
+# sleep at once wake up late, which costs up to a third of a training step. The threads therefore spin for some
+# microseconds.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0, 1 when the work failed, 2 when the command line is wrong.
+        The exit status: 0, 1 after a failure, 2 for a wrong command line.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -1,6 +1,6 @@
-"""What all tests share: the real data where they are, and a tiny data set and captioner where they are not needed."""
+"""Fixtures of all tests: the folder of real data, a tiny data set, and the settings of a tiny captioner."""
 
-import captioning.__main__  # noqa: F401  # isort: skip  # before torch: threads are to wait as in the commands
+import captioning.__main__  # noqa: F401  # isort: skip  # before torch: threads must wait as in the commands
 
 import json
 import os
@@ -50,7 +50,7 @@ CAPTIONS = [" ".join(WORDS[begin : begin + 10]) for begin in range(0, 1000, 10)]
 
 
 class MadeUp(Sequence[Photo]):
-    """Photographs with five captions of ten words, made when they are asked for."""
+    """Images with five captions of ten words, made on access."""
 
     def __init__(self, photos: int) -> None:
         self.photos = photos
@@ -65,19 +65,19 @@ class MadeUp(Sequence[Photo]):
         return map(self.__getitem__, range(self.photos))
 
 
-# What `make test-fast` leaves out: what trains, starts processes, runs notebooks or takes longer than some seconds.
+# Tests outside of `make test-fast`: they train, start processes, run notebooks or take longer than some seconds.
 SLOW = (
-    *("encoders/", "extending/", "golden/", "jobs/", "predict/", "runs/", "tasks/", "training/"),
+    *("encoders/", "extending/", "golden/", "jobs/", "predict/", "runs/", "tasks/", "training/", "wiring/"),
     *("core/test_memory.py", "data/test_download.py", "data/test_feature_store.py", "data/test_module.py"),
     *("speed/test_compiled.py", "speed/test_fast.py"),
     *("metrics/test_coco_caption.py", "metrics/test_java.py"),
     *("test_benchmarks.py", "test_docs.py", "test_notebooks.py", "test_security.py"),
 )
-QUICK = ("jobs/test_score.py", "training/test_objectives.py", "training/test_chunked.py")  # in folders that are slow
+QUICK = ("jobs/test_score.py", "training/test_objectives.py", "training/test_chunked.py")  # in slow folders
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests; benchmarks say so themselves."""
+    """Mark the slow tests; benchmarks mark themselves."""
     for item in items:
         name = item.path.relative_to(Path(__file__).parent).as_posix()
         if name.startswith("benchmarks/"):
@@ -88,14 +88,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def made_up() -> Callable[[int], TokenizedCaptions]:
-    """A number of photographs to their captions, five of ten words each, which nothing else holds in memory."""
+    """A function from a number of images to their captions, five of ten words each, referenced nowhere else."""
     vocabulary = Vocabulary([*SPECIAL, *WORDS])
     return lambda photos: TokenizedCaptions.of(MadeUp(photos), vocabulary, max_words=30)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data beside the checkout; the test skips where it is absent."""
+    """The folder of real data beside the checkout; the test skips if the folder is absent."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():
         pytest.skip("needs the folder of real data (../shared), which is not here")
@@ -104,7 +104,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen pictures of one colour each, with two captions, as own data (JSONL): 10 train, 3 val, 3 test."""
+    """Sixteen images of one colour each, with two captions, as own data (JSONL): 10 train, 3 val, 3 test."""
     folder = tmp_path_factory.mktemp("tiny")
     colours = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "white": (250, 250, 250)}
     rng = np.random.default_rng(0)
@@ -123,7 +123,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_settings(tiny_data: Path) -> list[str]:
-    """Overrides of a run that takes a second, for fixtures that choose its places themselves."""
+    """Overrides of a run that takes a second, for fixtures that choose the run's folders themselves."""
     return [*TINY, f"data.root={tiny_data}"]
 
 

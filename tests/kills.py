@@ -1,13 +1,13 @@
-"""Kills runs of this program at random moments, and shows that started again they end as if nothing had happened.
+"""Kills runs of this program at random moments, and shows that restarted runs end as if never killed.
 
     python tests/kills.py --kills 200 --seed 0 [--only KIND,…] [--table FILE] [--jobs 2]
 
-A trial starts a command, kills its process group (SIGKILL), starts it again, and so on for one to four kills, then lets
-it end. Its folder must equal the reference, which the same command leaves when nothing kills it. A kind's first trial
-has no kill: where that one differs, the command does not repeat itself.
+A trial starts a command, kills the command's process group (SIGKILL), restarts the command, and so on for one to four
+kills, then lets the command end. The trial's folder must equal the reference, the folder of the same command without a
+kill. A kind's first trial has no kill: if that trial differs, the command itself is not reproducible.
 
-A command is a fork of this process, which has imported everything and has one thread: it starts at once. Two kinds are
-real processes: forks share the seed of ``hash(str)``, and write more often (``OFTEN``).
+A command is a fork of this process, which has imported everything and has one thread, so that the command starts at
+once. Two kinds are real processes: forks share the seed of ``hash(str)``, and write more often (``OFTEN``).
 """
 
 import os
@@ -44,13 +44,13 @@ import torch
 import torch.utils.tensorboard
 from conftest import TINY
 
-OFTEN = {"captioning.data.extraction": "COMMIT_SECONDS", "captioning.runs.metrics_file": "SECONDS"}  # between writings
-UNREAD = re.compile(r"\.hydra|\.log$|multirun\.yaml$|tfevents$|lock$|\.captioning$")  # has to be there, no more
+OFTEN = {"captioning.data.extraction": "COMMIT_SECONDS", "captioning.runs.metrics_file": "SECONDS"}  # between writes
+UNREAD = re.compile(r"\.hydra|\.log$|multirun\.yaml$|tfevents$|lock$|\.captioning$")  # must exist, with any content
 CONTENT = re.compile(r"\.ckpt$|summary\.json$|table\.csv$")  # files whose bytes may differ
-EVENTS = re.compile(r"(?<=tfevents)\..*")  # in the names of Tensorboard's files, of which each attempt writes one more
-CHANCE = re.compile(EVENTS.pattern + r"|\.captioning-[0-9a-f]{8}|(?<=\.)\d{2,}(?=\.)")  # in all names
-APART = re.compile(r"^/loops/|^/callbacks/Timer|/current_score$|/seconds$")  # in them, what need not be equal
-READ: dict[str, Callable[[Path], Any]] = {  # what files say, as mappings and sequences
+EVENTS = re.compile(r"(?<=tfevents)\..*")  # in the names of Tensorboard's files: each attempt writes one more file
+CHANCE = re.compile(EVENTS.pattern + r"|\.captioning-[0-9a-f]{8}|(?<=\.)\d{2,}(?=\.)")  # the random parts of all names
+APART = re.compile(r"^/loops/|^/callbacks/Timer|/current_score$|/seconds$")  # keys of CONTENT that need not be equal
+READ: dict[str, Callable[[Path], Any]] = {  # the content of files as mappings and sequences
     ".ckpt": lambda path: torch.load(path, weights_only=True, map_location="cpu"),
     ".json": lambda path: json.loads(path.read_text()),
     ".csv": lambda path: {next(iter(row.values())): row for row in csv.DictReader(path.read_text().splitlines())},
@@ -62,7 +62,7 @@ LITTER = "litter: "
 
 
 class Kind(NamedTuple):
-    """A command, run in a folder beside ``../data``; ``before`` has been run in ``../before``."""
+    """A command that runs in a folder beside ``../data``, after ``before`` has run in ``../before``."""
 
     name: str
     command: str
@@ -71,7 +71,7 @@ class Kind(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When to kill: some seconds after the start, or after the n-th change of a file."""
+    """The moment of a kill: some seconds after the start, or after the n-th change of a file."""
 
     seconds: float
     file: str = ""
@@ -83,7 +83,7 @@ class Moment(NamedTuple):
 
 @dataclass
 class Trial:
-    """A run, the kills that hit it, what was found to differ or to be ``LITTER``, and how often each file changed."""
+    """A run, the run's kills, the differences and ``LITTER`` found, and the number of changes of each file."""
 
     folder: Path
     kills: list[Moment] = field(default_factory=list)
@@ -151,7 +151,7 @@ def import_everything() -> None:
 
 
 def start(kind: Kind, folder: Path) -> int:
-    """Start the command in a session of its own; what it says goes to a file beside its folder."""
+    """Start the command in a new session, with its output in a file beside its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads must not fork"  # noqa: PTH208
     if pid := os.fork():
@@ -171,7 +171,7 @@ def start(kind: Kind, folder: Path) -> int:
         status = end.code
     except BaseException:
         sys.excepthook(*sys.exc_info())
-    finally:  # what the end of an interpreter does
+    finally:  # as at the end of an interpreter
         threading._shutdown()
         atexit._run_exitfuncs()
         sys.stdout.flush(), sys.stderr.flush()
@@ -179,7 +179,7 @@ def start(kind: Kind, folder: Path) -> int:
 
 
 def times(folder: str) -> Iterator[tuple[str, int]]:
-    """Names and times of what is in a folder, but for pictures and what is written once."""
+    """Names and times of the files in a folder, except images and files that are written once."""
     for place, _, names in os.walk(folder):
         for path in (f"{place}/{name}" for name in ["", *names] if not name.endswith((".png", ".yaml", ".log"))):
             with suppress(FileNotFoundError):
@@ -187,16 +187,16 @@ def times(folder: str) -> Iterator[tuple[str, int]]:
 
 
 def alive(session: int, folder: Path) -> Iterator[int]:
-    """The processes of a session, and those that work in a folder."""
+    """The processes of a session, and the processes with a folder as working directory."""
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is somebody else's
+        with suppress(OSError):  # the process has ended, or is another user's
             state, _, _, its_session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
             if state not in "ZX" and (int(its_session) == session or (process / "cwd").readlink() == folder):
                 yield int(process.name)
 
 
 def attempt(kind: Kind, trial: Trial, limit: float, moment: Moment | None = None) -> Generator[None, None, int]:
-    """Run the command once; its exit status, -9 where it was killed."""
+    """Run the command once, and return its exit status; -9 after a kill."""
     folder, before, status = trial.folder, trial.changes.copy(), None
     seen = set(times(str(folder)))
     pid, began = start(kind, folder), time.monotonic()
@@ -205,7 +205,7 @@ def attempt(kind: Kind, trial: Trial, limit: float, moment: Moment | None = None
         while status is None:
             now = time.monotonic()
             if now >= due:
-                with suppress(ProcessLookupError):  # it has no session yet
+                with suppress(ProcessLookupError):  # the process has no session yet
                     os.killpg(pid, signal.SIGKILL)
             else:
                 known, seen = seen, set(times(str(folder)))
@@ -215,7 +215,7 @@ def attempt(kind: Kind, trial: Trial, limit: float, moment: Moment | None = None
             yield
             code = os.waitpid(pid, os.WNOHANG)
             status = os.waitstatus_to_exitcode(code[1]) if code[0] else None
-        last = time.monotonic() + 8  # seconds, in which what the run has started must end, too
+        last = time.monotonic() + 8  # seconds, in which the run's child processes must end, too
         while (left := list(alive(pid, folder))) and time.monotonic() < last:
             yield
     finally:
@@ -258,7 +258,7 @@ def shake(kind: Kind, work: Path, kills: int, seed: int, trials: list[Trial]) ->
 
 
 def draw(rng: random.Random, duration: float, changes: Counter[str], done: Counter[str]) -> Moment:
-    """A moment anywhere in the rest of a run, or more often one right after a change of a file, each as likely."""
+    """A moment: more often right after a file's change, all changes as likely, else anywhere in the rest of a run."""
     left = changes - done
     if left and rng.random() < 0.6:
         file = rng.choice(sorted(name for name in left if name.startswith("runs/")) or sorted(left))
@@ -267,7 +267,7 @@ def draw(rng: random.Random, duration: float, changes: Counter[str], done: Count
 
 
 def compare(reference: Path, folder: Path) -> list[str]:
-    """What differs between two folders, of each file the first two things, and what the second has beyond the first."""
+    """The differences between two folders: the first two of each file, and the files that only the second has."""
     theirs, ours = (
         {EVENTS.sub("", path.relative_to(root).as_posix()) for path in root.rglob("*") if "digests" not in path.parts}
         for root in (reference, folder)
@@ -281,7 +281,7 @@ def compare(reference: Path, folder: Path) -> list[str]:
 
 
 def unequal(name: str, reference: Path, folder: Path) -> list[str]:
-    """What differs between two files: any byte, or their content where they tell times or places."""
+    """The differences between two files: by bytes, or by content for files that contain times or paths."""
     if (reference / name).read_bytes() == (folder / name).read_bytes():
         return []
     read = READ.get(Path(name).suffix, lambda path: path.read_text(errors="replace").splitlines())
@@ -292,7 +292,7 @@ def unequal(name: str, reference: Path, folder: Path) -> list[str]:
 
 
 def flat(value: Any, root: str, key: str = "") -> dict[str, str]:
-    """``{"a": [1, 2]}`` as ``{"/a/0": "1", "/a/1": "2"}``, numbers in bulk as a hash, and no path of ``root``."""
+    """A flat mapping, ``{"a": [1, 2]}`` as ``{"/a/0": "1", "/a/1": "2"}``; arrays as hashes, without ``root``."""
     if isinstance(value, Mapping | list | tuple) and value:
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
         return {inner: each for name, part in pairs for inner, each in flat(part, root, f"{key}/{name}").items()}
@@ -326,7 +326,7 @@ def main() -> int:
     for _ in attempt(kinds()[0], Trial(work / "data"), 600):
         time.sleep(0.01)
     (work / "data" / "verse.txt").write_text("Größe — ☃, naïve café; „sei still“!\n\tund 你好, ehe 3×4=12 is.\n" * 16)
-    os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(dir=work)  # for the killed: Python leaves sockets behind
+    os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(dir=work)  # for the sockets of killed processes
     every = {kind.name: list[Trial]() for kind in chosen}
     shares = [(options.kills + place) // len(chosen) for place in range(len(chosen))]
     tasks = zip(chosen, shares, every.values(), strict=True)
@@ -334,7 +334,7 @@ def main() -> int:
     began = time.monotonic()
     while waiting:
         for trials in waiting[: options.jobs]:
-            if next(trials, waiting) is waiting:  # no more
+            if next(trials, waiting) is waiting:  # the kind's trials are done
                 waiting.remove(trials)
                 print(table(every), flush=True)
                 if options.table:
@@ -348,5 +348,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # the folder of tests: a command would not have it
+    sys.path.pop(0)  # the folder of tests, which a command does not have
     sys.exit(main())

@@ -1,13 +1,13 @@
-"""Finding units that mean something without looking: which unit follows a feature of the text, and by more than chance.
+"""The search for interpretable units: the units whose values follow a feature of the text more closely than chance.
 
-A network has thousands of units, so that one of them will follow anything a little. What the best of all units reaches
-is therefore compared with what the best of all units reaches when the feature is shifted along the text, round its end,
-by so much that the two have nothing to do with one another (of captions, each by as much as chance will have it). A
-shuffled text would do, but a shift also keeps how slowly units and feature change, without which chance is underrated.
-A text that repeats itself is like its shifts: of it nothing can be said. The unit that is found is then scored on other
-text, where there was nothing to choose.
+Among the thousands of units of a network, one follows any feature a little. The largest correlation over all units is
+therefore compared with the same maximum for shifted features. A shift moves the feature along the text, round its end,
+far enough to remove any relation to the text (for captions, each by a random amount). Unlike a shuffle, a shift also
+keeps the rate of change of the units and the feature, without which chance is underestimated. For a text that repeats
+itself the comparison is not valid, because the text equals its shifts. The selected unit is then scored on other text,
+where no selection takes place.
 
-Dimensions: N sequences, M positions in all, U units, S shifts.
+Dimensions: N sequences, M positions in total, U units, S shifts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,18 +21,18 @@ from captioning.analysis.recording import Unit
 Array = NDArray[np.float32]
 
 SHIFTS = 500
-NEAR = 0.1  # of a sequence: it is shifted by that much at least, either way
-BINS = 8  # of a unit's values and of a feature's, for the mutual information
+NEAR = 0.1  # the minimum shift in either direction, as a fraction of a sequence
+BINS = 8  # bins of a unit's values and of a feature's values, for the mutual information
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of what was read.
+    """A part of the text that a network has read.
 
     Attributes:
-        values: ``(M, U)``, what the units did.
+        values: ``(M, U)``, the units' values.
         features: ``(M,)`` each, by name.
-        lengths: of its N sequences, one behind the other.
+        lengths: the lengths of the N consecutive sequences.
     """
 
     values: Array
@@ -45,15 +45,16 @@ class Candidate:
     """The unit that follows a feature best.
 
     Attributes:
-        feature: its name.
+        feature: the feature's name.
         unit: the unit with the largest absolute correlation with the feature.
-        found: that correlation, with its sign, on the text in which it was found (of a feature that is there or not,
-            the point-biserial one).
-        chance: what the largest absolute correlation of any unit exceeds in 1 % of the shifts of that text.
-        held_out: the unit's correlation on text that was not used to find it.
-        held_out_chance: what this unit's own absolute correlation exceeds there in 1 % of the shifts.
-        information: what the unit tells of the feature there, in bits.
-        entropy: how much there is to tell, in bits.
+        found: the signed correlation on the text of the selection (for a binary feature, the point-biserial
+            correlation).
+        chance: the value that the largest absolute correlation of any unit exceeds in 1 % of the shifts of that text.
+        held_out: the unit's correlation on text not used for the selection.
+        held_out_chance: the value that this unit's absolute correlation exceeds in 1 % of the shifts of the held-out
+            text.
+        information: the mutual information of unit and feature on the held-out text, in bits.
+        entropy: the entropy of the feature on the held-out text, in bits.
     """
 
     feature: str
@@ -67,17 +68,17 @@ class Candidate:
 
     @property
     def convincing(self) -> bool:
-        """Beyond chance where it was found and, with the same sign, where it was not."""
+        """True if the correlation exceeds chance on both texts, with the same sign."""
         return abs(self.found) > self.chance and bool(np.sign(self.found) * self.held_out > self.held_out_chance)
 
 
 def find_candidates(units: Sequence[Unit], part: Part, other: Part) -> list[Candidate]:
-    """The best unit for each feature that varies in both parts, the best on the other part first.
+    """The best unit for each feature that varies in both parts, sorted by the score on the other part.
 
     Args:
         units: the U units.
-        part: to find units in.
-        other: to score them on.
+        part: the part for the selection of units.
+        other: the part for the scores of the units.
     """
     found = []
     for name in (name for name in part.features if name in other.features):
@@ -101,21 +102,21 @@ def find_candidates(units: Sequence[Unit], part: Part, other: Part) -> list[Cand
 
 
 def correlations(values: Array, feature: Array) -> Array:
-    """Pearson's correlation of each unit ``(M, U)`` with a feature ``(M,)``: ``(U,)``; 0 for what does not vary."""
+    """Pearson's correlation ``(U,)`` of each unit ``(M, U)`` with a feature ``(M,)``; 0 for a constant."""
     found: Array = _standard(values).T @ _standard(feature) / np.float32(len(feature))
     return found
 
 
 def maxima_by_chance(values: Array, feature: Array, lengths: Sequence[int]) -> Array:
-    """The largest absolute correlation of any unit with the feature shifted, ``SHIFTS`` times.
+    """The largest absolute correlation of any unit with the shifted feature, for each of ``SHIFTS`` shifts.
 
     Args:
-        values: ``(M, U)``.
-        feature: ``(M,)``.
-        lengths: of the N sequences.
+        values: ``(M, U)``, the units' values.
+        feature: ``(M,)``, the feature's values.
+        lengths: the lengths of the N sequences.
 
     Returns:
-        ``(S,)``.
+        ``(S,)``, the maximum for each shift.
     """
     rng = np.random.default_rng(0)
     shifted = np.stack([_shifted(feature, lengths, rng) for _ in range(SHIFTS)])  # (S, M)
@@ -124,7 +125,7 @@ def maxima_by_chance(values: Array, feature: Array, lengths: Sequence[int]) -> A
 
 
 def _shifted(feature: Array, lengths: Sequence[int], rng: np.random.Generator) -> Array:
-    """Each sequence's part of a feature shifted round its end, by an amount of its own."""
+    """A feature in which each sequence's part is shifted round its end, by a separate amount."""
     ends = np.cumsum(lengths)
     parts = np.split(feature, ends[:-1])
     return np.concatenate(
@@ -137,10 +138,10 @@ def _near(length: int) -> int:
 
 
 def mutual_information(left: Array, right: Array) -> float:
-    """What one of two variables ``(M,)`` tells of the other, in bits, each in ``BINS`` equally frequent bins at most.
+    """The mutual information of two variables ``(M,)`` in bits, each in at most ``BINS`` equally frequent bins.
 
-    The estimate from counts is too large by about ``(a - 1)(b - 1) / 2M`` nats for a and b bins, which is taken off
-    (Miller 1955).
+    The estimate from counts is too large by about ``(a - 1)(b - 1) / 2M`` nats for a and b bins, and this bias is
+    subtracted (Miller 1955).
     """
     a, b = _binned(left), _binned(right)
     joint = np.zeros((a.max() + 1, b.max() + 1))
@@ -160,14 +161,14 @@ def entropy(values: Array) -> float:
 
 
 def _binned(values: Array) -> NDArray[np.intp]:
-    """The number of each value's bin; equal values share one."""
+    """The number of each value's bin; equal values share a bin."""
     if len(there := np.unique(values)) > BINS:
         there = np.unique(np.quantile(values, np.arange(BINS) / BINS))
     return np.searchsorted(there, values, side="right") - 1
 
 
 def _standard(values: Array) -> Array:
-    """Mean 0 and variance 1 along the text; 0 where nothing varies."""
+    """The values scaled to mean 0 and variance 1 along the text; 0 for constant values."""
     centred = values - values.mean(0, dtype=np.float64).astype(np.float32)
     spread = centred.std(0, dtype=np.float64)
     scaled: Array = (centred / np.where(spread > 1e-7, spread, np.inf)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How the gradient's norm changes on its way back through time.
+"""The norm of the gradient in back-propagation through time.
 
 Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks",
 ICML 2013, arXiv 1211.5063: the gradient at time t is that at time T times a product of T - t Jacobians, which for
@@ -24,7 +24,7 @@ DESCENT = partial(torch.optim.SGD, lr=1.0)
 
 
 class Recurrent(Protocol):
-    """What is asked of a recurrent network (see ``captioning.cells.Recurrent``)."""
+    """A recurrent network, as in ``captioning.cells.Recurrent``."""
 
     hidden_size: int
 
@@ -32,16 +32,17 @@ class Recurrent(Protocol):
         """The state before the first step, ``(*shape, depth, C)``."""
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """``(N, E)`` and ``(N, depth, C)`` to ``(N, H)`` and ``(N, depth, C)``."""
+        """A step from ``(N, E)`` and ``(N, depth, C)`` to ``(N, H)`` and ``(N, depth, C)``."""
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The norms of a gradient on its way back through time.
+    """The norms of a gradient in back-propagation through time.
 
     Attributes:
-        hidden: ``(T + 1, depth)``, of ``∂L/∂h_t`` of each layer, from t = 0 to T; the geometric mean over sequences.
-        memory: likewise of ``∂L/∂c_t``; None where the cells have no memory.
+        hidden: ``(T + 1, depth)``, the norms of ``∂L/∂h_t`` for each layer, from t = 0 to T; the geometric mean over
+            sequences.
+        memory: likewise for ``∂L/∂c_t``; None for cells without a memory.
     """
 
     hidden: Array
@@ -49,24 +50,24 @@ class Flow:
 
     @property
     def state(self) -> Array:
-        """``(T + 1,)``, of the whole state: all layers, and the memories with them."""
+        """``(T + 1,)``, the norms for the whole state: all layers, with their memories."""
         parts = [self.hidden] if self.memory is None else [self.hidden, self.memory]
         norms: Array = np.linalg.norm(np.concatenate(parts, axis=1), axis=1)
         return norms
 
     @property
     def rate(self) -> float:
-        """The factor that a step back multiplies the state's norm with, the geometric mean over all steps."""
+        """The factor by which a step back multiplies the state's norm, as the geometric mean over all steps."""
         return float((self.state[0] / self.state[-1]) ** (1 / (len(self.state) - 1)))
 
 
 def measure_flow(recurrent: Recurrent, inputs: Tensor, readout: Tensor | None = None) -> Flow:
-    """Send a gradient back through time: that of ``L_T = u · h_T``, for a direction u of length 1.
+    """Back-propagate the gradient of ``L_T = u · h_T`` through time, for a direction u of length 1.
 
     Args:
-        recurrent: the network; its weights are not changed.
-        inputs: ``(T, N, E)``.
-        readout: u, ``(H,)``, or one for each sequence, ``(N, H)``; drawn from torch's generator where not given.
+        recurrent: the network, whose weights do not change.
+        inputs: ``(T, N, E)``, the inputs of the network.
+        readout: u, ``(H,)``, or ``(N, H)`` for each sequence; by default drawn from torch's generator.
     """
     N, H = inputs.shape[1], recurrent.hidden_size
     u = torch.randn(N, H).to(inputs) if readout is None else readout
@@ -82,17 +83,17 @@ def measure_flow(recurrent: Recurrent, inputs: Tensor, readout: Tensor | None = 
 
 
 def _mean_norms(gradients: Tensor) -> Array:
-    """``(T + 1, N, depth, H)`` to the geometric means ``(T + 1, depth)`` over the sequences."""
+    """The geometric means ``(T + 1, depth)`` over the sequences of norms of ``(T + 1, N, depth, H)``."""
     norms: Array = gradients.norm(dim=-1).clamp_min(1e-300).log().mean(1).exp().numpy()
     return norms
 
 
 def scale_whh(module: nn.Module, largest: float) -> None:
-    """Give every block of H rows of every ``Whh`` in a module the same largest singular value.
+    """Scale every block of H rows of every ``Whh`` in a module to the same largest singular value.
 
     Args:
-        module: of cells.
-        largest: the singular value.
+        module: a module of cells.
+        largest: the largest singular value.
     """
     with torch.no_grad():
         for name, weight in module.named_parameters():
@@ -106,8 +107,8 @@ class Training:
     """A short training.
 
     Attributes:
-        losses: of each update.
-        norms: of the gradient of each update, before clipping.
+        losses: the loss of each update.
+        norms: the gradient's norm in each update, before clipping.
     """
 
     losses: list[float]
@@ -124,19 +125,20 @@ def train_to_remember(
     clip_value: float | None = None,
     seed: int = 0,
 ) -> Training:
-    """Train a network to say, after T steps of noise, whether the first input was positive or negative.
+    """Train a network to classify, after T steps of noise, the sign of the first input.
 
-    The loss is the cross-entropy of that one answer, so that all that is learnt has come back through T steps; 32
-    sequences an update. A guess costs 0.69 nats.
+    The loss is the cross-entropy of this one answer, so that the network learns only through T steps of
+    back-propagation. An update has 32 sequences. A guess costs 0.69 nats.
 
     Args:
-        recurrent: a network of cells that reads 1 number, see ``Recurrent``; it is trained.
-        steps: T.
-        updates: how many.
-        optimizer: makes the optimizer from the weights; plain gradient descent where not given.
-        clip_norm: the norm that a longer gradient is shortened to (Pascanu et al., section 3.2).
-        clip_value: the value that each number of the gradient is cut at (Graves 2013, arXiv 1308.0850).
-        seed: of the sequences and the readout.
+        recurrent: the network of cells to train, with 1 input feature, see ``Recurrent``.
+        steps: T, the number of steps.
+        updates: the number of updates.
+        optimizer: a function from the weights to the optimizer; plain gradient descent by default.
+        clip_norm: the maximum norm to which a gradient is scaled (Pascanu et al., section 3.2).
+        clip_value: the maximum absolute value to which each element of the gradient is clipped (Graves 2013, arXiv
+            1308.0850).
+        seed: the seed of the sequences and the readout.
     """
     network: Recurrent = recurrent  # type: ignore[assignment]
     generator = torch.Generator().manual_seed(seed)

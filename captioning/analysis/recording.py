@@ -1,10 +1,10 @@
-"""The value of every unit of a recurrent network along a text.
+"""Recording of the values of all units of a recurrent network along a text.
 
 Karpathy, Johnson & Li, "Visualizing and Understanding Recurrent Networks", 2015, arXiv 1506.02078, section 4.2. As in
-the paper a memory c is taken as tanh(c), which is what the rest of the network sees of it, and a gate is left-saturated
-below 0.1 and right-saturated above 0.9.
+the paper, a memory c is recorded as tanh(c), the form in which the rest of the network receives c. A gate is
+left-saturated below 0.1 and right-saturated above 0.9.
 
-Dimensions: N sequences, T positions of the longest, M positions in all, H hidden, U units of all layers.
+Dimensions: N sequences, T positions of the longest, M positions in total, H hidden, U units of all layers.
 """
 
 from collections.abc import Sequence
@@ -25,29 +25,29 @@ LEFT, RIGHT = 0.1, 0.9
 
 @runtime_checkable
 class RecordedCell(Protocol):
-    """A recurrent layer, as far as a recording needs it (see ``captioning.cells``)."""
+    """The part of a recurrent layer that a recording needs (see ``captioning.cells``)."""
 
     hidden_size: int
 
     def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
-        """The gates of a step, by name."""
+        """The gates of a step by name."""
 
 
 class RecordedDecoder(Protocol):
-    """A module with recurrent layers in it, as far as a recording needs it (see ``captioning.decoders``)."""
+    """The part of a module with recurrent layers that a recording needs (see ``captioning.decoders``)."""
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Take in one token of every sequence."""
+        """Advance the state by one token of every sequence."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One of the numbers of a recurrent state.
+    """One element of a recurrent state.
 
     Attributes:
         layer: the name of the cell in its decoder: ``recurrent.layers.1``.
         part: ``h``, or ``c`` for a memory.
-        number: its place among H.
+        number: the index among H.
     """
 
     layer: str
@@ -61,7 +61,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Saturation:
-    """How often the H units of one gate were saturated: the fractions of positions, ``(H,)`` each."""
+    """The saturation of the H units of one gate: fractions of positions, ``(H,)`` each."""
 
     left: NDArray[np.float32]
     right: NDArray[np.float32]
@@ -72,10 +72,10 @@ class Recording:
     """The values of all units along a text.
 
     Attributes:
-        values: ``(M, U)``, -1 to 1, after each token; sequence by sequence.
+        values: ``(M, U)``, the values after each token, -1 to 1; sequence by sequence.
         units: the U units.
         lengths: the number of positions of each of the N sequences.
-        gates: by cell and gate: ``gates["recurrent.layers.0"]["f"]``; empty where the cells have no gates.
+        gates: the saturation by cell and gate: ``gates["recurrent.layers.0"]["f"]``; empty for cells without gates.
     """
 
     values: NDArray[np.float32]
@@ -89,13 +89,13 @@ class Recording:
 
     @property
     def middle(self) -> int:
-        """The position that halves the text, or the sequences where there are several."""
+        """The position at half of the text, or at half of the sequences."""
         N = len(self.lengths)
         return sum(self.lengths[: N // 2]) if N > 1 else self.lengths[0] // 2
 
 
 class _Probe:
-    """Records one cell: its last state, and how often its gates were saturated."""
+    """A recorder of one cell: the last state, and the counts of saturated gates."""
 
     def __init__(self, cell: RecordedCell) -> None:
         self.cell = cell
@@ -116,14 +116,14 @@ class _Probe:
 def record(
     decoder: RecordedDecoder, state: State, tokens: Tensor | Sequence[int], lengths: Sequence[int] | None = None
 ) -> Recording:
-    """Record every unit of every cell in a decoder that takes in N sequences.
+    """Record every unit of every cell in a decoder that reads N sequences.
 
     Args:
-        decoder: the decoder, in evaluation mode: in training its dropout would be recorded too.
-        state: before the first token: ``decoder.start(features)`` of N photographs, or of ``Features.none(1)`` for a
-            text.
-        tokens: ``(N, T)``, or the T tokens of a single text.
-        lengths: the number of each sequence's tokens that count; all T where not given.
+        decoder: the decoder, in evaluation mode: training mode would record dropout, too.
+        state: the state before the first token: ``decoder.start(features)`` of N photographs, or of
+            ``Features.none(1)`` for a text.
+        tokens: ``(N, T)`` tokens, or the T tokens of a single text.
+        lengths: the number of each sequence's tokens without padding; T by default.
     """
     assert isinstance(decoder, nn.Module)
     tokens = torch.as_tensor(tokens)

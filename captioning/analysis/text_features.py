@@ -1,7 +1,7 @@
-"""Features of a text that a unit of a recurrent network may follow: one number for each position.
+"""Features of a text that a unit of a recurrent network may follow: one value for each position.
 
-The number of a position is that after its character, or its word, was read. Each is found by rules that look at
-characters alone: they are what candidates are measured against, not linguistics.
+The value of a position belongs to the state after the position's character or word. Rules on characters alone find the
+features: they serve as references for units, not as linguistics.
 """
 
 import re
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 Feature = NDArray[np.float32]
 
 _OPENING, _CLOSING = "([{", ")]}"
-# What Flickr8k's, COCO's and the scenes' captions are about, most frequent first. A tagger would know more nouns, and
-# would have to be installed; generated captions keep to the frequent ones. A noun that is missing counts as none.
+# The nouns of captions in Flickr8k, COCO and the scenes, the most frequent first. A tagger would know more nouns, but
+# needs an installation; generated captions use mainly frequent nouns. A noun missing here counts as no noun.
 _NOUNS = """
     man dog woman boy girl people child person men children group ball water grass shirt dogs player snow field beach
     street front air background bike boys kids hat team women ocean couple wall football bench jacket rock crowd hill
@@ -30,18 +30,19 @@ NOUNS = frozenset(_NOUNS.split())
 
 
 def text_features(text: str) -> dict[str, Feature]:
-    """The features of a text of prose, verse or code, by name; those that do not vary in it are left out.
+    """The features of a text of prose, verse or code, by name; features that are constant in the text are left out.
 
-    ``inside quotes``: between double quotation marks, straight or curled; a blank line ends what was left open.
-    ``position in line``: how many of its characters were read. ``position in word``: likewise.
-    ``indentation``: the blanks that the line begins with, as far as they were read.
-    ``inside brackets``: how many of ``([{`` are open; a blank line closes them.
-    ``inside a comment``: from ``#`` or ``//`` to the line's end, where a blank or nothing is before it; or ``/* … */``.
+    ``inside quotes``: between double quotation marks, straight or curled; a blank line ends an open quotation.
+    ``position in line``: the number of the line's characters so far. ``position in word``: likewise for the word.
+    ``indentation``: the number of the line's leading blanks so far.
+    ``inside brackets``: the number of open ``([{``; a blank line closes all of them.
+    ``inside a comment``: from ``#`` or ``//`` to the line's end, at a line's beginning or after a blank; or
+    ``/* … */``.
     ``word boundary``: the character belongs to no word.
-    ``heading``: in a line that ends in a colon, such as a speaker's name (which only its end can prove).
+    ``heading``: in a line that ends in a colon, such as a speaker's name (which only the line's end can prove).
 
     Args:
-        text: of M characters.
+        text: M characters.
 
     Returns:
         ``(M,)`` each.
@@ -62,13 +63,13 @@ def text_features(text: str) -> dict[str, Feature]:
 
 
 def caption_features(captions: Sequence[Sequence[str]]) -> dict[str, Feature]:
-    """The features of captions, one behind the other, by name; those that do not vary are left out.
+    """The features of consecutive captions, by name; constant features are left out.
 
-    ``words so far``: how many were said. ``after a noun``: whether one of ``NOUNS`` was said. ``noun``: whether the
-    last word is one. ``about to end``: whether nothing but ``<end>`` follows.
+    ``words so far``: the number of words so far. ``after a noun``: 1 from the first of ``NOUNS`` on. ``noun``: 1 if the
+    last word is a noun. ``about to end``: 1 if only ``<end>`` follows.
 
     Args:
-        captions: the words of each, ``<start>`` before them.
+        captions: the words of each caption, with ``<start>`` before them.
 
     Returns:
         ``(M,)`` each, a position for each word and ``<start>``.
@@ -85,7 +86,7 @@ def caption_features(captions: Sequence[Sequence[str]]) -> dict[str, Feature]:
 
 
 def varying(features: dict[str, Feature]) -> dict[str, Feature]:
-    """Those of the features that do not have the same number everywhere."""
+    """The features that are not constant."""
     return {name: feature for name, feature in features.items() if len(feature) and np.ptp(feature) > 0}
 
 
@@ -94,13 +95,13 @@ def _join(parts: "Sequence[NDArray[np.generic]]") -> Feature:
 
 
 def _count(inside: NDArray[np.bool_]) -> Feature:
-    """How many positions in a row were inside, this one included; 0 where it is not."""
+    """The number of consecutive positions inside, up to and including each position; 0 outside."""
     places = np.arange(1, len(inside) + 1)
     return (places - np.maximum.accumulate(np.where(inside, 0, places))).astype(np.float32)
 
 
 def _spans(text: str, pattern: str) -> Feature:
-    """1 in the matches of a pattern, 0 elsewhere."""
+    """The mask of a pattern's matches: 1 inside, 0 outside."""
     inside = np.zeros(len(text), dtype=np.float32)
     for match in re.finditer(pattern, text, re.MULTILINE):
         inside[match.start() : match.end()] = 1
@@ -112,7 +113,7 @@ def _is_blank_line(text: str, place: int) -> bool:
 
 
 def _inside_quotes(text: str) -> Feature:
-    """1 from a quotation mark, itself included, up to the one that closes it, itself excluded."""
+    """The mask of quotations: 1 from an opening quotation mark (included) to the closing one (excluded)."""
     inside, values = False, np.zeros(len(text), dtype=np.float32)
     for place, character in enumerate(text):
         if character in '"“”':

@@ -1,4 +1,4 @@
-"""From a network that was watched on a text to the units that mean something."""
+"""The analysis of a network's units, recorded along a text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from captioning.analysis.text_features import Feature, varying
 
 @dataclass(frozen=True)
 class Watched:
-    """A text, and what a network did while it went through it.
+    """A text, and the recording of a network that read the text.
 
     Attributes:
         pieces: the M pieces of the text, see ``captioning.report.coloured_text``.
         features: ``(M,)`` each, by name, see ``text_features``.
-        recording: what every unit did.
+        recording: the values of every unit.
     """
 
     pieces: list[str]
@@ -23,11 +23,11 @@ class Watched:
     recording: Recording
 
     def candidates(self) -> list[Candidate]:
-        """The unit that follows each feature best in the first half, with its score on the second."""
+        """The unit that follows each feature best in the first half, with its score on the second half."""
         return find_candidates(self.recording.units, *self.halves())
 
     def halves(self) -> tuple[Part, Part]:
-        """The first and the second half of the text, or of the sequences where there are several."""
+        """The two halves of the text, or of the sequences if there are several."""
         lengths, middle = self.recording.lengths, self.recording.middle
         N = len(lengths) // 2
         first, second = (lengths[:N], lengths[N:]) if N else ((middle,), (lengths[0] - middle,))

@@ -1,4 +1,4 @@
-"""Recurrent cells: one layer each, and what stacks them."""
+"""Recurrent cells, each one layer, and the module that stacks them."""
 
 from captioning.cells.cell import Cell
 from captioning.cells.gru import GRU

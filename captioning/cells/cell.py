@@ -14,14 +14,14 @@ from torch import Tensor, nn
 class Cell(nn.Module, ABC):
     """One recurrent layer: ``h = f(Wxh x + Whh h + Wih v)``, with the names of the lecture.
 
-    The *terms* of a step are ``Wxh x + Wih v``, which do not depend on the step before. The terms of a whole batch of
-    captions are one product, outside of the loop over words.
+    The *terms* of a step are ``Wxh x + Wih v``, which do not depend on the step before. One product, outside of the
+    loop over words, computes the terms of a whole batch of captions.
 
     A cell's state is one tensor ``(N, C)`` whose first H columns are the hidden state h; an LSTM's memory follows it.
 
     Attributes:
-        gates: G, the number of blocks of H columns that the terms have.
-        memories: C / H, the number of vectors of H numbers that the state has.
+        gates: G, the number of blocks of H columns in the terms.
+        memories: C / H, the number of vectors of H numbers in the state.
     """
 
     gates: ClassVar[int]
@@ -31,9 +31,9 @@ class Cell(nn.Module, ABC):
         """Make the weights.
 
         Args:
-            input_size: E.
-            hidden_size: H.
-            image_size: P, the inputs of ``Wih``; 0 for a cell without an image.
+            input_size: E, the number of input features.
+            hidden_size: H, the number of hidden units.
+            image_size: P, the number of inputs of ``Wih``; 0 for a cell without an image.
         """
         super().__init__()
         self.hidden_size = hidden_size
@@ -43,7 +43,7 @@ class Cell(nn.Module, ABC):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform in ±1/√H, as torch.nn.LSTM has it."""
+        """Draw the weights uniformly from ±1/√H, as torch.nn.LSTM does."""
         bound = self.hidden_size**-0.5
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
@@ -53,19 +53,19 @@ class Cell(nn.Module, ABC):
         """One step.
 
         Args:
-            terms: ``(N, G·H)``, ``Wxh x + Wih v``.
-            state: ``(N, C)``.
+            terms: ``(N, G·H)``, the terms ``Wxh x + Wih v``.
+            state: ``(N, C)``, the state before the step.
 
         Returns:
             The next state ``(N, C)``.
         """
 
     def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
-        """The gates of one step, by the names of the equations; none where the cell has no gate.
+        """The gates of one step, by their names in the equations; empty for a cell without gates.
 
         Args:
-            terms: ``(N, G·H)``, ``Wxh x + Wih v``.
-            state: ``(N, C)``.
+            terms: ``(N, G·H)``, the terms ``Wxh x + Wih v``.
+            state: ``(N, C)``, the state before the step.
 
         Returns:
             ``(N, H)`` each, from 0 (closed, "left-saturated") to 1 (open, "right-saturated").
@@ -93,10 +93,10 @@ class Cell(nn.Module, ABC):
         return like.new_zeros(*shape, self.memories * self.hidden_size)
 
     def run(self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """All steps of packed sequences, the longest first (see ``core.packing.Packing``).
+        """Run all steps of packed sequences, the longest first (see ``core.packing.Packing``).
 
         Args:
-            x: ``(M, E)``, time-major.
+            x: ``(M, E)``, the inputs, time-major.
             sizes: the number of sequences that still have a word, at each time.
             state: ``(N, C)`` before the first word.
             image: ``(M', G·H)``, the image's term for the first M' words.
@@ -110,10 +110,10 @@ class Cell(nn.Module, ABC):
         return self.run_terms(terms, sizes, state)
 
     def run_terms(self, terms: Tensor, sizes: Sequence[int], state: Tensor) -> tuple[Tensor, Tensor]:
-        """``run`` from the terms of all steps.
+        """Run all steps from their terms, see ``run``.
 
         Args:
-            terms: ``(M, G·H)``, time-major, ``Wxh x + Wih v``.
+            terms: ``(M, G·H)``, the terms ``Wxh x + Wih v``, time-major.
             sizes: the number of sequences that still have a word, at each time.
             state: ``(N, C)`` before the first word.
 
@@ -131,5 +131,5 @@ class Cell(nn.Module, ABC):
 
 
 def _add_first(terms: Tensor, image: Tensor) -> Tensor:
-    """Add to the first rows alone."""
+    """The terms ``(M, G·H)``, with the image's term ``(M', G·H)`` added to the first M' rows."""
     return torch.cat([terms[: len(image)] + image, terms[len(image) :]])

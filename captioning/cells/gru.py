@@ -14,7 +14,7 @@ class GRU(Cell):
         n    = tanh(Wxh x + Wih v + r · (Whh h))
         h'   = (1 - z) · n + z · h
 
-    The paper applies r to h before the product; torch and cuDNN apply it after, and so do we.
+    The paper applies r to h before the product; torch, cuDNN and this cell apply r after it.
     """
 
     gates = 3

@@ -19,12 +19,12 @@ class LSTM(Cell):
     memories = 2
 
     def __init__(self, input_size: int, hidden_size: int, image_size: int = 0, forget_bias: float = 0.0) -> None:
-        """Make the weights; the forget gate's bias begins with ``forget_bias`` (1 in Jozefowicz et al. 2015)."""
+        """Make the weights; ``forget_bias`` is the forget gate's initial bias (1 in Jozefowicz et al. 2015)."""
         self.forget_bias = forget_bias
         super().__init__(input_size, hidden_size, image_size)
 
     def reset_parameters(self) -> None:
-        """Uniform in ±1/√H; with a ``forget_bias`` the forget gate begins with that bias."""
+        """Draw the weights uniformly from ±1/√H; a ``forget_bias`` replaces the forget gate's bias."""
         super().reset_parameters()
         if self.forget_bias:
             H = self.hidden_size

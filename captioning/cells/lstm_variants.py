@@ -1,8 +1,8 @@
 """Variants of the LSTM (Greff et al., "LSTM: A Search Space Odyssey", arXiv 1503.04069, section 3 and appendix A).
 
-The paper takes each of its variants from an LSTM with peepholes; ours are taken from the LSTM without them (its NP), so
-that each differs from ``captioning.cells.LSTM`` in one thing. The initial forget bias of Jozefowicz et al. 2015 is that
-class's ``forget_bias``.
+The paper derives its variants from an LSTM with peepholes; the variants here derive from the LSTM without peepholes
+(the paper's NP), so that each differs from ``captioning.cells.LSTM`` in one respect. The initial forget bias of
+Jozefowicz et al. 2015 is ``LSTM``'s setting ``forget_bias``.
 """
 
 import torch
@@ -12,7 +12,7 @@ from captioning.cells.cell import Cell
 
 
 class PeepholeLSTM(Cell):
-    """Gates that see the memory (Gers & Schmidhuber 2000; section 2 of the paper).
+    """An LSTM whose gates read the memory (Gers & Schmidhuber 2000; section 2 of the paper).
 
     ::
 
@@ -24,7 +24,7 @@ class PeepholeLSTM(Cell):
     memories = 2
 
     def __init__(self, input_size: int, hidden_size: int, image_size: int = 0) -> None:
-        """Make the weights; the peepholes p are ``(3, H)``, of i, f and o."""
+        """Make the weights; the peepholes p of i, f and o are ``(3, H)``."""
         super().__init__(input_size, hidden_size, image_size)
         self.peepholes = nn.Parameter(torch.empty(3, hidden_size))
         self.reset_parameters()
@@ -40,7 +40,7 @@ class PeepholeLSTM(Cell):
         return {"i": i, "f": f, "o": o}
 
     def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """i, f, o and, for o sees it, the next c, ``(N, H)`` each."""
+        """i, f, o and the next c (which o reads), ``(N, H)`` each."""
         h, c = state.chunk(2, dim=-1)
         i, f, g, o = (terms + self.Whh(h)).chunk(4, dim=-1)
         peep_i, peep_f, peep_o = self.peepholes.unbind()
@@ -50,7 +50,7 @@ class PeepholeLSTM(Cell):
 
 
 class _TwoGates(Cell):
-    """What the two cells without a forget gate of their own have in common."""
+    """The common base class of the two cells without a separate forget gate."""
 
     gates = 3
     memories = 2
@@ -67,7 +67,7 @@ class _TwoGates(Cell):
 
 
 class CoupledLSTM(_TwoGates):
-    """Forgets as much as it takes in (the paper's CIFG): ``c' = (1 - i) · c + i · g``."""
+    """An LSTM with a coupled forget gate, 1 - i (the paper's CIFG): ``c' = (1 - i) · c + i · g``."""
 
     def forward(self, terms: Tensor, state: Tensor) -> Tensor:
         """One step: terms ``(N, 3H)`` in the order i, g, o, state ``(N, 2H)``, h before c."""
@@ -78,7 +78,7 @@ class CoupledLSTM(_TwoGates):
 
 
 class NoForgetGateLSTM(_TwoGates):
-    """Never forgets (the paper's NFG, the LSTM of 1997): ``c' = c + i · g``."""
+    """An LSTM without a forget gate (the paper's NFG, the LSTM of 1997): ``c' = c + i · g``."""
 
     def forward(self, terms: Tensor, state: Tensor) -> Tensor:
         """One step: terms ``(N, 3H)`` in the order i, g, o, state ``(N, 2H)``, h before c."""

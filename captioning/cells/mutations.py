@@ -3,7 +3,7 @@
 Jozefowicz, Zaremba & Sutskever, "An Empirical Exploration of Recurrent Network Architectures", ICML 2015.
 In all of them ``h' = z · n + (1 - z) · h``; x_r, x_z, x_n are the terms ``Wxh x + Wih v`` of the gates.
 
-Deviation: the input that MUT1 and MUT2 take as it is, without a matrix, is brought to H numbers by one where E ≠ H.
+Deviation: MUT1 and MUT2 use the input x without a matrix; if E ≠ H, a matrix projects x to H numbers.
 """
 
 from abc import abstractmethod
@@ -16,7 +16,7 @@ from captioning.cells.cell import Cell
 
 
 class Mutation(Cell):
-    """What the three have in common."""
+    """The common base class of MUT1, MUT2 and MUT3."""
 
     gates = 3
 
@@ -41,12 +41,12 @@ class Mutation(Cell):
 
 
 class PlainInput(Mutation):
-    """A mutation that takes its input as it is into the first of its gates."""
+    """A mutation whose first gate uses the input x without a matrix."""
 
     hidden_blocks: int
 
     def __init__(self, input_size: int, hidden_size: int, image_size: int = 0) -> None:
-        """Make the weights: ``Wxh`` for the second and the third gate, ``Whh`` for those that see h."""
+        """Make the weights: ``Wxh`` for the second and the third gate, ``Whh`` for the gates that read h."""
         super().__init__(input_size, hidden_size, image_size)
         self.Wxh = nn.Linear(input_size, 2 * hidden_size)
         self.Whh = nn.Linear(hidden_size, self.hidden_blocks * hidden_size)
@@ -59,7 +59,7 @@ class PlainInput(Mutation):
 
 
 class MUT1(PlainInput):
-    """z does not see the hidden state, and the candidate takes tanh of the input.
+    """The mutation whose z does not read the hidden state, and whose candidate n uses tanh of the input.
 
     ::
 
@@ -69,14 +69,14 @@ class MUT1(PlainInput):
     hidden_blocks = 2
 
     def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Terms in the order n, z, r."""
+        """r, z and n, from terms in the order n, z, r."""
         x, x_z, x_r = terms.chunk(3, dim=-1)
         z, r = x_z.sigmoid(), (x_r + self.product(0, state)).sigmoid()
         return r, z, (self.product(1, r * state) + x.tanh()).tanh()
 
 
 class MUT2(PlainInput):
-    """r takes the input as it is.
+    """The mutation whose r uses the input without a matrix.
 
     ::
 
@@ -86,14 +86,14 @@ class MUT2(PlainInput):
     hidden_blocks = 3
 
     def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Terms in the order r, z, n."""
+        """r, z and n, from terms in the order r, z, n."""
         x, x_z, x_n = terms.chunk(3, dim=-1)
         r, z = (x + self.product(0, state)).sigmoid(), (x_z + self.product(1, state)).sigmoid()
         return r, z, (self.product(2, r * state) + x_n).tanh()
 
 
 class MUT3(Mutation):
-    """z sees tanh of the hidden state.
+    """The mutation whose z reads tanh of the hidden state.
 
     ::
 
@@ -101,7 +101,7 @@ class MUT3(Mutation):
     """
 
     def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Terms in the order r, z, n."""
+        """r, z and n, from terms in the order r, z, n."""
         x_r, x_z, x_n = terms.chunk(3, dim=-1)
         r, z = (x_r + self.product(0, state)).sigmoid(), (x_z + self.product(1, state.tanh())).sigmoid()
         return r, z, (self.product(2, r * state) + x_n).tanh()

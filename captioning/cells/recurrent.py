@@ -1,6 +1,7 @@
-"""Cells stacked to any depth.
+"""A stack of cells of any depth.
 
-Dimensions: N sequences, M words in all, E input features, P image features, H hidden, G gates, C a cell's state.
+Dimensions: N sequences, M words in all, E input features, P image features, H hidden, G gates, C numbers of a cell's
+state.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from captioning.cells.cell import Cell
 
 
 class Recurrent(nn.Module):
-    """``depth`` cells; the input of each is the hidden state of the one below, and the image enters one of them."""
+    """A stack of ``depth`` cells; a cell's input is the hidden state of the cell below; the image enters one cell."""
 
     def __init__(
         self,
@@ -27,11 +28,11 @@ class Recurrent(nn.Module):
         """Make the layers.
 
         Args:
-            cell: makes one cell from ``input_size``, ``hidden_size`` and ``image_size``.
-            input_size: E, the inputs of the lowest layer.
-            hidden_size: H of every layer.
+            cell: a function from ``input_size``, ``hidden_size`` and ``image_size`` to one cell.
+            input_size: E, the number of inputs of the lowest layer.
+            hidden_size: H, the number of hidden units of every layer.
             depth: the number of layers.
-            image_size: P, the inputs of ``Wih``; 0 for no image.
+            image_size: P, the number of inputs of ``Wih``; 0 for no image.
             image_layer: the layer that the image enters through ``Wih``.
             dropout: the fraction of the hidden units between layers (not after the last) that training drops.
         """
@@ -72,12 +73,12 @@ class Recurrent(nn.Module):
         return self.layer(0).initial(*shape, self.depth, like=like)
 
     def step(self, x: Tensor, state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One step of all layers.
+        """Run one step of all layers.
 
         Args:
-            x: ``(…, E)``.
-            state: ``(…, depth, C)``.
-            image: the image's term, of a shape that broadcasts to ``(…, G·H)``; None where it does not enter.
+            x: ``(…, E)``, the inputs.
+            state: ``(…, depth, C)``, the states before the step.
+            image: the image's term, of a shape that broadcasts to ``(…, G·H)``; None for a step without an image.
 
         Returns:
             The top layer's hidden state ``(…, H)``, and the next state ``(…, depth, C)``.
@@ -85,7 +86,7 @@ class Recurrent(nn.Module):
         return self.step_terms(self.input(x), state, image)
 
     def step_terms(self, terms: Tensor, state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``step`` from the lowest layer's ``Wxh x``, ``(…, G·H)``, where it has been computed already."""
+        """Run one step of all layers from the lowest layer's ``Wxh x``, ``(…, G·H)``, see ``step``."""
         states: list[Tensor] = []
         for index, below in enumerate(state.unbind(-2)):
             cell = self.layer(index)
@@ -97,14 +98,14 @@ class Recurrent(nn.Module):
         return states[-1][..., : self.hidden_size], torch.stack(states, dim=-2)
 
     def run(self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """All steps of packed sequences, layer by layer, so that each layer's ``Wxh`` is one product.
+        """Run all steps of packed sequences, layer by layer, so that each layer's ``Wxh`` is one product.
 
         Args:
-            x: ``(M, E)``, time-major (see ``core.packing.Packing``).
+            x: ``(M, E)``, the inputs, time-major (see ``core.packing.Packing``).
             sizes: the number of sequences that still have a word, at each time.
             state: ``(N, depth, C)`` before the first word.
-            image: ``(M', G·H)``, the image's term for the first M' words: ``(M, …)`` when it enters at every step,
-                ``(N, …)`` when it enters at the first alone.
+            image: ``(M', G·H)``, the image's term for the first M' words: ``(M, …)`` if the image enters at every step,
+                ``(N, …)`` if the image enters at the first step alone.
 
         Returns:
             The top layer's hidden states ``(M, H)``, and the states ``(N, depth, C)`` after the last words.

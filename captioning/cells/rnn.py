@@ -6,7 +6,7 @@ from captioning.cells.cell import Cell
 
 
 class RNN(Cell):
-    """``h = tanh(Wxh x + Whh h + Wih v)``."""
+    """The vanilla cell ``h = tanh(Wxh x + Whh h + Wih v)``."""
 
     gates = 1
 

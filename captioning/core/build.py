@@ -141,8 +141,7 @@ def _import(config: Mapping[str, Any]) -> Any:
 
 
 def takers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """The functions that receive settings: a function, or a class's ``__init__`` and those to which it forwards
-    ``**``."""
+    """The functions that take settings: a function, or a class's ``__init__`` and those to which it forwards ``**``."""
     if not isinstance(function, type):
         yield function
         return

@@ -1,4 +1,4 @@
-"""What an encoder gives for a batch of photographs: named parts.
+"""The features of a batch of images: named parts.
 
 Dimensions: B images, L regions, D numbers of a region, P pooled features.
 """

@@ -121,7 +121,7 @@ class ImageTransform:
 
 
 def stack(images: Sequence[Tensor]) -> Tensor:
-    """Pictures ``(3, height, width)`` to a batch ``(B, 3, height, width)``, channels-last in memory as they are."""
+    """A batch ``(B, 3, height, width)`` of images ``(3, height, width)``, channels-last in memory."""
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 

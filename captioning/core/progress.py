@@ -17,5 +17,5 @@ def progress(items: Iterable[T], description: str, total: int | None = None, **o
         total: the number of items, if ``len(items)`` is unknown.
         options: further options of ``tqdm`` (``unit``, ``unit_scale``, ``initial``).
     """
-    options = {"delay": 2.0, "dynamic_ncols": True, "leave": False, "disable": None} | options  # None: off where stderr is no terminal
+    options = {"delay": 2.0, "dynamic_ncols": True, "leave": False, "disable": None} | options  # None: not a terminal
     return tqdm(items, desc=description, total=total, **options)

@@ -1,4 +1,4 @@
-"""Readers for the files that people have: captioned photographs, all in the one form of ``photos``, and plain text."""
+"""Readers of common data files: captioned photographs, all in the form of ``photos``, and plain text."""
 
 from captioning.data.coco import read_coco
 from captioning.data.coco_archives import prepare_coco

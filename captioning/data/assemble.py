@@ -1,4 +1,4 @@
-"""From what a reader found to the one form of data: the checks that all readers share."""
+"""The conversion of a reader's photographs to the common form of data, with the checks that all readers share."""
 
 import logging
 import math
@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 def assemble(name: str, splits: Mapping[str, Iterable[Photo]], where: object) -> CaptionedPhotos:
     """Put photographs together, split by split, and check them.
 
-    Empty captions, and photographs that have no other, are left out; each is counted and said once.
+    Empty captions, and photographs without any other caption, are left out. One warning for each kind states the count.
 
     Args:
-        name: what the data are called.
-        splits: the photographs of each split that the data promise.
-        where: the file or folder they were read from, for the errors' sentences.
+        name: the data set's name.
+        splits: the photographs of each split that the data set should have.
+        where: the file or folder that was read, for error messages.
 
     Raises:
         CaptioningError: an id occurs twice, a split is empty, or pictures are missing.
@@ -46,16 +46,16 @@ def hold_out(
     """Carve splits out of photographs by a seeded shuffle.
 
     Args:
-        photos: all of them.
-        parts: the size of each split: a count, or a share if below 1.
-        seed: the same seed carves the same splits.
-        where: the file or folder they were read from, for the error's sentence.
+        photos: all photographs.
+        parts: the size of each split: a count, or a fraction if below 1.
+        seed: the shuffle's seed; equal seeds give equal splits.
+        where: the file or folder that was read, for the error message.
 
     Returns:
         The photographs that remain, and the splits; each in the order of ``photos``.
 
     Raises:
-        CaptioningError: nothing would remain.
+        CaptioningError: no photograph would remain.
     """
     counts = {split: round(size * len(photos)) if size < 1 else int(size) for split, size in parts.items()}
     if any(size < 0 or not math.isfinite(size) for size in parts.values()) or sum(counts.values()) >= len(photos):
@@ -72,10 +72,10 @@ def hold_out(
 
 
 def find_first(root: Path, names: Sequence[str], remedy: str) -> Path:
-    """The first of several files or folders in ``root`` that is there.
+    """The first of several files or folders in ``root`` that exists.
 
     Raises:
-        CaptioningError: none is.
+        CaptioningError: none exists.
     """
     if not root.is_dir():
         raise CaptioningError(f"{root}: there is no such folder. {remedy}")
@@ -112,5 +112,5 @@ def _drop_empty(splits: Mapping[str, Sequence[Photo]], where: object) -> dict[st
 
 
 def first_ten(names: Sequence[str]) -> str:
-    """The first ten names, for a sentence."""
+    """The first ten names, joined for a message."""
     return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")

@@ -1,7 +1,7 @@
-"""From photographs and captions to batches.
+"""Batches made from photographs and captions.
 
-Which photographs and captions a batch holds depends on the seed and the step alone, never on workers, ranks or where a
-run was interrupted.
+The seed and the step alone determine the photographs and captions of a batch. The number of workers, the rank and an
+interruption of the run do not change them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +26,8 @@ class PhotoBatch:
     """B photographs.
 
     Attributes:
-        photos: ``(B,)`` their places in the split.
-        features: from the feature store, or None where the encoder runs in training.
+        photos: ``(B,)`` the photographs' indices in the split.
+        features: the stored features, or None where the encoder runs in training.
         images: uint8 ``(B, 3, height, width)``, or None where the features are stored.
     """
 
@@ -49,9 +49,9 @@ class Batch(PhotoBatch):
     """B photographs and, for each, up to S captions.
 
     Attributes:
-        words: ``(M,)`` the words that go in, START first, in packed order.
-        targets: ``(M,)`` the words to be said, END last.
-        packing: where each word stands.
+        words: ``(M,)`` the input words, START first, in packed order.
+        targets: ``(M,)`` the target words, END last.
+        packing: the position of each word.
     """
 
     words: Tensor
@@ -70,7 +70,7 @@ class Batch(PhotoBatch):
 
 @dataclass(frozen=True)
 class Draw:
-    """Which photographs a batch holds, and the seed that, with a photograph's place, draws its captions."""
+    """The photographs of a batch and the seed that, with a photograph's index, selects its captions."""
 
     photos: Sequence[int]
     seed: tuple[int, ...]
@@ -79,8 +79,8 @@ class Draw:
 class BatchSampler(Sampler[Draw]):
     """The batches of an epoch, for one rank.
 
-    With several ranks every batch of ``batch_size`` photographs per rank is a part of the global batch, so that the
-    ranks together see what one process with ``ranks`` times the batch size sees.
+    Each rank's batch of ``batch_size`` photographs is a part of the global batch. All ranks together therefore read
+    what one process would read with ``ranks`` times the batch size.
     """
 
     def __init__(
@@ -97,14 +97,15 @@ class BatchSampler(Sampler[Draw]):
         """Take the sizes.
 
         Args:
-            photos: the places of the photographs in their split.
-            batch_size: photographs in a batch of one rank.
-            seed: of the shuffling.
-            shuffle: a new order every epoch; the last global batch is dropped where it would leave a rank without work.
-            rank: of this process.
+            photos: the indices of the photographs in their split.
+            batch_size: the number of photographs in a batch of one rank.
+            seed: the shuffle's seed.
+            shuffle: True for a new order every epoch; the last global batch is dropped if it would leave a rank without
+                photographs.
+            rank: the rank of this process.
             ranks: the number of processes.
-            position: asked at the beginning of an epoch: its number, and how many of its batches were done before the
-                run was interrupted.
+            position: a function, called at the beginning of an epoch, that returns the epoch's number and the number of
+                its batches done before the run was interrupted.
         """
         self.photos, self.batch_size = photos, batch_size
         self.seed, self.shuffle = seed, shuffle
@@ -112,12 +113,12 @@ class BatchSampler(Sampler[Draw]):
         self.position = position
 
     def __len__(self) -> int:
-        """The batches of a whole epoch, of this rank: as many on every rank in training, none of them empty."""
+        """The number of this rank's batches in a whole epoch: equal on every rank in training, none of them empty."""
         full, rest = divmod(len(self.photos), self.batch_size * self.ranks)
         return full + (rest >= (self.ranks if self.shuffle else self.rank + 1))
 
     def __iter__(self) -> Iterator[Draw]:
-        """The batches of this rank, from the first one that is still to do."""
+        """The batches of this rank, from the first one not yet done."""
         epoch, done = self.position()
         order = np.array(self.photos)
         if self.shuffle:
@@ -129,7 +130,7 @@ class BatchSampler(Sampler[Draw]):
 
 
 class PhotoDataset(Dataset[PhotoBatch]):
-    """Makes a whole batch at once; driven by ``BatchSampler`` through a loader with ``batch_size=None``."""
+    """A dataset that makes a whole batch at once, for a loader with ``BatchSampler`` and ``batch_size=None``."""
 
     def __init__(
         self,
@@ -137,11 +138,12 @@ class PhotoDataset(Dataset[PhotoBatch]):
         features: Callable[[Sequence[int]], Features] | None = None,
         image: Callable[[int], Tensor] | None = None,
     ) -> None:
-        """Take what batches are made of.
+        """Take the sources of features and images.
 
         Args:
-            features: places of B photographs to their features.
-            image: a photograph's place to its picture, uint8 ``(3, height, width)``; where features are not stored.
+            features: a function from the indices of B photographs to their features.
+            image: a function from a photograph's index to its image, uint8 ``(3, height, width)``; used where features
+                are not stored.
         """
         self.features, self.image = features, image
 
@@ -158,11 +160,12 @@ class CaptionDataset(PhotoDataset):
     """Photographs with their captions."""
 
     def __init__(self, captions: TokenizedCaptions, captions_per_photo: int | None, **images: Any) -> None:
-        """Take what batches are made of.
+        """Take the captions and the sources of features and images.
 
         Args:
-            captions: of the split's photographs.
-            captions_per_photo: S at the most, drawn anew when a photograph has more; None: all.
+            captions: the captions of the split's photographs.
+            captions_per_photo: S, the maximum per photograph, drawn anew each time when a photograph has more; None for
+                all.
             images: ``features`` and ``image``, see ``PhotoDataset``.
         """
         super().__init__(**images)
@@ -180,7 +183,7 @@ class CaptionDataset(PhotoDataset):
         )
 
     def _choose(self, photo: int, seed: tuple[int, ...]) -> Sequence[int]:
-        """Captions of a photograph: the same in whichever batch and on whichever rank it is."""
+        """The captions of a photograph: the same ones in any batch and on any rank."""
         there = self.captions.of_photo(photo)
         if self.captions_per_photo is None or len(there) <= self.captions_per_photo:
             return there

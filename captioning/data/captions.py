@@ -1,4 +1,4 @@
-"""Tokenized captions in flat arrays: a few bytes a word, whether there are forty thousand captions or eight million."""
+"""Tokenized captions in flat arrays: a few bytes a word, for forty thousand captions as for eight million."""
 
 import logging
 from array import array
@@ -22,8 +22,8 @@ def build_vocabulary(photos: Sequence[Photo], minimum_count: int = 5) -> Vocabul
     """The vocabulary of a training split.
 
     Args:
-        photos: the training split's, and no others.
-        minimum_count: a word seen less often becomes ``<unk>``.
+        photos: the photographs of the training split alone.
+        minimum_count: the least count of a word in the vocabulary; rarer words become ``<unk>``.
 
     Raises:
         CaptioningError: no word is left.
@@ -34,11 +34,11 @@ def build_vocabulary(photos: Sequence[Photo], minimum_count: int = 5) -> Vocabul
 
 @dataclass(frozen=True)
 class TokenizedCaptions:
-    """The captions of N photographs as numbers.
+    """The captions of N photographs as word indices.
 
     Attributes:
         tokens: all captions one after the other, ``<start>`` to ``<end>``.
-        ends: where each caption ends in ``tokens``; its beginning is the end of the one before.
+        ends: the end of each caption in ``tokens``; a caption begins at the end of the previous one.
         last: ``(N,)`` the end of each photograph's captions in ``ends``.
     """
 
@@ -48,12 +48,12 @@ class TokenizedCaptions:
 
     @classmethod
     def of(cls, photos: Sequence[Photo], vocabulary: Vocabulary, max_words: int) -> "TokenizedCaptions":
-        """Tokenize and number captions; those without a single known word teach nothing and are left out.
+        """Tokenize captions and convert them to indices; captions without a known word are left out.
 
         Args:
             photos: N photographs.
-            vocabulary: the training split's.
-            max_words: longer captions are cut.
+            vocabulary: the vocabulary of the training split.
+            max_words: the number of words after which a caption is cut.
 
         Raises:
             CaptioningError: no caption is left.
@@ -84,11 +84,11 @@ class TokenizedCaptions:
 
     @property
     def photos(self) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        """The photographs that have a caption, by their places."""
+        """The indices of the photographs that have a caption."""
         return np.flatnonzero(np.diff(self.last, prepend=0))
 
     def of_photo(self, photo: int) -> range:
-        """The numbers of a photograph's captions."""
+        """The indices of a photograph's captions."""
         return range(self.last[photo - 1] if photo else 0, self.last[photo])
 
     def __getitem__(self, caption: int) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
@@ -99,10 +99,10 @@ class TokenizedCaptions:
         """Captions of B photographs side by side.
 
         Args:
-            captions: for each photograph the numbers of its captions, S at the most.
+            captions: for each photograph the indices of its captions, at most S.
 
         Returns:
-            ``(B, S, T)``, ``<pad>`` after each caption's end and in place of captions that are not there.
+            ``(B, S, T)``, ``<pad>`` after each caption's end and in place of missing captions.
         """
         S = max((len(row) for row in captions), default=0)
         T = max((len(self[caption]) for row in captions for caption in row), default=0)

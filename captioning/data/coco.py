@@ -1,4 +1,4 @@
-"""COCO captions as distributed (2014 and 2017), or any data in the same form."""
+"""COCO captions as distributed (2014 and 2017), or any data in the same format."""
 
 import io
 import os
@@ -31,23 +31,23 @@ def read_coco(
     seed: int = 0,
     name: str = "coco",
 ) -> CaptionedPhotos:
-    """Read captions in COCO's form.
+    """Read captions in COCO's format.
 
     The captions of the set ``train2017`` are in ``captions_train2017.json``, in ``root`` or ``root/annotations``; its
-    pictures are in ``root/train2017`` or ``root/images/train2017``.
+    images are in ``root/train2017`` or ``root/images/train2017``.
 
     Args:
-        root: the folder.
-        splits: the set that each split is read from. The captions of COCO's own test set are not public, so that
-            the usual choice is to test on its validation set.
-        holdout: splits to carve out of ``train`` by a seeded shuffle instead: a count, or a share if below 1;
-            0 or None carves nothing. A split named here is not read from a set.
-        seed: of the shuffle.
-        name: what the data are called.
+        root: the data set's folder.
+        splits: the set that each split is read from. The captions of COCO's own test set are not public; the usual
+            choice is a test on COCO's validation set.
+        holdout: splits to carve out of ``train`` by a seeded shuffle instead: a count, or a fraction if below 1; 0 or
+            None carves nothing. A split named here is not read from a set.
+        seed: the shuffle's seed.
+        name: the data set's name.
 
     Raises:
         CaptioningError: a file or folder is missing, the JSON is broken or holds no captions, annotations name a
-            missing picture, an id occurs twice, or a split is empty.
+            missing image, an id occurs twice, or a split is empty.
     """
     root = Path(root)
     carved = {split: size for split, size in holdout.items() if size}
@@ -61,11 +61,11 @@ def read_coco(
 
 
 def load_captions(path: str | os.PathLike[str]) -> COCO:
-    """Open a COCO captions file, checked.
+    """Open a COCO captions file and check it.
 
     Raises:
-        CaptioningError: the file is missing, is not JSON, holds no captions, names an image twice, or has captions
-            of images that it does not list.
+        CaptioningError: the file is missing, is not JSON, holds no captions, lists an image twice, or has captions of
+            images missing from its list.
     """
     dataset = read_json(path, "COCO captions file")
     if not isinstance(dataset, dict) or not all(
@@ -85,7 +85,7 @@ def load_captions(path: str | os.PathLike[str]) -> COCO:
         )
     coco = COCO()
     coco.dataset = dataset
-    with redirect_stdout(io.StringIO()):  # it prints its progress
+    with redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         coco.createIndex()
     return coco
 
@@ -116,10 +116,10 @@ def _check_entries(path: str | os.PathLike[str], entries: list[Any], keys: dict[
 
 
 def annotations_of(photos: Sequence[Photo]) -> dict[str, Any]:
-    """Photographs and their captions as COCO's annotations, the inverse of reading them.
+    """Photographs and their captions as COCO annotations, the inverse of reading.
 
     Args:
-        photos: with ids of any kind: file names are kept as they are.
+        photos: photographs with ids of any kind; file names stay as they are.
     """
     captions = ((photo.id, caption) for photo in photos for caption in photo.captions)
     return {

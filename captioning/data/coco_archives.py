@@ -1,4 +1,4 @@
-"""Fetching COCO: photographs and captions of 2014 or 2017, into the layout that ``read_coco`` reads."""
+"""Download of COCO: photographs and captions of 2014 or 2017, in the layout that ``read_coco`` reads."""
 
 import os
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ LOCK = ".captioning-lock"  # in the folder that is being prepared
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file of COCO's.
+    """A zip file of COCO.
 
     Attributes:
-        place: its path on the server.
-        size: bytes.
-        sha256: as recorded by TensorFlow Datasets (``url_checksums/coco.txt``); COCO itself publishes none.
-        entries: what of it is wanted, by path inside of the zip.
+        place: the path on the server.
+        size: the size in bytes.
+        sha256: the checksum recorded by TensorFlow Datasets (``url_checksums/coco.txt``); COCO publishes no checksums.
+        entries: the paths inside the zip of the files and folders to unpack.
     """
 
     place: str
@@ -79,20 +79,20 @@ ARCHIVES = {
 
 
 def prepare_coco(root: str | os.PathLike[str], year: int = 2017, server: str = "http://images.cocodataset.org") -> None:
-    """Fetch what is missing of COCO, check it (size, SHA-256, CRC), and unpack it.
+    """Download the missing parts of COCO, check them (size, SHA-256, CRC), and unpack them.
 
-    Interrupted at any point, it goes on from there when it is called again. A zip that it has fetched is deleted once
-    it is unpacked; one that a user has put there is checked, used, and kept. A set or a captions file that is there is
-    neither unpacked nor replaced. Of several processes that prepare one folder, one works and the others wait.
+    After an interruption at any point, the next call continues from there. A downloaded zip is deleted after unpacking;
+    a zip that a user has put into the folder is checked, used, and kept. An existing set or captions file is neither
+    unpacked again nor replaced. If several processes prepare one folder, one works and the others wait.
 
     Args:
-        root: the folder.
+        root: the data set's folder.
         year: 2014 or 2017.
-        server: the address that the archives' paths are appended to.
+        server: the base address of the archives' paths.
 
     Raises:
-        CaptioningError: the disk has too little room, the server can't be reached, an archive is damaged, or a file of
-            somebody else is in the way.
+        CaptioningError: the disk has too little room, the server can't be reached, an archive is damaged, or a foreign
+            file blocks a path.
     """
     if year not in ARCHIVES:
         raise CaptioningError(
@@ -100,7 +100,7 @@ def prepare_coco(root: str | os.PathLike[str], year: int = 2017, server: str = "
         )
     root = Path(root)
     if not any(_missing(root, archive) or has_left(root / archive.name, root) for archive in ARCHIVES[year]):
-        return  # without a write: the folder may be read-only
+        return  # no write: the folder may be read-only
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,7 +117,7 @@ def prepare_coco(root: str | os.PathLike[str], year: int = 2017, server: str = "
 
 
 def _missing(root: Path, archive: Archive) -> list[str]:
-    """The entries that are in none of the places where ``read_coco`` looks."""
+    """The entries that are in none of the folders that ``read_coco`` searches."""
     return [entry for entry in archive.entries if not _is_there(root, entry)]
 
 
@@ -131,7 +131,7 @@ def _is_there(root: Path, entry: str) -> bool:
 
 
 def _needed(root: Path, archives: list[Archive]) -> int:
-    """Bytes to be free: photographs unpack to about the size of their zip, and one zip is there at a time."""
+    """The required free bytes: photographs unpack to about the size of their zip, and only one zip exists at a time."""
     unpacked = sum(archive.size for archive in archives)
     largest = max((archive.size for archive in archives), default=0)
     arrived = sum(

@@ -1,12 +1,12 @@
-"""Digests of files' contents, kept on disk for as long as nothing can have changed the files.
+"""Digests of files' contents, cached on disk until a file may have changed.
 
-A digest is 128 bits of BLAKE2b. ``digests`` keeps the digests of each list of paths in one table:
+A digest is 128 bits of BLAKE2b. ``digests`` keeps one table for each list of paths:
 
     <cache>/<hash of the absolute paths>.npy   (N,) ENTRY: a file's status before it was read, and its digest
 
-The table answers for a file whose device, inode, size, modification time and change time are all as they were. The
-kernel sets the change time: ``touch``, ``tar`` and ``cp -p`` can't. The clock of a file system advances in steps of up
-to two seconds, and two changes within one step leave the same time. So the table leaves out a file that had changed
+An entry is valid while the file's device, inode, size, modification time and change time are all unchanged. Only the
+kernel sets the change time; ``touch``, ``tar`` and ``cp -p`` can't. The clock of a file system advances in steps of up
+to two seconds, and two changes within one step leave the same time. The table therefore leaves out a file that changed
 less than two seconds before it was read, and the next call reads that file again.
 
 Dimensions: N files.
@@ -33,22 +33,22 @@ from captioning.core.progress import progress
 
 log = logging.getLogger(__name__)
 
-BYTES = 16  # of a digest
+BYTES = 16  # of one digest
 ENTRY = np.dtype([("status", "<u8", 5), ("digest", "u1", BYTES)])
-SETTLED = 2_000_000_000  # nanoseconds after a change; the coarsest clock of a file system (FAT's) has steps of 2 s
-THREADS = 8  # hashing needs fewer; a disk across a network answers so many at a time
-BLOCK = 256  # files that are read before the table may be saved
-SAVE_SECONDS = 10.0  # at most so much reading is lost to kill -9
-NAMED = 10  # of the files that can't be read
+SETTLED = 2_000_000_000  # nanoseconds after a change; the coarsest file system clock (FAT) has steps of 2 s
+THREADS = 8  # hashing needs fewer; a network disk answers this many requests at once
+BLOCK = 256  # files read before the table may be saved
+SAVE_SECONDS = 10.0  # the most reading that kill -9 can lose
+NAMED = 10  # the number of unreadable files that an error names
 
 
 class Digested(NamedTuple):
     """A file that was read.
 
     Attributes:
-        digest: of its content.
-        status: of the file before it was read, see ``_status``.
-        settled: whether any later change must show in the status.
+        digest: the digest of the file's content.
+        status: the file's status before the reading, see ``_status``.
+        settled: True if the status would show any later change.
     """
 
     digest: bytes
@@ -59,12 +59,12 @@ class Digested(NamedTuple):
 def digests(
     files: Sequence[str | os.PathLike[str]], cache: str | os.PathLike[str], doing: str = "reading photographs"
 ) -> npt.NDArray[np.uint8]:
-    """The digests of files' contents; a file that can't have changed since an earlier call is not read.
+    """The digests of files' contents; files unchanged since an earlier call are not read again.
 
     Args:
         files: paths of N regular files.
-        cache: a folder for the table, made where it is missing. A damaged table is written anew. Where the folder
-            can't be written to, nothing is kept.
+        cache: the folder of the table, created if missing. A damaged table is replaced. In a read-only folder no table
+            is kept.
         doing: the progress bar's text.
 
     Returns:
@@ -85,7 +85,7 @@ def digests(
         try:
             for start in range(0, len(unknown), BLOCK):
                 rows = unknown[start : start + BLOCK].tolist()
-                block = list(pool.map(_try, [paths[row] for row in rows]))  # an interrupt here cancels what waits
+                block = list(pool.map(_try, [paths[row] for row in rows]))  # an interrupt cancels the waiting files
                 for row, read in zip(rows, block, strict=True):
                     if isinstance(read, str):
                         problems[paths[row]] = read
@@ -97,7 +97,7 @@ def digests(
                 if time.monotonic() - saved > SAVE_SECONDS:
                     table.save()
                     saved = time.monotonic()
-        finally:  # also when interrupted: what is read is kept
+        finally:  # also when interrupted: keep the digests of the files read so far
             table.save()
     if problems:
         raise _unreadable(problems)
@@ -117,7 +117,7 @@ def digest_of(path: str | os.PathLike[str]) -> bytes:
 
 
 def digest_of_bytes(content: bytes) -> bytes:
-    """The digest of a content that has been read already, 16 bytes."""
+    """The digest of content already in memory, 16 bytes."""
     return hashlib.blake2b(content, digest_size=BYTES).digest()
 
 
@@ -130,7 +130,7 @@ def npy_header(dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bytes:
 
 
 def load_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
-    """The array in a ``.npy`` file; None where there is no such file, or one of another type, shape or length."""
+    """The array in a ``.npy`` file; None for a missing file, or for another type, shape or length."""
     header = npy_header(dtype, shape)
     try:
         content = path.read_bytes()
@@ -154,7 +154,7 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
 class _Table:
     """The table of a list of paths.
 
-    The name is a hash of 128 bits, so that nothing but an earlier table of these paths can have it.
+    The file's name is a hash of 128 bits, so that only an earlier table of the same paths has the same name.
     """
 
     def __init__(self, cache: str | os.PathLike[str], paths: Sequence[str]) -> None:
@@ -162,11 +162,11 @@ class _Table:
         self.path = Path(cache) / f"{name}.npy"
         loaded = load_array(self.path, ENTRY, (len(paths),))
         self.entries = np.zeros(len(paths), ENTRY) if loaded is None else loaded
-        self.on_disk = self.entries.tobytes()  # no file says as much as zeros
+        self.on_disk = self.entries.tobytes()  # a missing file equals a table of zeros
         self.writable = True
 
     def save(self) -> None:
-        """Write the table if it has changed and can be written."""
+        """Write the table if it has changed and the folder is writable."""
         content = self.entries.tobytes()
         if content == self.on_disk or not self.writable:
             return
@@ -189,7 +189,7 @@ def _look(paths: Sequence[str]) -> npt.NDArray[np.uint64]:
             problems[path] = _reason(error)
         else:
             found.append(_status(status))
-            if not stat.S_ISREG(status.st_mode):  # to open a pipe is to wait for its writer
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
                 problems[path] = "no regular file"
     if problems:
         raise _unreadable(problems)
@@ -197,13 +197,13 @@ def _look(paths: Sequence[str]) -> npt.NDArray[np.uint64]:
 
 
 def _status(status: os.stat_result) -> tuple[int, ...]:
-    """What differs once a file has changed, as five numbers of 64 bits."""
+    """The values of a file's status that differ after a change, as five numbers of 64 bits."""
     numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return tuple(number & (2**64 - 1) for number in numbers)  # a time may be negative
 
 
 def _try(path: str) -> Digested | str:
-    """Read a file, or say why it can't be read."""
+    """Read a file; return its digest, or the reason why reading failed."""
     try:
         now = time.time_ns()
         with Path(path).open("rb", buffering=0) as file:
@@ -219,7 +219,7 @@ def _reason(error: OSError) -> str:
 
 
 def _unreadable(problems: Mapping[str, str]) -> CaptioningError:
-    """The sentence for files that can't be read, of which ``problems`` says why."""
+    """The error for unreadable files; ``problems`` maps each file to its reason."""
     first = ", ".join(f"{path} ({problem})" for path, problem in list(problems.items())[:NAMED])
     more = ", …" if len(problems) > NAMED else ""
     what = "1 file" if len(problems) == 1 else f"{len(problems)} files"

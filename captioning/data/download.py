@@ -1,7 +1,7 @@
-"""Fetching large files, so that an interrupted download or unpacking goes on where it stopped.
+"""Downloads of large files that continue where an interrupted download or unpacking stopped.
 
-A note beside a file, ``.<name>.fetch``, says that this program fetches it, from where, and which file came of it.
-A file or ``.part`` without such a note is somebody else's: this module neither removes it nor writes to it.
+A note beside a file, ``.<name>.fetch``, marks a file that this program downloads; the note holds the address and the
+identity of the downloaded file. This module neither removes nor changes a file or ``.part`` without such a note.
 """
 
 import hashlib
@@ -31,28 +31,28 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 60.0  # seconds without an answer
-UNPACKING = "unpacking"  # what a folder is claimed for
+UNPACKING = "unpacking"  # the purpose that marks the folder, see ``claim``
 
 
 def fetch(
     url: str, path: Path, size: int | None = None, sha256: str | None = None, attempts: int = 5, pause: float = 2.0
 ) -> None:
-    """Fetch a file; ``path`` exists once it is there in full and has been checked.
+    """Download a file; ``path`` exists only once the file is complete and checked.
 
-    What has arrived is kept in ``<path>.part``, and a later call asks the server for the rest alone. The note of the
-    fetching stays beside the file, so that ``clear`` can tell it from a user's own.
+    Received bytes are kept in ``<path>.part``, and a later call requests only the rest. The note stays beside the file,
+    so that ``clear`` can tell a downloaded file from a user's own.
 
     Args:
         url: the file's address.
-        path: where to put it; a file that is there already is checked, and used as it is.
-        size: its length in bytes, if known.
-        sha256: its checksum in hexadecimal, if known.
-        attempts: how many connections in a row may end without a new byte.
+        path: the target path; an existing file is checked and used as it is.
+        size: the length in bytes, if known.
+        sha256: the checksum in hexadecimal, if known.
+        attempts: the maximum number of consecutive connections without a new byte.
         pause: seconds before the second attempt; doubled with each further one.
 
     Raises:
-        CaptioningError: there is no such file, the server stays silent, the disk is full, what came is not what was
-            expected (it is then deleted), or what is there already is not (it stays).
+        CaptioningError: the server has no such file or does not answer, the disk is full, the downloaded file is not
+            the expected one (it is then deleted), or an existing file is not (it stays).
     """
     if os.path.lexists(path):
         _accept(path, size, sha256)
@@ -90,19 +90,19 @@ def fetch(
 
 
 def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
-    """Unpack some files or folders of a zip; each is in ``root`` once it is there in full.
+    """Unpack some files or folders of a zip; each appears in ``root`` only when complete.
 
-    They are unpacked aside, in ``root/.<archive>.part``, where a later call finds what an interrupted one has done.
-    Every file's CRC is checked. An entry that ``root`` holds already stays as it is.
+    Entries are unpacked in ``root/.<archive>.part`` first, where a later call finds the work of an interrupted one.
+    Every file's CRC is checked. An entry that exists in ``root`` stays as it is.
 
     Args:
         archive: the zip file.
-        root: where to unpack.
-        entries: paths inside of the zip, of files or folders.
+        root: the target folder.
+        entries: the paths of files or folders inside the zip.
 
     Raises:
-        CaptioningError: the archive is damaged or lacks an entry, the disk is full, or the folder aside holds files of
-            somebody else.
+        CaptioningError: the archive is damaged or lacks an entry, the disk is full, or the ``.part`` folder holds
+            foreign files.
     """
     aside = _aside(archive, root)
     wanted = [entry for entry in entries if not os.path.lexists(root / entry)]
@@ -118,7 +118,7 @@ def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
             if not (aside / entry).exists():
                 raise CaptioningError(f"{archive}: there is no {entry} in it. Delete it and run again.")
             (root / entry).parent.mkdir(parents=True, exist_ok=True)
-            if not os.path.lexists(root / entry):  # nobody has put one there in the meantime
+            if not os.path.lexists(root / entry):  # no other process has put it there meanwhile
                 (aside / entry).rename(root / entry)
         _dismantle(aside)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -128,11 +128,11 @@ def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
 
 
 def clear(archive: Path, root: Path) -> None:
-    """Remove what ``fetch`` and ``unzip`` have left of an archive; the archive too, if ``fetch`` has written it.
+    """Remove what ``fetch`` and ``unzip`` left of an archive, and the archive if ``fetch`` wrote it.
 
     Args:
-        archive: the zip file, which need not be there.
-        root: where it was unpacked.
+        archive: the zip file, which need not exist.
+        root: the folder of the unpacked files.
 
     Raises:
         CaptioningError: a file can't be removed.
@@ -149,12 +149,12 @@ def clear(archive: Path, root: Path) -> None:
 
 
 def has_left(archive: Path, root: Path) -> bool:
-    """Whether there is something that ``clear`` may have to remove."""
+    """True if ``fetch`` or ``unzip`` may have left files that ``clear`` removes."""
     return os.path.lexists(_note(archive)) or os.path.lexists(_aside(archive, root))
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
-    """Look at the free disk before anything large is written.
+    """Check the free disk space before anything large is written.
 
     Raises:
         CaptioningError: less than ``needed`` bytes are free.
@@ -180,7 +180,7 @@ def _aside(archive: Path, root: Path) -> Path:
 
 
 def _read_note(path: Path) -> dict[str, Any]:
-    """What this program has noted of a file that it fetches; nothing where there is no note, or somebody else's."""
+    """The note beside a file that this program downloads; empty for a missing or foreign note."""
     try:
         note = json.loads(_note(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -190,7 +190,7 @@ def _read_note(path: Path) -> dict[str, Any]:
 
 
 def _begin(url: str, path: Path, size: int | None, sha256: str | None) -> None:
-    """Make sure that there is a ``.part`` and that it is ours: the note is written before it."""
+    """Create a ``.part`` that belongs to this program: the note is written before the ``.part``."""
     part, note, said = _part(path), _note(path), _read_note(path)
     if os.path.lexists(part) and not said:
         raise CaptioningError(
@@ -210,7 +210,7 @@ def _begin(url: str, path: Path, size: int | None, sha256: str | None) -> None:
 
 
 def _finish(path: Path) -> None:
-    """Give the ``.part`` its final name; the note says first which file that is."""
+    """Rename the ``.part`` to its final name; the note records the file's identity first."""
     part = _part(path)
     if os.path.lexists(path):
         raise CaptioningError(f"{path}: this was put here during the download, and stays. Run again to use it.")
@@ -230,12 +230,12 @@ def _forget(path: Path) -> None:
 
 
 def _is_fetched(path: Path) -> bool:
-    """Whether a file is the very one that came of the fetching, and nobody has replaced or changed it."""
+    """True if ``fetch`` wrote this file and nobody has replaced or changed the file since."""
     return path.is_file() and path.stat().st_mtime_ns == _read_note(path).get("mtime_ns")
 
 
 def _accept(path: Path, size: int | None, sha256: str | None) -> None:
-    """Check a file that is there already; of one that ``fetch`` has written, ``fetch`` has checked the content."""
+    """Check an existing file; ``fetch`` has already checked the content of a file that it wrote."""
     if not path.is_file():
         raise CaptioningError(f"{path}: this is no file. Move it away and run again.")
     try:
@@ -247,12 +247,12 @@ def _accept(path: Path, size: int | None, sha256: str | None) -> None:
 
 
 def _fetch_rest(url: str, part: Path, size: int | None) -> None:
-    """Append what is missing to ``part``.
+    """Append the missing bytes to ``part``.
 
-    A server that sends the whole file again has what has arrived compared with it, not overwritten.
+    If a server sends the whole file again, the bytes received earlier are compared with it, not overwritten.
 
     Raises:
-        ConnectionError: the connection broke off before the end, or what came can't be the file.
+        ConnectionError: the connection broke off before the end, or the answer can't be the file.
     """
     have = part.stat().st_size
     if size is not None and have >= size:
@@ -271,20 +271,20 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
                 if there != chunk[: len(there)]:
                     if size is None or total is None:
                         raise ConnectionError(f"other bytes came than before; if that goes on, delete {part}")
-                    file.truncate(at)  # the server has a file of the right length, and this is not its beginning
+                    file.truncate(at)  # the server's file has the right length, but the part is not its beginning
                     file.seek(at)
                     there = b""
                 _write(file, chunk[len(there) :], part)
                 at += len(chunk)
                 bar.update(len(chunk))
             if at < have or (end is not None and at < end):
-                if total is None:  # an answer of unsaid length counts only when it brings all
+                if total is None:  # an answer of unknown length counts only if it is complete
                     _shorten(file, have)
                 raise ConnectionError(f"the connection broke off after {at} of {end or have} bytes")
 
 
 def _open(url: str, have: int) -> http.client.HTTPResponse:
-    """Ask for what is missing; for all of it, if the server says that nothing comes after what has arrived."""
+    """Request the missing bytes; request the whole file if the server says that no bytes follow the received ones."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
@@ -297,10 +297,10 @@ def _open(url: str, have: int) -> http.client.HTTPResponse:
 
 
 def _extent(response: http.client.HTTPResponse, have: int, size: int | None) -> tuple[int, int | None]:
-    """Where an answer's first byte belongs, and the whole file's length, if the server says it.
+    """The position of an answer's first byte, and the length of the whole file, if the server states it.
 
     Raises:
-        ConnectionError: the answer can't be of the file that is wanted, such as the page of a captive portal.
+        ConnectionError: the answer can't be part of the wanted file, such as the page of a captive portal.
     """
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         found = re.fullmatch(r"bytes (\d{1,18})-\d+/(\d{1,18}|\*)", response.headers.get("Content-Range", "").strip())
@@ -317,13 +317,13 @@ def _extent(response: http.client.HTTPResponse, have: int, size: int | None) -> 
 
 
 def _shorten(file: FileIO, have: int) -> None:
-    """Remove what a connection has appended to what had arrived before it."""
+    """Remove the bytes that a connection has appended to the first ``have`` bytes."""
     if file.seek(0, os.SEEK_END) > have:
         file.truncate(have)
 
 
 def _write(file: FileIO, chunk: bytes, path: Path) -> None:
-    """A failed write is no failure of the network, and trying again would not mend it."""
+    """Write a chunk; a failed write is no network failure, and a second attempt would not help."""
     rest = memoryview(chunk)
     try:
         while rest:
@@ -333,14 +333,14 @@ def _write(file: FileIO, chunk: bytes, path: Path) -> None:
 
 
 def _is_final(error: Exception) -> bool:
-    """What trying again won't change: a refusal (4xx), or an address that is none."""
+    """True if another attempt can't succeed: a refusal (4xx), or an invalid address."""
     if isinstance(error, urllib.error.HTTPError):
         return 400 <= error.code < 500 and error.code not in (408, 429)
     return isinstance(error, ValueError)
 
 
 def _fault(path: Path, size: int | None, sha256: str | None) -> str | None:
-    """What of a file is not as expected."""
+    """The difference of a file from the expected size and checksum; None for none."""
     there = path.stat().st_size
     if size is not None and there != size:
         return f"it has {there} bytes, not {size}"
@@ -364,7 +364,7 @@ def _is_in(name: str, entries: Sequence[str]) -> bool:
 
 
 def _unzip_one(zipped: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
-    """Unpack a file under another name first: under its own name it is whole."""
+    """Unpack a file under another name first, so that a file under its own name is complete."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -375,13 +375,13 @@ def _unzip_one(zipped: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> 
 
 
 def _dismantle(aside: Path) -> None:
-    """Remove the mark and the empty folders of a folder that was claimed for unpacking; files in it stay."""
+    """Remove the mark and the empty folders of a folder claimed for unpacking; files in the folder stay."""
     if not aside.is_dir():
         return
     remove_unfinished(aside, MARK)
     if is_ours(aside, UNPACKING):
         for folder, _, _ in os.walk(aside, topdown=False):
-            with suppress(OSError):  # it holds something
+            with suppress(OSError):  # the folder is not empty
                 Path(folder).rmdir()
         (aside / MARK).unlink()
         if any(aside.iterdir()):

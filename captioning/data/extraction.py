@@ -1,8 +1,8 @@
-"""Photographs through an encoder as fast as the encoder goes.
+"""Extraction of features from photographs at the speed of the encoder.
 
-Worker processes decode and resize, and one thread of the calling process writes, row after row. On a CPU the process
-that reads a photograph encodes it, too, with one thread: the encoder never waits for a picture, nor a core for the
-other half of a layer. A GPU is the calling process's, which then does nothing but feed it.
+Worker processes decode and resize, and one thread of the calling process writes, row after row. On a CPU, the process
+that reads a photograph also encodes it, with one thread: the encoder never waits for an image, nor one core for another
+within a layer. A GPU belongs to the calling process, which then only feeds the GPU.
 """
 
 import logging
@@ -30,21 +30,21 @@ from captioning.data.feature_files import GrowingRows
 
 log = logging.getLogger(__name__)
 
-COMMIT_SECONDS = 5.0  # at most so much work is lost to kill -9
-PROBE = 100  # photographs after which the remaining time is told, or some rounds of all workers where they are many
+COMMIT_SECONDS = 5.0  # the most work that kill -9 can lose
+PROBE = 100  # photographs before the estimate of the remaining time; with many workers, some rounds of all of them
 AT_ONCE, AT_ONCE_ON_A_GPU = 16, 64  # photographs in a batch
-AHEAD = 2  # batches that each worker does ahead, and that may wait for the disk
+AHEAD = 2  # batches that each worker prepares ahead, and that may wait for the disk
 
 Extract = Callable[[Tensor], Features]
-Encoded = dict[str, tuple[Tensor, Tensor | None]]  # parts by name, in half precision, with the lengths (B,) they have
+Encoded = dict[str, tuple[Tensor, Tensor | None]]  # parts by name, in half precision, with the lengths (B,) if varying
 
 
 class Batch(NamedTuple):
-    """What a worker process hands over."""
+    """A batch that a worker process returns."""
 
     rows: list[int]
-    content: "Tensor | Encoded"  # uint8 (B, 3, height, width), or their features
-    problems: list[str]  # a sentence for each picture that can't be used
+    content: "Tensor | Encoded"  # uint8 (B, 3, height, width), or the features
+    problems: list[str]  # a sentence for each unusable image
 
 
 def extract_rows(
@@ -57,11 +57,11 @@ def extract_rows(
     batch_size: int | None,
     workers: int | None,
 ) -> None:
-    """Compute the rows that are missing in any of ``columns``: see ``FeatureStore.build``.
+    """Compute the rows that any of ``columns`` lacks, see ``FeatureStore.build``.
 
     Raises:
-        CaptioningError: pictures can't be read or have changed (all are named, the rows of the others are kept),
-            features don't fit in half precision or are not of the columns' shapes, or the disk is full.
+        CaptioningError: images can't be read or have changed (the error names all of them, the rows of the others are
+            kept), features don't fit in half precision or are not of the columns' shapes, or the disk is full.
     """
     todo = np.unique(np.concatenate([column.missing for column in columns.values()]))
     encode = _Encode(extract, tuple(columns), files)
@@ -87,7 +87,7 @@ def extract_rows(
                     writer.put(rows, encode(rows, content) if isinstance(content, Tensor) else content)
                 bar.update(len(rows) + len(unused))
                 estimate.update(len(rows))
-    finally:  # also when interrupted: what is computed is kept
+    finally:  # also when interrupted: keep the computed rows
         writer.close()
     if problems:
         raise CaptioningError(
@@ -99,7 +99,7 @@ def extract_rows(
 
 
 class _Pictures(Dataset[tuple[int, Tensor] | str]):
-    """The photographs to be read, as (row, image), or a sentence where one can't be used."""
+    """The photographs to read, as (row, image), or as a sentence for an unusable image."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class _Pictures(Dataset[tuple[int, Tensor] | str]):
 
 @dataclass(frozen=True)
 class _Encode:
-    """Photographs, uint8 ``(B, 3, height, width)``, to parts of their features."""
+    """A function from photographs, uint8 ``(B, 3, height, width)``, to the parts of their features."""
 
     extract: Extract
     parts: Sequence[str]
@@ -155,7 +155,7 @@ class _Encode:
 
 @dataclass(frozen=True)
 class _Collate:
-    """Pictures to a batch of them, or, where there is an encoder, of their features."""
+    """A function from images to a batch of images, or, with an encoder, of features."""
 
     encode: _Encode | None
 
@@ -170,7 +170,7 @@ class _Collate:
 
 
 class _Writer:
-    """One thread that writes in the order of arrival, and now and then makes safe what is written."""
+    """A thread that writes in the order of arrival and regularly syncs the written rows to the disk."""
 
     def __init__(
         self, columns: Mapping[str, GrowingRows], digests: npt.NDArray[np.uint8], files: Sequence[Path]
@@ -182,13 +182,13 @@ class _Writer:
         self.committed = time.monotonic()
 
     def put(self, rows: Sequence[int], parts: Encoded) -> None:
-        """Hand over a batch; waits only where the disk is far behind."""
+        """Queue a batch; block only while the disk is far behind."""
         self.waiting.append(self.thread.submit(self._write, rows, parts))
         while self.waiting and (len(self.waiting) > AHEAD or self.waiting[0].done()):
             self.waiting.popleft().result()
 
     def close(self) -> None:
-        """Write what waits, and make it safe."""
+        """Write the queued batches and sync them to the disk."""
         try:
             while self.waiting:
                 self.waiting.popleft().result()
@@ -208,11 +208,11 @@ class _Writer:
     def _checked(
         self, part: str, rows: Sequence[int], values: Tensor, lengths: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """A part of a batch's features as its column takes it: on the CPU, zeros beyond the lengths.
+        """A part of a batch's features in its column's form: on the CPU, zeros beyond the lengths.
 
         Raises:
             CaptioningError: the features are not finite, or not of the column's shape; a photograph has no region, or
-                more than there is room for.
+                more regions than the column holds.
         """
         column, values = self.columns[part], values.cpu()
         row, given = tuple(column.shape[1:]), tuple(values.shape[1:])
@@ -243,7 +243,7 @@ class _Writer:
 
 
 def _misfit(path: Path, part: str, length: int, most: int) -> str:
-    """What is wrong with a photograph's number of regions, and what to do."""
+    """The error message for a photograph's number of regions, with the remedy."""
     if length < 1:
         return (
             f"{path}: the encoder finds no region in it for its {part} features, and attention needs one at least. "
@@ -256,16 +256,16 @@ def _misfit(path: Path, part: str, length: int, most: int) -> str:
 
 
 class _Estimate:
-    """Says once, after the first hundred photographs or so, how long the rest will take, and what disk all of them."""
+    """The estimate of the remaining time and of the total disk space, logged once after about a hundred photographs."""
 
     def __init__(self, total: int, bytes_of_all: int, at_once: int) -> None:
-        """Take the number of photographs, and how many of them are under way at a time: they come in bursts."""
+        """Take the number of photographs, and the number in progress at once: photographs arrive in bursts."""
         self.total, self.gigabytes, self.at_once = total, bytes_of_all / 1e9, at_once
         self.done = self.first = 0
         self.began, self.told = 0.0, False
 
     def update(self, photographs: int) -> None:
-        """Count a batch; the first of each worker, with its start in it, is not part of the rate."""
+        """Count a batch; the rate leaves out each worker's first batch, which includes the worker's start."""
         self.done += photographs
         if self.done <= self.at_once or not self.began:
             self.first, self.began = self.done, time.monotonic()

@@ -1,6 +1,6 @@
-"""The files of one part of a feature store: how its rows are written, made safe, and read.
+"""The files of one part of a feature store: writing, syncing and reading the part's rows.
 
-Dimensions: N photographs of the store, B of a batch, L regions, D numbers of a region.
+Dimensions: N photographs of the store, B of a batch, L regions, D features of a region.
 """
 
 import json
@@ -21,24 +21,24 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, write_error, write_json
 from captioning.data.digests import BYTES, load_array, npy_header, save_array
 
-FORMAT = 3  # of the files, and of how pictures are resized
-LENGTH = np.dtype("<i4")  # of a number of regions
+FORMAT = 3  # the version of the files and of the resizing of images
+LENGTH = np.dtype("<i4")  # the type of a number of regions
 ROWS, LENGTHS, DIGESTS, MANIFEST = "features.npy", "lengths.npy", "digests.npy", "manifest.json"
 
 
 class StoredRows:
-    """The rows of one part, for reading."""
+    """The rows of one part, read-only."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...], varying: bool = False) -> None:
-        """Look at the files.
+        """Check the files.
 
         Args:
-            folder: of the part.
-            shape: ``(N, …)``.
-            varying: whether the rows are ``(L, D)`` and photographs have different numbers of regions.
+            folder: the part's folder.
+            shape: ``(N, …)``, the shape of all rows.
+            varying: True if the rows are ``(L, D)`` and the number of regions differs between photographs.
 
         Raises:
-            CaptioningError: a file is not there, or has another size.
+            CaptioningError: a file is missing or has another size.
         """
         self.path, self.shape = folder / ROWS, shape
         self.offset, self.bytes, size = _layout(shape)
@@ -49,17 +49,17 @@ class StoredRows:
             raise _damaged(self.path, folder)
 
     def read(self, rows: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """Some rows.
+        """The rows of B photographs.
 
         Args:
             rows: B row numbers.
 
         Returns:
-            ``(B, …)`` and None; of a varying part ``(B, longest, D)``, zeros beyond a photograph's regions, and the
+            ``(B, …)`` and None; for a varying part ``(B, longest, D)``, zeros beyond a photograph's regions, and the
             lengths ``(B,)``.
 
         Raises:
-            CaptioningError: the file can't be read, or has been cut short since it was opened; lengths are damaged.
+            CaptioningError: the file can't be read, or was truncated after its opening; lengths are damaged.
         """
         if rows and not 0 <= min(rows) <= max(rows) < self.shape[0]:
             raise IndexError(f"{self.path} has rows 0 to {self.shape[0] - 1}")
@@ -75,7 +75,7 @@ class StoredRows:
         return values, torch.from_numpy(lengths.astype(np.int64))
 
     def _fill(self, values: Tensor, rows: Sequence[int], sizes: Sequence[int]) -> None:
-        """Read the first bytes of each of B rows to the beginnings of ``values (B, …)``."""
+        """Read the first bytes of each of B rows into the beginnings of ``values (B, …)``."""
         view = values.numpy().reshape(-1).view(np.uint8).data
         descriptor, stride = self.file.fileno(), values[:1].numel() * values.element_size()
         for place, (row, size) in enumerate(zip(rows, sizes, strict=True)):
@@ -91,7 +91,7 @@ class StoredRows:
 
     @cached_property
     def file(self) -> FileIO:
-        """Opened on first use, in the process that reads."""
+        """The file, opened on first use by the process that reads."""
         try:
             return self.path.open("rb", buffering=0)
         except OSError as error:
@@ -102,10 +102,10 @@ class StoredRows:
 
 
 class FinishedRows(StoredRows):
-    """The rows of one part that is complete: nothing writes to them any more."""
+    """The rows of one complete part, which nothing changes any more."""
 
     def __init__(self, folder: Path) -> None:
-        """Open what ``GrowingRows.finish`` has finished.
+        """Open a part that ``GrowingRows.finish`` has completed.
 
         Raises:
             CaptioningError: the part is not complete, or damaged.
@@ -122,15 +122,15 @@ class FinishedRows(StoredRows):
 
 
 class GrowingRows:
-    """The rows of one part while they are computed, and the digests of the photographs whose rows are safe on disk."""
+    """The rows of one part during extraction, with the digests of the photographs whose rows are safe on disk."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...], varying: bool = False) -> None:
-        """Look at what an interrupted extraction has left.
+        """Read the progress of an interrupted extraction.
 
         Args:
-            folder: of the part.
-            shape: ``(N, …)``.
-            varying: whether the rows are ``(L, D)`` and photographs have different numbers of regions.
+            folder: the part's folder.
+            shape: ``(N, …)``, the shape of all rows.
+            varying: True if the rows are ``(L, D)`` and the number of regions differs between photographs.
 
         Raises:
             CaptioningError: the rows' file has another size.
@@ -147,23 +147,23 @@ class GrowingRows:
         if varying:
             lengths = load_array(folder / LENGTHS, LENGTH, shape[:1])
             self.lengths = self.lengths if lengths is None else lengths
-            self.done[(self.lengths < 1) | (self.lengths > shape[1])] = 0  # a row without its length is not whole
+            self.done[(self.lengths < 1) | (self.lengths > shape[1])] = 0  # a row without its length is incomplete
 
     @property
     def missing(self) -> npt.NDArray[np.int64]:
-        """The numbers of the rows that are to be computed."""
+        """The numbers of the rows that are not computed yet."""
         return np.flatnonzero(~self.done.any(1))
 
     @property
     def missing_bytes(self) -> int:
-        """What these rows will take."""
+        """The size of the missing rows in bytes."""
         return len(self.missing) * self.bytes
 
     def begin(self) -> None:
-        """Make the rows' file, at full size but without taking disk yet, and open it."""
+        """Create and open the rows' file, at its full size but sparse."""
         try:
             if not self.path.exists():
-                (self.folder / DIGESTS).unlink(missing_ok=True)  # it would vouch for rows of the new file
+                (self.folder / DIGESTS).unlink(missing_ok=True)  # old digests would vouch for rows of the new file
                 with atomic_write(self.path, "wb") as file:
                     file.write(npy_header("<f2", self.shape))
                     file.truncate(self.size)
@@ -172,12 +172,12 @@ class GrowingRows:
             raise write_error(self.path, error) from error
 
     def write(self, rows: npt.NDArray[np.int64], values: Tensor, lengths: Tensor | None = None) -> None:
-        """Write those of the rows that are not safe on disk yet.
+        """Write the given rows, except rows that are already safe on disk.
 
         Args:
             rows: B row numbers.
-            values: ``(B, …)``; of a varying part ``(B, longest, D)``.
-            lengths: ``(B,)``, of a varying part: how many regions of each photograph are written, 1 to L.
+            values: ``(B, …)``; for a varying part ``(B, longest, D)``.
+            lengths: ``(B,)``, for a varying part: the number of regions of each photograph, 1 to L.
         """
         missing = ~self.done[rows].any(1)
         if not missing.all():
@@ -188,7 +188,7 @@ class GrowingRows:
         block = values.contiguous().numpy().reshape(-1).view(np.uint8).data
         stride = len(block) // len(rows)
         try:
-            if lengths is None:  # neighbours go in one piece
+            if lengths is None:  # adjacent rows are written at once
                 ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
                 for start, end in zip([0, *ends], ends, strict=False):
                     self._put(int(rows[start]), block[start * stride : end * stride])
@@ -205,11 +205,11 @@ class GrowingRows:
         self.file.write(content)
 
     def commit(self, rows: Sequence[int] | npt.NDArray[np.int64], digests: npt.NDArray[np.uint8]) -> None:
-        """Bring rows to the disk first, then their lengths, then the digests of their photographs.
+        """Sync rows to the disk first, then the rows' lengths, then the digests of the photographs.
 
         Args:
             rows: B row numbers.
-            digests: ``(N, 16)``, of all photographs.
+            digests: ``(N, 16)``, the digests of all photographs.
         """
         if not len(rows):
             return
@@ -225,14 +225,14 @@ class GrowingRows:
         save_array(self.folder / DIGESTS, self.done)
 
     def finish(self, described: Mapping[str, Any]) -> None:
-        """Say that all is there."""
+        """Mark the part as complete."""
         self.file.close()
         varying = {"varying": True} if self.varying else {}
         write_json(self.folder / MANIFEST, {**described, "shape": list(self.shape), **varying})
 
 
 def finished_shape(folder: Path) -> tuple[int, ...] | None:
-    """``(N, …)`` of a part that is complete; None where it is not, or where its manifest is damaged."""
+    """The shape ``(N, …)`` of a complete part; None for an incomplete part or a damaged manifest."""
     manifest = read_object(folder / MANIFEST)
     shape = manifest.get("shape")
     if manifest.get("format") != FORMAT or not isinstance(shape, list):
@@ -241,12 +241,12 @@ def finished_shape(folder: Path) -> tuple[int, ...] | None:
 
 
 def load_digests(folder: Path, photographs: int) -> npt.NDArray[np.uint8] | None:
-    """Of one part, the digest of each row's photograph, ``(N, 16)``: zeros where the row is not safe on disk yet."""
+    """The digest of each row's photograph in one part, ``(N, 16)``: zeros where the row is not safe on disk yet."""
     return load_array(folder / DIGESTS, np.uint8, (photographs, BYTES))
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where the file is not there, or is something else."""
+    """The JSON object in a file; an empty one if the file is missing or holds something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -263,6 +263,6 @@ def _unreadable(path: Path, error: OSError) -> CaptioningError:
 
 
 def _layout(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Of a .npy file of float16: where the rows begin, the bytes of a row, the size of all."""
+    """The layout of a float16 .npy file: the offset of the rows, the bytes of a row, the size of the file."""
     offset, row = len(npy_header("<f2", shape)), 2 * math.prod(shape[1:])
     return offset, row, offset + shape[0] * row

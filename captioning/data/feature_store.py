@@ -6,20 +6,20 @@ of the photographs are no part of the key. A store is a folder named after a has
     <root>/<hash>/store.json             what the features depend on besides the photographs
                  /pooled/features.npy    (N, P) float16
                         /digests.npy     (N, 16) digest of the photograph of each row that is safe on disk, else zeros
-                        /manifest.json   written last: a part without it is not complete
+                        /manifest.json   written last: a part without a manifest is incomplete
                  /grid/…                 (N, L, D) float16
                  /objects/features.npy   (N, L, D) float16, where photographs have different numbers of regions
-                         /lengths.npy    (N,) int32, the numbers: what lies beyond them is not written
+                         /lengths.npy    (N,) int32, the numbers of regions; the rest of a row is not written
                          /…
     <root>/<hash>.lock                   held by the process that computes
     <root>/digests/…                     see ``captioning.data.digests``
 
-Nothing writes to a part that is complete. A changed photograph makes another key, so that another store is begun beside
-the old one; the rows of photographs that an old store has are copied from it. An extraction brings rows to the disk
-(``fsync``) before their lengths, and these before their digests: whatever interrupts it, the next one goes on with the
+Nothing writes to a complete part. A changed photograph changes the key and so begins another store beside the old one;
+the new store copies the rows of photographs that an old store has. An extraction syncs rows to the disk (``fsync``)
+before the rows' lengths, and lengths before digests. After any interruption, the next extraction continues with the
 rows that have no digest.
 
-Dimensions: N photographs of the store, B of a batch, L regions, D numbers of a region, P pooled features.
+Dimensions: N photographs of the store, B of a batch, L regions, D features of a region, P pooled features.
 """
 
 import hashlib
@@ -59,31 +59,30 @@ from captioning.data.photos import require_files
 
 log = logging.getLogger(__name__)
 
-EARLIER_PARTS = ("pooled", "grid")  # of stores of earlier formats
+EARLIER_PARTS = ("pooled", "grid")  # the parts in stores of earlier formats
 DESCRIPTION = "store.json"
-SPARE = 64 << 20  # bytes that an extraction leaves free on the disk
-COPIED = 64 << 20  # bytes of another store's rows that are copied at a time
+SPARE = 64 << 20  # the bytes that an extraction leaves free on the disk
+COPIED = 64 << 20  # the bytes of another store's rows that are copied at once
 CPU = torch.device("cpu")
 
 
 class FeatureStore:
     """The stored features of N photographs, by number.
 
-    Reading copies rows out of the file (``preadv``) rather than through a mapping: pages that a mapping has touched
-    count as resident memory until the whole file does. ``numpy.load(…/features.npy, mmap_mode="r")`` maps the same
-    file. Files are opened in the process that reads, on its first read, so a store may be handed to worker processes
-    however they are started.
+    Rows are copied out of the file (``preadv``), not read through a mapping: pages touched through a mapping count as
+    resident memory, up to the whole file. ``numpy.load(…/features.npy, mmap_mode="r")`` maps the same file. Each
+    process opens the files on its first read, so that a store can be passed to worker processes of any start method.
     """
 
     def __init__(self, folder: str | os.PathLike[str], parts: Sequence[str] | None = None) -> None:
-        """Open what ``build`` has completed.
+        """Open a store that ``build`` has completed.
 
         Args:
             folder: the store's own folder, ``<root>/<hash>``.
-            parts: what to read; None for all parts that are there.
+            parts: the names of the parts to read; None for all parts of the store.
 
         Raises:
-            CaptioningError: a part is not there, not complete, or cut short; there is no store.
+            CaptioningError: the store is missing, or a part is missing, incomplete or truncated.
         """
         self.folder = Path(folder)
         if parts is None:
@@ -107,30 +106,33 @@ class FeatureStore:
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> "FeatureStore":
-        """Open the store of these photographs; compute first what is missing of it.
+        """Open the store of these photographs, after computing its missing rows.
 
-        A store that is complete is opened without a lock, and nothing is written to it. Processes that build the same
-        store at the same time wait for the first, then find it complete.
+        A complete store is opened without a lock and without a write. Of several processes that build the same store at
+        the same time, one computes; the others wait for the complete store.
 
         Args:
             root: the folder of all stores.
-            key: what else the features depend on, JSON values: ``{"encoder": encoder.fingerprint()}``.
+            key: the JSON values that the features depend on besides the photographs:
+                ``{"encoder": encoder.fingerprint()}``.
             spec: the features' shapes.
-            transform: from a picture to the encoder's input.
-            paths: the photographs; row n belongs to ``paths[n]``. Photographs may be moved and renamed.
-            extractor: asked, where features are missing, for what brings uint8 ``(B, 3, height, width)`` on the CPU to
-                features on ``device``; B varies.
-            device: where that computes. On the CPU each process that decodes pictures does it by itself, with one
-                thread; on a GPU the calling process does.
-            parts: what to store, since a grid takes a hundred times the disk of pooled features; None for all parts.
-            batch_size: photographs at a time; None for few in each process on the CPU, many on a GPU.
-            workers: processes that decode pictures; None for one a core, 0 for the calling process alone.
+            transform: the transform from an image to the encoder's input.
+            paths: the photographs' files; row n belongs to ``paths[n]``. Photographs may be moved and renamed.
+            extractor: a function, called if features are missing, that returns the encoder: a function from uint8
+                ``(B, 3, height, width)`` on the CPU to features on ``device``; B varies.
+            device: the encoder's device. On the CPU each process that decodes images also encodes them, with one
+                thread; on a GPU the calling process encodes.
+            parts: the names of the parts to store; None for all parts. (A grid takes a hundred times the disk space of
+                pooled features.)
+            batch_size: the number of photographs encoded at once; None for few in each process on the CPU, many on a
+                GPU.
+            workers: the number of processes that decode images; None for one per core, 0 for the calling process alone.
 
         Raises:
-            CaptioningError: pictures are missing, can't be read or change meanwhile (what could be computed is kept),
-                files of the store are damaged, the store's folder holds something else, the disk is full or too small;
-                a part is not in ``spec`` or its name can't be a folder's; features do not fit in half precision or are
-                not as ``spec`` says, or a photograph has no region.
+            CaptioningError: images are missing, can't be read or change meanwhile (computed rows are kept), files of
+                the store are damaged, the store's folder holds something else, the disk is full or too small; a part is
+                not in ``spec`` or its name is no valid folder name; features do not fit in half precision or ``spec``,
+                or a photograph has no region.
         """
         parts = list(spec) if parts is None else list(parts)
         for part in parts:
@@ -162,18 +164,18 @@ class FeatureStore:
         return cls(folder, parts)
 
     def __len__(self) -> int:
-        """N."""
+        """The number of photographs N."""
         return next(iter(self._columns.values())).shape[0]
 
     def __getitem__(self, images: Tensor | Sequence[int]) -> Features:
-        """The features of some photographs.
+        """The features of B photographs.
 
         Args:
             images: ``(B,)`` row numbers.
 
         Returns:
-            The parts that the store was opened for, ``(B, P)`` or ``(B, L, D)``, float16 on the CPU; of a varying part
-            with lengths, and L of the photograph of them that has most regions.
+            The opened parts, ``(B, P)`` or ``(B, L, D)``, float16 on the CPU; for a varying part with lengths, and with
+            the most regions among the B photographs as L.
         """
         rows = images.tolist() if isinstance(images, Tensor) else list(images)
         parts, lengths = {}, {}
@@ -189,14 +191,14 @@ def _canonical(value: Any) -> str:
 
 
 def _incomplete(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """Those parts of a store, with their shapes, that are not complete."""
+    """The incomplete parts of a store, with the parts' shapes."""
     return {part: shape for part, shape in shapes.items() if finished_shape(folder / part) != shape}
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a store against other processes that would write to it."""
-    path = folder.with_name(f"{folder.name}.lock")  # beside the folder, which is empty until it is claimed
+    """Lock a store against other processes that would write to the store."""
+    path = folder.with_name(f"{folder.name}.lock")  # beside the folder, which stays empty until its claim
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -206,7 +208,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _begin(folder: Path, columns: Mapping[str, GrowingRows], described: Mapping[str, Any]) -> None:
-    """Make the files of a store, or of parts that are added to it."""
+    """Create the files of a store, or of parts added to the store."""
     _require_space(folder, columns)
     _report_earlier(folder.parent)
     description = {"photographs": next(iter(columns.values())).shape[0], "features": described}
@@ -217,7 +219,7 @@ def _begin(folder: Path, columns: Mapping[str, GrowingRows], described: Mapping[
 
 
 def _require_space(folder: Path, columns: Mapping[str, GrowingRows]) -> None:
-    """Raise before the extraction what the disk would raise in the middle of it."""
+    """Raise a disk-space error before the extraction instead of in its middle."""
     needed = sum(column.missing_bytes for column in columns.values())
     free = shutil.disk_usage(folder).free
     if needed + SPARE > free:
@@ -229,7 +231,7 @@ def _require_space(folder: Path, columns: Mapping[str, GrowingRows]) -> None:
 
 
 def _report_earlier(root: Path) -> None:
-    """Say which stores nothing reads any more: those of earlier formats, whose rows have stamps and no digests."""
+    """Report the stores of earlier formats, which nothing reads any more: their rows have stamps and no digests."""
     earlier = [each for each in _folders(root) if any(_is_file(each / part / "stamps.npy") for part in EARLIER_PARTS)]
     if earlier:
         log.warning(
@@ -243,7 +245,7 @@ def _report_earlier(root: Path) -> None:
 def _copy_rows(
     folder: Path, columns: Mapping[str, GrowingRows], digests: npt.NDArray[np.uint8], described: Mapping[str, Any]
 ) -> None:
-    """Copy the rows of photographs that stores of the same encoder and transform have, complete or not."""
+    """Copy the rows that complete or incomplete stores of the same encoder and transform have."""
     total, sources = _uncomputed(columns), []
     for other in _folders(folder.parent):
         description = read_object(other / DESCRIPTION)
@@ -265,16 +267,16 @@ def _copy_rows(
 
 
 def _copy_part(other: Path, photographs: int, column: GrowingRows, digests: npt.NDArray[np.uint8]) -> int:
-    """Copy the rows that one part of another store has.
+    """Copy the rows of the same photographs from one part of another store.
 
     Args:
-        other: the part's folder.
-        photographs: the number of rows there.
-        column: to copy to.
-        digests: ``(N, 16)``, of the photographs of ``column``.
+        other: the folder of the other store's part.
+        photographs: the number of rows in that part.
+        column: the target of the copies.
+        digests: ``(N, 16)``, the digests of the photographs of ``column``.
 
     Returns:
-        The number of rows that are copied.
+        The number of copied rows.
     """
     there = load_digests(other, photographs) if len(column.missing) else None
     if there is None:
@@ -288,7 +290,7 @@ def _copy_part(other: Path, photographs: int, column: GrowingRows, digests: npt.
         try:
             source = StoredRows(other, (photographs, *column.shape[1:]), column.varying)
             values, lengths = source.read([places[digests[row].tobytes()] for row in block])
-        except CaptioningError:  # damaged, or deleted meanwhile: the rows are computed
+        except CaptioningError:  # damaged, or deleted meanwhile: its rows are computed anew
             break
         column.write(np.array(block, np.int64), values, lengths)
         column.commit(block, digests)
@@ -297,7 +299,7 @@ def _copy_part(other: Path, photographs: int, column: GrowingRows, digests: npt.
 
 
 def _uncomputed(columns: Mapping[str, GrowingRows]) -> int:
-    """The number of photographs that lack a row in any part."""
+    """The number of photographs without a row in at least one part."""
     return len(np.unique(np.concatenate([column.missing for column in columns.values()])))
 
 
@@ -310,7 +312,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _disk_usage(folder: Path) -> int:
-    """Bytes that the files in a folder take."""
+    """The disk space of the files in a folder, in bytes."""
     total = 0
     for path in folder.rglob("*"):
         with suppress(OSError):  # deleted meanwhile

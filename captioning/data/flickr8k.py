@@ -18,7 +18,7 @@ LISTS = {
     "test": "Flickr_8k.testImages.txt",
 }
 CAPTIONS = ("captions.txt", "Flickr8k.token.txt")
-PICTURES = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset")  # "Flicker": so the archive spells it
+PICTURES = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset")  # "Flicker" is the spelling of the archive
 REMEDY = (
     "Ask for Flickr8k at its authors' site (University of Illinois), unpack photographs and texts into one folder, and "
     "set data.root to it."
@@ -29,12 +29,12 @@ def read_flickr8k(root: str | os.PathLike[str]) -> CaptionedPhotos:
     """Read Flickr8k: 6,000 photographs for training, 1,000 each for validation and test.
 
     The folder holds ``captions.txt`` (CSV with the columns image and caption) or ``Flickr8k.token.txt``, the three
-    lists ``Flickr_8k.{train,dev,test}Images.txt``, and the photographs. Captions of pictures that do not exist (the
-    token file has five, of ``2258277193_586949ec62.jpg.1``) and that no list names are left out, counted and said
-    once.
+    lists ``Flickr_8k.{train,dev,test}Images.txt``, and the photographs. Captions of pictures that neither exist nor are
+    in a list are left out (the token file has five, of ``2258277193_586949ec62.jpg.1``). One warning states their
+    count.
 
     Args:
-        root: the folder.
+        root: the data set's folder.
 
     Returns:
         Photographs with their file names as ids.
@@ -79,7 +79,7 @@ def _read_list(path: Path) -> list[str]:
 
 
 def _read_captions(path: Path) -> Iterator[tuple[str, str]]:
-    """File names and captions, from the CSV or from lines of ``name.jpg#0<tab>caption``."""
+    """The file names and captions of the CSV, or of lines ``name.jpg#0<tab>caption``."""
     if path.name == "captions.txt":
         yield from ((row["image"], row["caption"]) for _, row in read_csv(path, ("image", "caption")))
         return

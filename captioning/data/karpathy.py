@@ -16,17 +16,17 @@ ZIP = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zi
 def read_karpathy(file: str | os.PathLike[str], images: str | os.PathLike[str]) -> CaptionedPhotos:
     """Read ``dataset_coco.json``, ``dataset_flickr8k.json`` or ``dataset_flickr30k.json``.
 
-    ``restval``, what is left of COCO's validation set, joins ``train``, as in all published work.
+    ``restval``, the rest of COCO's validation set, is added to ``train``, as in all published work.
 
     Args:
         file: the JSON file.
-        images: the folder of the photographs; for COCO the one that holds ``train2014`` and ``val2014``.
+        images: the folder of the photographs; for COCO the parent folder of ``train2014`` and ``val2014``.
 
     Returns:
         Photographs with COCO's numbers as ids, or file names for the Flickr sets.
 
     Raises:
-        CaptioningError: the file is missing, not JSON or of another form, or pictures are missing.
+        CaptioningError: the file is missing, not JSON or in another format, or images are missing.
     """
     file, folder = Path(file), Path(images)
     if not file.is_file():

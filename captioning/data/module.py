@@ -16,20 +16,19 @@ from captioning.data.photos import CaptionedPhotos, Photo
 
 
 class ResumableData(pl.LightningDataModule):
-    """Training data that an interrupted run goes on with.
+    """Training data that can continue after an interruption.
 
     Attributes:
-        resumed: the epoch and the number of its batches that were done when the checkpoint was written that the run
-            goes on from; (0, 0) for a run from its beginning.
+        resumed: the epoch at the resumed checkpoint and the number of that epoch's batches done; (0, 0) for a new run.
     """
 
     resumed = (0, 0)
 
     def position(self) -> tuple[int, int]:
-        """The epoch that begins, and how many of its batches are done already.
+        """The epoch that begins, and the number of its batches already done.
 
-        Worker processes are filled before Lightning has taken up the progress of a checkpoint, whose own position is
-        therefore asked, too: the later of both is right.
+        Lightning restores a checkpoint's progress only after worker processes have begun to fetch batches. The later
+        one of Lightning's position and the checkpoint's is therefore the right one.
         """
         if self.trainer is None:
             return self.resumed
@@ -39,7 +38,7 @@ class ResumableData(pl.LightningDataModule):
 
 
 class PhotoData(ResumableData):
-    """Batches of photographs, from stored features or from the pictures themselves."""
+    """Batches of photographs, from stored features or from the images themselves."""
 
     def __init__(
         self,
@@ -54,19 +53,20 @@ class PhotoData(ResumableData):
         """Take the data.
 
         Args:
-            photos: by split.
-            features: a split's name to what reads the stored features of its photographs; None: none are stored.
-            image: reads and transforms a photograph, for an encoder that runs in training.
-            batch_size: photographs in a batch, of one process.
-            workers: processes that make batches; 0: none.
-            seed: of the order.
+            photos: the photographs by split.
+            features: a function from a split's name to the reader of the split's stored features; None if no features
+                are stored.
+            image: a function that reads and transforms a photograph, for an encoder that runs in training.
+            batch_size: the number of photographs in a batch of one process.
+            workers: the number of processes that make batches; 0 for the calling process.
+            seed: the seed of the order.
         """
         super().__init__()
         self.photos, self.features, self.image = photos, features, image
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled; after an interruption from the first batch that is still to do."""
+        """The training split, shuffled; after an interruption from the first batch not yet done."""
         return self.loader("train", shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -78,11 +78,11 @@ class PhotoData(ResumableData):
         return self.loader("test")
 
     def dataset(self, split: str, shuffle: bool) -> tuple[PhotoDataset, Places]:
-        """What makes the batches of a split, and the places of the photographs that they are made of.
+        """The dataset that makes a split's batches, and the indices of the photographs in these batches.
 
         Args:
-            split: its name.
-            shuffle: whether it is for training.
+            split: the split's name.
+            shuffle: True for training.
         """
         return PhotoDataset(**self._images(split)), range(len(self.photos[split]))
 
@@ -117,12 +117,12 @@ class PhotoData(ResumableData):
         )
 
     def describe_batch(self, batch: PhotoBatch) -> str:
-        """A training batch in words, for whoever has to find what is wrong with it."""
+        """A description of a training batch, for locating an error in the data."""
         return "photographs " + ", ".join(str(self.photos["train"][place].id) for place in batch.photos.tolist())
 
 
 class CaptionData(PhotoData):
-    """Batches of captioned photographs: in training some captions of each, else all of them."""
+    """Batches of captioned photographs: in training some captions of each photograph, else all captions."""
 
     def __init__(
         self,
@@ -136,17 +136,17 @@ class CaptionData(PhotoData):
         """Take the data.
 
         Args:
-            photos: by split.
-            vocabulary: of the training split.
-            captions_per_photo: how many captions of a photograph a training batch holds at the most, drawn by the seed.
-            max_words: longer captions are cut.
-            common: see ``PhotoData``.
+            photos: the photographs by split.
+            vocabulary: the vocabulary of the training split.
+            captions_per_photo: the maximum number of a photograph's captions in a training batch, drawn by the seed.
+            max_words: the number of words after which a caption is cut.
+            common: the arguments of ``PhotoData``.
         """
         super().__init__(photos, **common)
         self.vocabulary, self.captions_per_photo, self.max_words = vocabulary, captions_per_photo, max_words
 
     def dataset(self, split: str, shuffle: bool) -> tuple[PhotoDataset, Places]:
-        """In training without photographs that have no caption to learn from."""
+        """The dataset of a split; in training without photographs that have no caption to learn from."""
         photos = self.photos[split]
         captions = TokenizedCaptions.of(photos, self.vocabulary, self.max_words)
         dataset = CaptionDataset(captions, self.captions_per_photo if shuffle else None, **self._images(split))
@@ -154,7 +154,7 @@ class CaptionData(PhotoData):
 
 
 def from_the_beginning() -> tuple[int, int]:
-    """The position of what is read in order, as a whole: validation and test."""
+    """The position of validation and test data, which are always read from the beginning."""
     return 0, 0
 
 

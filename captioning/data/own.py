@@ -16,17 +16,17 @@ SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "va
 
 
 def read_own(root: str | os.PathLike[str], seed: int = 0) -> CaptionedPhotos:
-    """Read your own data: one row a caption, as many rows a photograph as it has captions.
+    """Read your own data: one row per caption, with as many rows per photograph as the photograph has captions.
 
-    ``image`` is a path, from the file's folder on or absolute. ``split`` is train, val or test; where no row has one,
-    the photographs are split 80/10/10 by a seeded shuffle.
+    ``image`` is a path, absolute or relative to the file's folder. ``split`` is train, val or test; if no row has a
+    split, a seeded shuffle splits the photographs 80/10/10.
 
     Args:
-        root: the ``.jsonl`` or ``.csv`` file, or a folder with one such file in it.
-        seed: of the shuffle.
+        root: the ``.jsonl`` or ``.csv`` file, or a folder with one such file.
+        seed: the shuffle's seed.
 
     Returns:
-        Photographs with their paths, as the file has them, as ids.
+        Photographs whose ids are the paths as written in the file.
 
     Raises:
         CaptioningError: the file is missing, a line can't be read, a photograph is in two splits or in none, or

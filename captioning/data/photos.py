@@ -1,4 +1,4 @@
-"""The one in-memory form of captioned photographs, whatever files they came from."""
+"""The common in-memory form of captioned photographs, for all file formats."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A named object's place in a photograph, in pixels of the file; known for the scenes alone.
+    """A named object's place in a photograph, in pixels of the file; known only for the scenes.
 
     Attributes:
         words: the words that name the object in captions ("ball", "balls").
@@ -28,13 +28,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photograph and what people said of it.
+    """A photograph and its captions.
 
     Attributes:
-        id: its id in COCO's results format: the number in COCO's and Karpathy's files, the file name elsewhere.
-        path: the picture's file.
+        id: the id in COCO's results format: the number in COCO's and Karpathy's files, the file name elsewhere.
+        path: the image file.
         captions: as written, not tokenized; one or more.
-        boxes: where the objects are that the captions name; empty where unknown.
+        boxes: the places of the objects that the captions name; empty where unknown.
     """
 
     id: int | str
@@ -48,7 +48,7 @@ class CaptionedPhotos:
     """Photographs with captions, by split.
 
     Attributes:
-        name: what the data are called ("coco", "flickr8k").
+        name: the data set's name ("coco", "flickr8k").
         splits: ``train``, ``val`` and ``test``; a split may be empty.
     """
 
@@ -59,7 +59,7 @@ class CaptionedPhotos:
         """The photographs of a split.
 
         Raises:
-            CaptioningError: there is no such split, or nothing in it.
+            CaptioningError: the split does not exist or is empty.
         """
         photos = self.splits.get(split)
         if not photos:
@@ -73,7 +73,7 @@ class CaptionedPhotos:
             yield from photos
 
     def require_files(self) -> "CaptionedPhotos":
-        """Check that every photograph's file is there.
+        """Check that every photograph's file exists.
 
         Raises:
             CaptioningError: files are missing; the first ten are named, with a count.
@@ -83,7 +83,7 @@ class CaptionedPhotos:
 
 
 def require_files(paths: Iterable[Path]) -> None:
-    """Check that files are there, with one listing per folder rather than one look per file.
+    """Check that files exist, with one listing per folder instead of one check per file.
 
     Raises:
         CaptioningError: files are missing; the first ten are named, with a count.

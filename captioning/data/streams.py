@@ -1,4 +1,4 @@
-"""A text as parallel streams, chunk after chunk, for truncated back-propagation through time.
+"""A text as parallel streams in chunks, for truncated back-propagation through time.
 
 Dimensions: B streams, T characters of a chunk.
 """
@@ -23,11 +23,11 @@ class Chunk:
     """The next T characters of each of B streams.
 
     Attributes:
-        places: ``(B,)`` where in the text each stream's chunk begins.
-        first: whether the streams begin here, without a memory of what was before.
-        words: ``(T·B,)`` the characters that go in, in packed order: time-major.
-        targets: ``(T·B,)`` the characters that follow them.
-        packing: where each of them stands.
+        places: ``(B,)`` the position in the text at which each stream's chunk begins.
+        first: True if the streams begin here, with a state of zeros.
+        words: ``(T·B,)`` the input characters, in packed order: time-major.
+        targets: ``(T·B,)`` the characters that follow ``words``.
+        packing: the position of each character.
     """
 
     places: Tensor
@@ -47,10 +47,10 @@ class Chunk:
 
 
 class Streams(Dataset[Chunk]):
-    """A part of a text in B streams of equal length, one behind the other in the text.
+    """A part of a text in B consecutive streams of equal length.
 
-    The last chunk of a pass is shorter where T does not divide the streams' length; the fewer than B characters that
-    are left over at the part's end are not read.
+    The last chunk of a pass is shorter if T does not divide the streams' length. The fewer than B characters left over
+    at the part's end are not read.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class Streams(Dataset[Chunk]):
 
         Args:
             codes: the whole text.
-            part: beginning and end of the characters that are to be said.
-            streams: B, of one process.
-            chunk: T.
-            context: how many characters before each stream's beginning are read first, as a chunk of their own.
-            rank: of this process.
+            part: the beginning and end of the target characters.
+            streams: B, the number of streams of one process.
+            chunk: T, the length of a chunk.
+            context: the number of characters before each stream's beginning that are read first, as a separate chunk.
+            rank: the rank of this process.
             ranks: the number of processes; each has every ``ranks``-th stream.
         """
         begin, end = part
@@ -85,11 +85,11 @@ class Streams(Dataset[Chunk]):
             self.bounds.insert(0, (-context, 0))
 
     def __len__(self) -> int:
-        """The chunks of a pass."""
+        """The number of chunks in a pass."""
         return len(self.bounds)
 
     def __getitem__(self, number: int) -> Chunk:
-        """A chunk."""
+        """The chunk of a number."""
         first, last = self.bounds[number]
         window = self.codes[self.begins[:, None] + np.arange(first - 1, last)]  # (B, T + 1)
         values = torch.from_numpy(window.T.astype(np.int64))  # (T + 1, B)
@@ -103,18 +103,18 @@ class Streams(Dataset[Chunk]):
 
 
 class InOrder(Sampler[int]):
-    """The chunks of a pass, after an interruption from the first one that is still to do."""
+    """The numbers of a pass's chunks, after an interruption from the first chunk not yet done."""
 
     def __init__(self, chunks: int, done: Callable[[], int] = lambda: 0) -> None:
-        """Take the number of chunks, and what says at the beginning of a pass how many were done already."""
+        """Take the number of chunks, and a function that returns the number already done at the beginning of a pass."""
         self.chunks, self.done = chunks, done
 
     def __len__(self) -> int:
-        """The chunks of a whole pass."""
+        """The number of chunks in a whole pass."""
         return self.chunks
 
     def __iter__(self) -> Iterator[int]:
-        """Their numbers; asked for the first, not before, for by then the trainer knows where it was."""
+        """The chunks' numbers; ``done`` is called at the first chunk, once the trainer has restored its progress."""
         yield from range(self.done(), self.chunks)
 
 
@@ -125,9 +125,9 @@ class TextData(ResumableData):
         """Take the text.
 
         Args:
-            text: its training and its validation part.
-            batch_size: B, of one process.
-            chunk: T, through how many characters the gradient goes back.
+            text: the text with its training and validation parts.
+            batch_size: B, the number of streams of one process.
+            chunk: T, the number of characters through which the gradient flows back.
 
         Raises:
             CaptioningError: the text is too short for so many streams.
@@ -155,17 +155,17 @@ class TextData(ResumableData):
         return _loader(streams, lambda: self.position()[1])
 
     def val_dataloader(self) -> DataLoader[Chunk]:
-        """The validation part, which every process reads as a whole, and before it what each stream should remember.
+        """The validation part, which every process reads as a whole, preceded by a context for each stream.
 
-        As many streams as in training where each has a chunk at least; the first chunk is the T characters before each
-        stream's beginning, so that no character is said without a memory.
+        The number of streams is that of training, if each stream has at least one chunk. The first chunk is the T
+        characters before each stream's beginning, so that every character is predicted from a context.
         """
         part = (self.text.training, len(self.text.codes))
         count = max(1, min(self.batch_size, (part[1] - part[0]) // self.chunk))
         return _loader(Streams(self.text.codes, part, count, self.chunk, context=self.chunk))
 
     def describe_batch(self, chunk: Chunk) -> str:
-        """Where in the text a chunk is, for a sentence."""
+        """The position of a chunk in the text, as a phrase for messages."""
         places = ", ".join(map(str, chunk.places.tolist()))
         return f"{chunk.packing.shape[2]} characters each of {self.text.path}, from the characters {places} on"
 

@@ -1,4 +1,4 @@
-"""Reading text, CSV and JSON lines, with the line named where one can't be read."""
+"""Reading of text, CSV and JSON lines; error messages name the line."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from captioning.core.errors import CaptioningError
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file's text, line ends as they are.
+    """The text of a UTF-8 file with unchanged line ends.
 
     Raises:
         CaptioningError: the file is missing or not UTF-8.
@@ -26,11 +26,11 @@ def read_text(path: Path) -> str:
 
 
 def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a CSV file with a header, each with its line's number.
+    """The rows of a CSV file with a header, each with its line number.
 
     Args:
-        path: the file.
-        columns: the columns that it must have.
+        path: the CSV file.
+        columns: the required columns.
 
     Raises:
         CaptioningError: a column is missing from the header, or a field from a row.
@@ -55,11 +55,11 @@ def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[s
 
 
 def read_jsonl(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file with one JSON object a line, each with its line's number.
+    """The objects of a file with one JSON object per line, each with its line number.
 
     Args:
         path: the file.
-        columns: the keys that each object must have.
+        columns: the required keys of each object.
 
     Raises:
         CaptioningError: a line is not a JSON object, or lacks a key.

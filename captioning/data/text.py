@@ -1,4 +1,4 @@
-"""Any UTF-8 text as an array of its characters' numbers."""
+"""UTF-8 texts as arrays of character indices."""
 
 import codecs
 from collections.abc import Iterator
@@ -14,20 +14,20 @@ from captioning.core.progress import progress
 from captioning.core.vocabulary import CharacterVocabulary
 from captioning.data.digests import digests
 
-MAPPED = 100_000_000  # bytes; the numbers of larger files are kept on disk and mapped into memory
+MAPPED = 100_000_000  # bytes; the indices of larger files are kept on disk and mapped into memory
 BLOCK = 1 << 24  # bytes read at a time
 CODE_POINTS = 0x110000
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text as numbers, the first part for training and the rest for validation.
+    """A text as character indices, the first part for training and the rest for validation.
 
     Attributes:
         path: the file.
         vocabulary: the characters of the whole text.
-        codes: ``(n,)`` the characters' numbers, uint8, uint16 or uint32.
-        training: how many of them are for training.
+        codes: ``(n,)`` the character indices, uint8, uint16 or uint32.
+        training: the number of training characters.
     """
 
     path: Path
@@ -37,17 +37,17 @@ class Text:
 
 
 def read_characters(text: str, validation: float = 0.1, cache: str | None = None) -> Text:
-    """Read a text, every character as it is: line ends, accents and capitals are not touched.
+    """Read a text without any change: line ends, accents and capitals stay.
 
-    A text beyond 100 MB is gone through once; its numbers are kept in ``cache`` and mapped into memory then and later.
+    A text of more than 100 MB is converted once; its character indices are kept in ``cache`` and mapped into memory.
 
     Args:
-        text: the UTF-8 file.
-        validation: the share of the text, its end, that is held back for validation.
-        cache: the folder for the numbers of large texts; beside the text where not given.
+        text: the path of the UTF-8 file.
+        validation: the fraction of the text, at its end, for validation.
+        cache: the folder for the indices of large texts; by default the text's folder.
 
     Raises:
-        CaptioningError: the file is missing, empty or not UTF-8, or a part of it would be empty.
+        CaptioningError: the file is missing, empty or not UTF-8, or one of the two parts would be empty.
     """
     path = Path(text)
     if not 0 < validation < 1:
@@ -76,7 +76,7 @@ def _read_small(path: Path, cache: Path) -> tuple[CharacterVocabulary, NDArray[n
 
 
 def _read_large(path: Path, cache: Path) -> tuple[CharacterVocabulary, NDArray[np.unsignedinteger]]:
-    """The numbers from ``cache``, put there first where they are not: of a text of this very content."""
+    """The character indices in ``cache``, written first unless the cache holds a text of the same content."""
     key = digests([path], cache, doing="reading the text")[0].tobytes().hex()
     characters, codes = (cache / f"{path.stem}-{key}.{suffix}" for suffix in ("json", "codes"))
     if not codes.exists():
@@ -94,7 +94,7 @@ def _read_large(path: Path, cache: Path) -> tuple[CharacterVocabulary, NDArray[n
 
 
 def _present(blocks: "Iterator[NDArray[np.uint32]] | list[NDArray[np.uint32]]") -> NDArray[np.bool_]:
-    """Which code points occur."""
+    """The code points that occur, as a mask."""
     present = np.zeros(CODE_POINTS, dtype=bool)
     for points in blocks:
         present[points] = True
@@ -102,7 +102,7 @@ def _present(blocks: "Iterator[NDArray[np.uint32]] | list[NDArray[np.uint32]]") 
 
 
 def _number(present: NDArray[np.bool_], path: Path) -> tuple[CharacterVocabulary, NDArray[np.unsignedinteger]]:
-    """The vocabulary, and a table from code points to its numbers."""
+    """The vocabulary, and a table from code points to character indices."""
     points = np.flatnonzero(present)
     if len(points) < 2:
         raise CaptioningError(f"{path}: a text of two different characters or more is needed; this has {len(points)}.")
@@ -112,12 +112,12 @@ def _number(present: NDArray[np.bool_], path: Path) -> tuple[CharacterVocabulary
 
 
 def _smallest(values: int) -> np.dtype[np.unsignedinteger]:
-    """The smallest type for so many numbers."""
+    """The smallest type for ``values`` different indices."""
     return np.min_scalar_type(values - 1)
 
 
 def _blocks(path: Path) -> Iterator[NDArray[np.uint32]]:
-    """The code points of a UTF-8 file, some millions at a time."""
+    """The code points of a UTF-8 file, some millions at once."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     lines, block = 1, b"-"
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Decoders: one captioner a file, and what they are built on."""
+"""Decoders, one captioner per file, and their base classes."""
 
 from captioning.decoders.decoder import Decoder, Outputs
 from captioning.decoders.language_model import LanguageModel

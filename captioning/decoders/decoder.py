@@ -1,7 +1,7 @@
-"""A decoder: a language model on the condition of an image.
+"""The base class of decoders: language models conditioned on an image.
 
 Dimensions: B images, S sequences of an image (captions in training, beams in search), T words, M words of a packed
-batch, E embedding, O inputs of the word layer, V vocabulary.
+batch, E embedding, O inputs of the output layer, V vocabulary.
 """
 
 from abc import ABC, abstractmethod
@@ -23,11 +23,11 @@ from captioning.decoders.embeddings import load_glove
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a decoder computes from whole captions under teacher forcing.
+    """The outputs of a decoder for whole captions under teacher forcing.
 
     Attributes:
-        hidden: ``(M, O)``, the inputs of the word layer, one row for each word to be said, in packed order.
-        trace: ``(M, …)`` by name, what else the decoder's own losses need (attention weights, reconstructions).
+        hidden: ``(M, O)``, the inputs of the output layer, one row for each predicted word, in packed order.
+        trace: further tensors ``(M, …)`` by name for the decoder's own losses (attention weights, reconstructions).
     """
 
     hidden: Tensor
@@ -35,17 +35,17 @@ class Outputs:
 
 
 class Decoder(nn.Module, ABC):
-    """A conditional language model: a subclass has to write ``start`` and ``advance`` alone.
+    """A conditional language model; a subclass need define ``start`` and ``advance`` alone.
 
-    ``step`` (for search) and ``teacher_force`` (for training) follow from the two. A subclass may write a faster
-    ``teacher_force``; a test shared by all decoders holds it to the loop of steps, value for value.
+    ``step`` (for search) and ``teacher_force`` (for training) follow from these two. A subclass may define a faster
+    ``teacher_force``; a test of all decoders compares it with the loop of steps, value for value.
 
     Attributes:
         reads: the names of the parts of the features that the decoder needs.
-        traced: the names of those parts of ``State.sequence`` that the decoder's own losses need at every word.
+        traced: the names of the parts of ``State.sequence`` that the decoder's own losses need at every word.
         features: the shapes of the encoder's features.
-        embedding: words to vectors, ``(V, E)``.
-        word_layer: the outputs of ``advance`` to the logits of all words, O to V.
+        embedding: the layer from words to vectors, ``(V, E)``.
+        word_layer: the output layer, from the outputs of ``advance`` to the logits of all words, O to V.
     """
 
     reads: tuple[str, ...] = ("pooled",)
@@ -62,16 +62,16 @@ class Decoder(nn.Module, ABC):
         tied: bool = False,
         output_size: int | None = None,
     ) -> None:
-        """Make the embedding and the word layer.
+        """Make the embedding and the output layer.
 
         Args:
-            vocabulary_size: V.
+            vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
-            embedding_size: E.
+            embedding_size: E, the numbers of an embedded word.
             embedding_dropout: the fraction of the embedded words' numbers that training drops.
-            output_dropout: the fraction of the word layer's inputs that training drops.
-            tied: whether the word layer uses the embedding's weights (Press & Wolf 2017, arXiv 1608.05859).
-            output_size: O; E where not given.
+            output_dropout: the fraction of the output layer's inputs that training drops.
+            tied: whether the output layer uses the embedding's weights (Press & Wolf 2017, arXiv 1608.05859).
+            output_size: O, the inputs of the output layer; None for E.
 
         Raises:
             CaptioningError: ``tied`` is set and O ≠ E, or a fraction is not from 0 to 1.
@@ -100,14 +100,14 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Take in one word of every sequence.
+        """Feed one word of every sequence.
 
         Args:
-            tokens: ``(B, S)`` the previous words.
-            state: the state before them.
+            tokens: ``(B, S)``, the previous words.
+            state: the state before these words.
 
         Returns:
-            ``(B, S, O)``, the word layer's inputs for the next word, and the next state.
+            ``(B, S, O)``, the output layer's inputs for the next word, and the next state.
         """
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
@@ -116,33 +116,33 @@ class Decoder(nn.Module, ABC):
         return self.logits(hidden), state
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """``(…, O)`` to ``(…, V)``, with dropout in training."""
+        """The logits ``(…, V)`` of the output layer's inputs ``(…, O)``, with dropout in training."""
         logits: Tensor = self.word_layer(self.output_dropout(hidden))
         return logits
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Words ``(…)`` to vectors ``(…, E)``, with dropout in training."""
+        """The embedded words ``(…, E)`` of words ``(…)``, with dropout in training."""
         embedded: Tensor = self.embedding_dropout(self.embedding(tokens))
         return embedded
 
     def teacher_force(self, features: Features, words: Tensor, packing: Packing) -> Outputs:
-        """Feed whole captions, word by word, whatever the decoder itself would have said (teacher forcing).
+        """Feed whole captions, whatever words the decoder itself would have predicted (teacher forcing).
 
         Args:
-            features: of B images.
-            words: ``(M,)`` the words that go in, START first, in packed order.
+            features: the features of B images.
+            words: ``(M,)``, the input words, START first, in packed order.
             packing: the place of each word.
         """
         return self.teacher_force_by_steps(features, words, packing)
 
     def teacher_force_from(self, state: State, words: Tensor, packing: Packing) -> tuple[Outputs, State]:
-        """``teacher_force`` from a given state: truncated back-propagation through time, chunk after chunk.
+        """Feed words under teacher forcing from a given state, for truncated backpropagation through time.
 
-        The gradient runs back into ``state`` unless the caller cuts it off (``state.map(torch.detach)``).
+        The gradient flows back into ``state`` unless the caller detaches it (``state.map(torch.detach)``).
 
         Args:
-            state: of one sequence or of S sequences for each of B images, before the words.
-            words: ``(M,)`` the words that go in, in packed order.
+            state: the state before the words, of one sequence or of S sequences for each of B images.
+            words: ``(M,)``, the input words, in packed order.
             packing: the place of each word.
 
         Returns:
@@ -157,15 +157,15 @@ class Decoder(nn.Module, ABC):
     def teacher_force_by_steps(
         self, features: Features, words: Tensor, packing: Packing, own_words: float = 0.0
     ) -> Outputs:
-        """``teacher_force`` as a plain loop over ``advance``: a test holds every faster one to it.
+        """Feed whole captions in a plain loop over ``advance``; a test compares every ``teacher_force`` with this loop.
 
         Args:
-            features: of B images.
-            words: ``(M,)`` the words that go in, START first, in packed order.
+            features: the features of B images.
+            words: ``(M,)``, the input words, START first, in packed order.
             packing: the place of each word.
-            own_words: for each word after START, the probability that the decoder's own word, drawn from the
-                distribution that the decoder has just predicted, goes in instead (scheduled sampling, Bengio et al.
-                2015, arXiv 1506.03099).
+            own_words: the probability that a word after START is replaced by the decoder's own word, drawn from the
+                distribution that the decoder has just predicted (scheduled sampling, Bengio et al. 2015, arXiv
+                1506.03099).
         """
         return self._advance_all(self.start(features), words, packing, own_words)[0]
 
@@ -196,17 +196,17 @@ class Decoder(nn.Module, ABC):
         return torch.multinomial(p.flatten(0, -2).float(), 1).view(p.shape[:-1])
 
     def load_vectors(self, path: str | Path, words: Sequence[str]) -> int:
-        """Set the embedding of those words that a file of pretrained vectors has; the file is in GloVe's text form.
+        """Set the embedding of the words in a file of pretrained vectors, which is in GloVe's text format.
 
         Args:
-            path: of the file.
-            words: of the vocabulary, in the order of their numbers.
+            path: the file's path.
+            words: the words of the vocabulary, in the order of their numbers.
 
         Returns:
             The number of words found.
 
         Raises:
-            CaptioningError: the file cannot be read, or its vectors are not of the embedding's size.
+            CaptioningError: the file cannot be read, or its vectors do not have the embedding's size.
         """
         numbers, vectors = load_glove(path, words, self.embedding_size)
         with torch.no_grad():
@@ -214,21 +214,21 @@ class Decoder(nn.Module, ABC):
         return len(numbers)
 
     def losses(self, outputs: Outputs, features: Features, packing: Packing, log_likelihood: Tensor) -> dict[str, Sum]:
-        """The decoder's own losses by name, beside that of the words; training divides, adds and logs them.
+        """The decoder's own losses by name, beside the words' loss; training divides, adds and logs these losses.
 
         Args:
-            outputs: of the batch.
-            features: of its B images.
+            outputs: the decoder's outputs for the batch.
+            features: the features of the batch's B images.
             packing: the place of each word.
-            log_likelihood: ``(M,)`` of the words that were to be said.
+            log_likelihood: ``(M,)``, the log-probability of each target word.
         """
         return {}
 
     def forward(self, features: Features, tokens: Tensor) -> Tensor:
-        """The logits of the next word at every place of captions, under teacher forcing.
+        """The logits of the next word at every position of captions, under teacher forcing.
 
         Args:
-            features: of B images.
+            features: the features of B images.
             tokens: ``(B, S, T)``, START first, ``<pad>`` after the end.
 
         Returns:
@@ -239,7 +239,7 @@ class Decoder(nn.Module, ABC):
 
 
 def check_fractions(**settings: float) -> None:
-    """Refuse settings of a decoder that are no fractions.
+    """Refuse settings of a decoder that are not fractions.
 
     Raises:
         CaptioningError: a value is not from 0 to 1.
@@ -250,20 +250,20 @@ def check_fractions(**settings: float) -> None:
 
 
 def image_vector(features: Features, part: str) -> Tensor:
-    """One vector ``(B, P)`` of each photograph: the part itself, or the mean over the part's regions."""
+    """One vector per image, ``(B, P)``: the part itself, or the mean over the part's regions."""
     values = features[part]
     return values if values.dim() == 2 else features.mean(part)
 
 
 def _pack_steps(steps: list[Tensor], packing: Packing) -> Tensor:
-    """T tensors ``(B, S, …)`` to one ``(M, …)``."""
+    """T tensors ``(B, S, …)`` as one tensor in packed order, ``(M, …)``."""
     return torch.cat(
         [step.flatten(0, 1).index_select(0, packing.captions[:n]) for step, n in zip(steps, packing.sizes, strict=True)]
     )
 
 
 def _after_last_words(states: list[State], packing: Packing) -> State:
-    """The state after each sequence's last word, of the T + 1 states before, between and after the words."""
+    """The state after each sequence's last word, from the T + 1 states before, between and after the words."""
     B, S, _ = packing.shape
     if not packing.sizes or packing.sizes[-1] == B * S:
         return states[-1]

@@ -10,15 +10,15 @@ from captioning.core.errors import CaptioningError
 
 
 def load_glove(path: str | Path, words: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
-    """Read the vectors of some words from GloVe's text form: a line for each word, the word and then its numbers.
+    """Read the vectors of some words from GloVe's text format: one line per word, the word and then its numbers.
 
     Args:
-        path: of the text file.
-        words: of the vocabulary, in the order of their numbers.
-        size: E, how many numbers a vector has.
+        path: the text file's path.
+        words: the words of the vocabulary, in the order of their numbers.
+        size: E, the length of a vector.
 
     Returns:
-        The numbers of the words found ``(K,)``, rising, and their vectors ``(K, E)``.
+        The numbers ``(K,)`` of the words found, increasing, and their vectors ``(K, E)``.
 
     Raises:
         CaptioningError: the file cannot be read, has vectors of another size, or a line that is no vector.
@@ -28,7 +28,7 @@ def load_glove(path: str | Path, words: Sequence[str], size: int) -> tuple[Tenso
     try:
         with Path(path).open(encoding="utf-8") as lines:
             for place, line in enumerate(lines, start=1):
-                word, *numbers = line.rstrip().rsplit(" ", size)  # from the right: some words have blanks in them
+                word, *numbers = line.rstrip().rsplit(" ", size)  # from the right: some words contain spaces
                 if len(numbers) != size or (place == 1 and " " in word):
                     raise CaptioningError(
                         f"{path}, line {place}: not a word and {size} numbers, but {len(line.split())} columns. "

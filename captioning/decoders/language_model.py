@@ -1,8 +1,8 @@
-"""The recurrent network alone: a decoder without an image is a language model.
+"""Language models: a recurrent decoder without an image.
 
-Of characters it is the lecture's min-char-rnn (Karpathy, "The Unreasonable Effectiveness of Recurrent Neural Networks",
-2015) with any cell, to any depth, as in Karpathy, Johnson & Li, "Visualizing and Understanding Recurrent Networks",
-2015, arXiv 1506.02078, section 3. Of captions it is the baseline that never sees the image.
+On characters the model is the lecture's min-char-rnn (Karpathy, "The Unreasonable Effectiveness of Recurrent Neural
+Networks", 2015) with any cell, to any depth, as in Karpathy, Johnson & Li, "Visualizing and Understanding Recurrent
+Networks", 2015, arXiv 1506.02078, section 3. On captions the model is the baseline without the image.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from captioning.decoders.recurrent import RecurrentDecoder
 
 
 class LanguageModel(RecurrentDecoder):
-    """``h = tanh(Wxh x + Whh h)``: ``NeuralTalk`` without ``Wih v``."""
+    """A language model ``h = tanh(Wxh x + Whh h)``: ``NeuralTalk`` without ``Wih v``."""
 
     def __init__(
         self,
@@ -34,15 +34,15 @@ class LanguageModel(RecurrentDecoder):
         """Make the layers.
 
         Args:
-            vocabulary_size: V.
-            features: not looked at.
-            cell: makes one recurrent layer.
-            one_hot: whether a word is the unit vector of its number (E = V, nothing to learn), as in min-char-rnn, so
-                that ``Wxh x`` is a column of ``Wxh``; for vocabularies of characters.
+            vocabulary_size: V, the number of words.
+            features: ignored.
+            cell: a function that makes one recurrent layer.
+            one_hot: whether the embedding of a word is the unit vector of its number (E = V, not trained), as in
+                min-char-rnn, so that ``Wxh x`` is a column of ``Wxh``; for vocabularies of characters.
             common: the settings of ``RecurrentDecoder``.
 
         Raises:
-            CaptioningError: ``one_hot`` together with ``tied``, or see ``RecurrentDecoder``.
+            CaptioningError: ``one_hot`` and ``tied`` are both set, or see ``RecurrentDecoder``.
         """
         if one_hot:
             if common.get("tied"):
@@ -51,7 +51,7 @@ class LanguageModel(RecurrentDecoder):
         super().__init__(vocabulary_size, features, cell, **common)
         if one_hot:
             self.embedding.weight = nn.Parameter(torch.eye(vocabulary_size), requires_grad=False)
-        self.embedding.padding_idx = None  # the first character of a text is one like the others
+        self.embedding.padding_idx = None  # number 0 is a character like any other
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
 
     def start(self, features: Features) -> State:
@@ -59,5 +59,5 @@ class LanguageModel(RecurrentDecoder):
         return State({}, {"hidden": self.recurrent.initial(features.images, 1, like=self.word_layer.weight)})
 
     def outputs(self, words: Tensor, loop: Loop) -> Tensor:
-        """The equation: words ``(…)`` to hidden states ``(…, H)``."""
+        """The hidden states ``(…, H)`` of words ``(…)``, by the equation."""
         return loop.run("hidden", self.recurrent, self.embed(words))

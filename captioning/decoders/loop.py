@@ -1,10 +1,11 @@
-"""The two ways through a recurrent decoder's equations: one word for search, whole captions for training.
+"""The loops that compute a recurrent decoder's equations: one word for search, whole captions for training.
 
 A recurrent decoder writes its equations once, on a ``Loop``. ``OneStep`` computes them for one word of every sequence.
-``PackedWords`` computes them for all words of packed captions: at once, but for what depends on the hidden state.
+``PackedWords`` computes them for all words of packed captions at once, except for terms that depend on the hidden
+state.
 
 Dimensions: B images, S sequences of an image, N captions that have words, M words of a packed batch, L regions, D
-numbers of a region, G·H an image's term, C a cell's state.
+numbers of a region, G·H numbers of an image's term, C numbers of a cell's state.
 """
 
 from abc import ABC, abstractmethod
@@ -27,15 +28,15 @@ class Now(ABC):
 
     @abstractmethod
     def find_image(self, name: str) -> Tensor | None:
-        """``image``, or None where the state has no such part."""
+        """A part of ``State.image`` as ``image`` returns it; None if the state has no such part."""
 
     @abstractmethod
     def weighted_sum(self, weights: Tensor, name: str) -> Tensor:
-        """``Σ_i α_i a_i`` over the regions of a part of ``State.image``, without a copy of them for each sequence.
+        """The sum ``Σ_i α_i a_i`` over the regions of a part of ``State.image``, without a copy per sequence.
 
         Args:
-            weights: α, ``(…, L)``.
-            name: of the regions a, ``(B, L, D)``.
+            weights: the weights α, ``(…, L)``.
+            name: the name of the regions a, ``(B, L, D)``.
 
         Returns:
             ``(…, D)``.
@@ -43,14 +44,14 @@ class Now(ABC):
 
     @abstractmethod
     def trace(self, name: str, values: Tensor) -> None:
-        """Keep some values of each word for the decoder's own losses, and for search as a part of the state."""
+        """Keep values of each word, for the decoder's own losses and, in search, as a part of the state."""
 
 
 Equations = Callable[..., tuple[Tensor, ...]]
 
 
 class Loop(ABC):
-    """What a recurrent decoder writes its equations on: rows are ``(B, S, …)`` in search, ``(M, …)`` in training."""
+    """The base class of loops over words: rows are ``(B, S, …)`` in search, ``(M, …)`` in training."""
 
     @abstractmethod
     def image(self, name: str) -> Tensor:
@@ -58,7 +59,7 @@ class Loop(ABC):
 
     @abstractmethod
     def image_first(self, name: str) -> Tensor | None:
-        """A part of ``State.image`` for the first word alone; the state after it has no such part.
+        """A part of ``State.image`` for the first word alone; the state after that word has no such part.
 
         Returns:
             ``(B, 1, …)``, or ``(N, …)`` for the first words of N captions; None after the first word.
@@ -69,10 +70,10 @@ class Loop(ABC):
         """Run recurrent layers whose state is a part of ``State.sequence``, and keep their next state.
 
         Args:
-            name: of the part.
+            name: the name of the part.
             recurrent: the layers.
-            x: rows ``(…, E)``.
-            image: the image's term, ``(…, G·H)`` as ``image`` or ``image_first`` gives it.
+            x: the inputs as rows ``(…, E)``.
+            image: the image's term, ``(…, G·H)``, from ``image`` or ``image_first``.
 
         Returns:
             The highest layer's hidden states ``(…, H)``.
@@ -80,13 +81,13 @@ class Loop(ABC):
 
     @abstractmethod
     def steps(self, equations: Equations, name: str, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Compute the equations of one time step for each word in turn, where they depend on the hidden state.
+        """Compute equations that depend on the hidden state, one time step after the other.
 
         Args:
-            equations: called with ``Now``, the part's value before the word and the word's inputs; returns the part's
+            equations: a function from ``Now``, the part's value before the word and the word's inputs to the part's
                 value after the word, and any outputs.
-            name: of a part of ``State.sequence``.
-            inputs: rows.
+            name: the name of a part of ``State.sequence``.
+            inputs: the inputs of all words, as rows.
 
         Returns:
             The outputs, as rows.
@@ -94,7 +95,7 @@ class Loop(ABC):
 
     @abstractmethod
     def trace(self, name: str, values: Tensor) -> None:
-        """Keep some values of each word for the decoder's own losses, and for search as a part of the state."""
+        """Keep values of each word, for the decoder's own losses and, in search, as a part of the state."""
 
     @abstractmethod
     def state(self) -> State:
@@ -102,7 +103,7 @@ class Loop(ABC):
 
 
 class OneStep(Loop, Now):
-    """One word of every sequence: rows are ``(B, S, …)``."""
+    """The loop for one word of every sequence: rows are ``(B, S, …)``."""
 
     def __init__(self, state: State) -> None:
         """Take the state before the word."""
@@ -128,7 +129,7 @@ class OneStep(Loop, Now):
         return hidden
 
     def steps(self, equations: Equations, name: str, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """See ``Loop.steps``: once."""
+        """See ``Loop.steps``: one time step."""
         self.after.sequence[name], *outputs = equations(self, self.before.sequence[name], *inputs)
         return tuple(outputs)
 
@@ -146,11 +147,11 @@ class OneStep(Loop, Now):
 
 
 class PackedWords(Loop):
-    """All words of packed captions: rows are ``(M, …)``.
+    """The loop for all words of packed captions: rows are ``(M, …)``.
 
     Attributes:
         packing: the place of each word.
-        traces: ``(M, …)`` by name, see ``Loop.trace``.
+        traces: the traced values ``(M, …)`` by name, see ``Loop.trace``.
     """
 
     def __init__(self, state: State, packing: Packing) -> None:
@@ -195,7 +196,7 @@ class PackedWords(Loop):
         self.traces[name] = values
 
     def state(self) -> State:
-        """The state after each caption's last word, without what is traced; it is as before where there is no word."""
+        """The state after each caption's last word, without traced parts; a caption without words keeps its state."""
         B, S, _ = self.packing.shape
         sequence = {}
         for name, part in self.before.sequence.items():
@@ -210,7 +211,7 @@ class PackedWords(Loop):
     def of_captions(self, name: str) -> Tensor:
         """A part of ``State.sequence`` before the first words, ``(N, …)``."""
         part = self.before.sequence[name]
-        if part.shape[1] == 1:  # the captions of an image begin alike
+        if part.shape[1] == 1:  # all captions of an image share one state
             return part.squeeze(1).index_select(0, self.packing.images)
         return part.flatten(0, 1).index_select(0, self.packing.captions)
 

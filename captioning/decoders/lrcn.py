@@ -1,11 +1,11 @@
 """Donahue et al., "Long-term Recurrent Convolutional Networks for Visual Recognition and Description", CVPR 2015.
 
-arXiv 1411.4389, on image description. The image is given at every step beside the word, as ``Wih v`` in the
-gates: a product with the concatenation ``[x; v]`` is the sum of two products. LRCN-1u is ``depth=1``; LRCN-2u is
-``depth=2 factored=false``, where word and image enter the first layer; LRCN-2f is ``depth=2 factored=true``, where
-the first layer reads the words alone and the image enters the second.
+arXiv 1411.4389, on image description. The image enters at every step beside the word, as ``Wih v`` in the gates: a
+product with the concatenation ``[x; v]`` equals the sum of two products. LRCN-1u is ``depth=1``; LRCN-2u is
+``depth=2 factored=false``, where word and image enter the first layer; LRCN-2f is ``depth=2 factored=true``, where the
+first layer reads the words alone and the image enters the second.
 
-Deviations: the cell may be any, the paper's is the LSTM; more than two layers are possible.
+Deviations: any cell is possible (the paper's is the LSTM), and more than two layers.
 """
 
 from collections.abc import Callable
@@ -31,11 +31,11 @@ class LRCN(NeuralTalk):
         """Make the layers.
 
         Args:
-            vocabulary_size: V.
+            vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
-            cell: makes one recurrent layer.
-            factored: whether the image enters the highest layer in place of the lowest.
-            common: ``image`` of ``NeuralTalk``, and the settings of ``RecurrentDecoder``.
+            cell: a function that makes one recurrent layer.
+            factored: whether the image enters the highest layer instead of the lowest.
+            common: the setting ``image`` of ``NeuralTalk``, and the settings of ``RecurrentDecoder``.
 
         Raises:
             CaptioningError: see ``NeuralTalk``.

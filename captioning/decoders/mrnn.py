@@ -3,8 +3,8 @@
 arXiv 1412.6632, section 4: two word embedding layers, a recurrent layer (equation 2), a multimodal layer that adds the
 projections of word, recurrent layer and image (equation 3), and its scaled tanh (equation 4).
 
-Deviations: the recurrent layer may be any cell of any depth, with its own ``Wxh``, where the paper adds the embedded
-word to ``Ur r`` and takes ReLU. Dropout is chosen by the settings common to all decoders.
+Deviations: the recurrent layer may be any cell of any depth, with its own ``Wxh``; the paper adds the embedded word to
+``Ur r`` and uses ReLU. The settings of all decoders choose the dropout.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from captioning.decoders.recurrent import RecurrentDecoder
 
 
 class MRNN(RecurrentDecoder):
-    """The image never enters the recurrence: it meets word and hidden state in a layer of their own."""
+    """The m-RNN: the image stays outside of the recurrence, and joins word and hidden state in a multimodal layer."""
 
     def __init__(
         self,
@@ -37,12 +37,12 @@ class MRNN(RecurrentDecoder):
         """Make the layers.
 
         Args:
-            vocabulary_size: V.
+            vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
-            cell: makes one recurrent layer.
-            image: the part of the features that is I; of a part with regions, their mean.
+            cell: a function that makes one recurrent layer.
+            image: the name of the part of the features that is I; for a part with regions, I is their mean.
             second_embedding_size: W, the width of the second embedding layer.
-            multimodal_size: O, the width of the multimodal layer, which the word layer reads.
+            multimodal_size: O, the width of the multimodal layer, which is the output layer's input.
             common: the settings of ``RecurrentDecoder``.
 
         Raises:
@@ -58,17 +58,17 @@ class MRNN(RecurrentDecoder):
         self.VI = nn.Linear(features.size(image), multimodal_size, bias=False)
 
     def start(self, features: Features) -> State:
-        """``VI I`` once per image, and a state of zeros."""
+        """The term ``VI I``, computed once per image, and a state of zeros."""
         image = self.VI(image_vector(features, self.image))  # (B, O)
         return State({"VI I": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
 
     def outputs(self, words: Tensor, loop: Loop) -> Tensor:
-        """Equations 3 and 4: words ``(…)`` to the multimodal layer ``(…, O)``."""
+        """The multimodal layer ``(…, O)`` of words ``(…)``, by equations 3 and 4."""
         w = self.second_embedding(self.embed(words))
         r = loop.run("hidden", self.recurrent, w)
         return scaled_tanh(self.Vw(w) + self.Vr(r) + loop.image("VI I"))
 
 
 def scaled_tanh(x: Tensor) -> Tensor:
-    """``1.7159 tanh(2x/3)`` (LeCun et al., "Efficient BackProp", 1998)."""
+    """The scaled tanh ``1.7159 tanh(2x/3)`` (LeCun et al., "Efficient BackProp", 1998)."""
     return 1.7159 * (x * (2 / 3)).tanh()

@@ -1,10 +1,10 @@
 """Karpathy & Fei-Fei, "Deep Visual-Semantic Alignments for Generating Image Descriptions", CVPR 2015.
 
 arXiv 1412.2306, section 3.2, equations 13 to 15: ``h_t = f(Whx x_t + Whh h_{t-1} + bh + 1(t = 1) · bv)`` with
-``bv = Whi v``. The lecture writes the image's matrix ``Wih``, and so do we.
+``bv = Whi v``. The lecture and this class name the image's matrix ``Wih``.
 
-Deviations: f is tanh (the lecture's) where the paper has ReLU; the cell may be an LSTM or a GRU, with the same term in
-every gate; the image may enter at every step (as in the authors' first code) and not at the first alone.
+Deviations: f is tanh (the lecture's) instead of the paper's ReLU; the cell may be an LSTM or a GRU, with the same term
+in every gate; the image may enter at every step (as in the authors' first code) instead of the first alone.
 """
 
 from collections.abc import Callable
@@ -37,10 +37,10 @@ class NeuralTalk(RecurrentDecoder):
         """Make the layers.
 
         Args:
-            vocabulary_size: V.
+            vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
-            cell: makes one recurrent layer.
-            image: the part of the features that is v; of a part with regions, their mean.
+            cell: a function that makes one recurrent layer.
+            image: the name of the part of the features that is v; for a part with regions, v is their mean.
             inject: whether ``Wih v`` is added at the ``first`` step alone or at ``every`` step.
             image_layer: the layer that ``Wih v`` enters, from 0, the lowest; counted from the highest where negative.
             common: the settings of ``RecurrentDecoder``.
@@ -61,11 +61,11 @@ class NeuralTalk(RecurrentDecoder):
         )
 
     def start(self, features: Features) -> State:
-        """``Wih v`` once per image, and a state of zeros."""
+        """The term ``Wih v``, computed once per image, and a state of zeros."""
         image = self.recurrent.image(image_vector(features, self.image))  # (B, G·H)
         return State({"Wih v": image}, {"hidden": self.recurrent.initial(len(image), 1, like=image)})
 
     def outputs(self, words: Tensor, loop: Loop) -> Tensor:
-        """The equation: words ``(…)`` to hidden states ``(…, H)``."""
+        """The hidden states ``(…, H)`` of words ``(…)``, by the equation."""
         image = loop.image("Wih v") if self.inject == "every" else loop.image_first("Wih v")
         return loop.run("hidden", self.recurrent, self.embed(words), image)

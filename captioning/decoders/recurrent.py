@@ -1,6 +1,6 @@
-"""A decoder of recurrent cells, whose equations are written once.
+"""The base class of decoders of recurrent cells, whose equations a subclass writes once.
 
-Dimensions: B images, S sequences of an image, M words of a packed batch, H hidden, O inputs of the word layer.
+Dimensions: B images, S sequences of an image, M words of a packed batch, H hidden, O inputs of the output layer.
 """
 
 from abc import abstractmethod
@@ -19,14 +19,14 @@ from captioning.decoders.loop import Loop, OneStep, PackedWords
 
 
 class RecurrentDecoder(Decoder):
-    """A decoder of recurrent cells: a subclass writes ``start``, and its paper's equations in ``outputs``.
+    """A decoder of recurrent cells; a subclass defines ``start``, and its paper's equations in ``outputs``.
 
-    From ``outputs`` follow ``advance``, one word at a time, and ``teacher_force``, in which the loop over words holds
-    nothing but the recurrence.
+    ``advance`` (one word at a time) and ``teacher_force`` follow from ``outputs``; the loop over words in
+    ``teacher_force`` contains the recurrence alone.
 
     Attributes:
-        cell: makes one recurrent layer from ``input_size``, ``hidden_size`` and ``image_size``.
-        hidden_size: H.
+        cell: a function from ``input_size``, ``hidden_size`` and ``image_size`` to one recurrent layer.
+        hidden_size: H, the number of hidden units.
         depth: the number of recurrent layers.
         layer_dropout: the fraction of the hidden units between recurrent layers that training drops.
     """
@@ -43,16 +43,16 @@ class RecurrentDecoder(Decoder):
         output_size: int | None = None,
         **common: Any,
     ) -> None:
-        """Make the embedding and the word layer, and take the settings of the recurrent layers.
+        """Make the embedding and the output layer, and take the settings of the recurrent layers.
 
         Args:
-            vocabulary_size: V.
+            vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
-            cell: makes one recurrent layer from ``input_size``, ``hidden_size`` and ``image_size``.
-            hidden_size: H.
+            cell: a function from ``input_size``, ``hidden_size`` and ``image_size`` to one recurrent layer.
+            hidden_size: H, the number of hidden units.
             depth: the number of recurrent layers.
             layer_dropout: the fraction of the hidden units between recurrent layers that training drops.
-            output_size: O; H where not given.
+            output_size: O, the inputs of the output layer; None for H.
             common: the settings of ``Decoder``.
 
         Raises:
@@ -66,10 +66,10 @@ class RecurrentDecoder(Decoder):
 
     @abstractmethod
     def outputs(self, words: Tensor, loop: Loop) -> Tensor:
-        """The equations: from the words that go in to the word layer's inputs.
+        """The output layer's inputs, computed from the input words by the decoder's equations.
 
         Args:
-            words: ``(B, S)`` in search, ``(M,)`` in training.
+            words: the input words, ``(B, S)`` in search, ``(M,)`` in training.
             loop: the image's parts and the recurrent layers' states, for words of either shape.
 
         Returns:
@@ -77,16 +77,16 @@ class RecurrentDecoder(Decoder):
         """
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word: ``(B, S)`` to ``(B, S, O)``, and the next state."""
+        """Feed one word of every sequence, see ``Decoder.advance``."""
         loop = OneStep(state)
         return self.outputs(tokens, loop), loop.state()
 
     def packed_loop(self, state: State, packing: Packing) -> PackedWords:
-        """The loop over whole captions, from a state."""
+        """The loop over whole captions that starts from a state."""
         return PackedWords(state, packing)
 
     def teacher_force(self, features: Features, words: Tensor, packing: Packing) -> Outputs:
-        """See ``Decoder.teacher_force``; what depends on an image alone is computed once for its captions."""
+        """See ``Decoder.teacher_force``; terms that depend on an image alone are computed once for its captions."""
         return self.teacher_force_from(self.start(features), words, packing)[0]
 
     def teacher_force_from(self, state: State, words: Tensor, packing: Packing) -> tuple[Outputs, State]:

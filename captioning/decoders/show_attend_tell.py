@@ -6,13 +6,13 @@ section 4.2 (equation 13), the gate β and the doubly stochastic penalty section
 
 Deviations, and what the paper leaves open:
 
-- The cell may be any and of any depth: the context enters the lowest layer through ``Wih``, in every gate, and the
+- The cell may be any cell of any depth: the context enters the lowest layer through ``Wih``, in every gate, and the
   query of the attention is the highest layer's hidden state.
-- The perceptrons of the attention and of the initial state have one hidden layer, of tanh; an initial state ends in
-  tanh, as in the authors' code.
-- Losses are sums over the batch divided by its number of words, as the words' own loss is; the paper's are sums over
-  a caption. Their ratio is the paper's.
-- In search and evaluation hard attention looks at the expected location, ``Σ α_i a_i``, as in the authors' code.
+- The perceptrons of the attention and of the initial state have one hidden layer of tanh units; an initial state ends
+  in tanh, as in the authors' code.
+- The losses are sums over the batch, divided by the batch's number of words as the words' loss is; the paper's losses
+  are sums over a caption. The ratio of the losses is the paper's.
+- In search and evaluation hard attention uses the expected location, ``Σ α_i a_i``, as in the authors' code.
 """
 
 from collections.abc import Callable
@@ -33,11 +33,11 @@ from captioning.decoders.decoder import Outputs
 from captioning.decoders.loop import Loop, Now
 from captioning.decoders.recurrent import RecurrentDecoder
 
-TINY = 1e-10  # keeps the logarithm of a weight that has vanished finite
+TINY = 1e-10  # keeps the logarithm of a vanishing weight finite
 
 
 class ShowAttendTell(RecurrentDecoder):
-    """Looks at the regions of an image before each word: at all of them by weight, or at one drawn by weight."""
+    """A captioner that attends to an image's regions before each word: to all by weight, or to one drawn by weight."""
 
     baseline: Tensor
 
@@ -60,19 +60,19 @@ class ShowAttendTell(RecurrentDecoder):
         """Make the layers.
 
         Args:
-            vocabulary_size: V.
+            vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
-            cell: makes one recurrent layer.
+            cell: a function that makes one recurrent layer.
             embedding_size: E, and the width O of the deep output layer.
-            attends: the part of the features whose regions it looks at.
+            attends: the name of the part of the features whose regions the decoder attends to.
             attention: ``soft`` (section 4.2) or ``hard`` (section 4.1).
             attention_size: A, the hidden layer of the attention's perceptron.
             doubly_stochastic: λ of equation 14, for soft attention.
-            reinforce: λr, the weight of the estimator's reward term, for hard attention; 1 is the exact gradient's, the
-                authors' code has about 0.01 (a tenth of a mean over a caption's words).
+            reinforce: λr, the weight of the estimator's reward term, for hard attention; 1 gives the exact gradient,
+                the authors' code has about 0.01 (a tenth of a mean over a caption's words).
             entropy: λe, the weight of the entropy of the locations, for hard attention.
-            expected: the probability that an image is given the expected location in place of a sampled one, for
-                hard attention in training.
+            expected: the probability that an image uses the expected location instead of a sampled one, for hard
+                attention in training.
             common: the settings of ``RecurrentDecoder``.
 
         Raises:
@@ -102,32 +102,32 @@ class ShowAttendTell(RecurrentDecoder):
             self.register_buffer("baseline", torch.zeros(()))
 
     def start(self, features: Features) -> State:
-        """The keys of the attention once per image, and a state made from the mean of the image's regions."""
+        """The keys of the attention, computed once per image, and a state made from the mean of the image's regions."""
         mean, grid, there = features.mean(self.attends), features[self.attends], features.mask(self.attends)
         parts = [perceptron(mean).unflatten(-1, (1, self.depth, -1)) for perceptron in self.initial]
         image = {}
         if there is not None:
-            grid = grid.masked_fill(~there.unsqueeze(-1), 0.0)  # beyond the length there may be anything, also nan
+            grid = grid.masked_fill(~there.unsqueeze(-1), 0.0)  # places beyond the length may hold anything, also nan
             image["there"] = there
         if self.hard and self.training:
             image["expected"] = torch.rand(len(mean), 1, device=mean.device) < self.expected
         keys = self.attention.keys(grid)  # (B, L, A)
-        # under autocast the keys have its precision: in the same one the grid is not cast again at every word
+        # under autocast the keys have its precision: a grid of that precision is not cast again at every word
         image |= {"grid": grid.to(keys.dtype), "keys": keys}
         return State(image, {"hidden": torch.cat(parts, dim=-1)})  # (B, 1, depth, C)
 
     def outputs(self, words: Tensor, loop: Loop) -> Tensor:
-        """Equation 7 up to Lo, which is the word layer: ``E y + Lh h + Lz z``, words ``(…)`` to ``(…, E)``."""
+        """The output layer's inputs ``E y + Lh h + Lz z``, ``(…, E)``, of words ``(…)``: equation 7 without its Lo."""
         y = self.embed(words)
         h, z = loop.steps(self.time_step, "hidden", self.recurrent.input(y))
         output: Tensor = y + self.Lh(h) + self.Lz(z)
         return output
 
     def time_step(self, now: Now, hidden: Tensor, terms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Equations 1 to 6 with the gate of section 4.2.1: where to look before a word, and the recurrence.
+        """Compute equations 1 to 6 with the gate of section 4.2.1: the attention before a word, and the recurrence.
 
         Args:
-            now: the images' parts.
+            now: the time step, with the images' parts.
             hidden: ``(…, depth, C)``, the states before the word.
             terms: ``(…, G·H)``, the lowest layer's ``Wxh E y``.
 
@@ -145,11 +145,12 @@ class ShowAttendTell(RecurrentDecoder):
         return hidden, h, z
 
     def glimpse(self, attention: Tensor, expected: Tensor | None) -> Tensor:
-        """The weight with which each region enters the context: its attention, or all of one region.
+        """The weight of each region in the context: the attention weights, or 1 for one sampled region.
 
         Args:
-            attention: ``(…, L)``.
-            expected: ``(…, 1)``, which sequences take the attention's weights though attention is hard; None for all.
+            attention: ``(…, L)``, the attention weights.
+            expected: ``(…, 1)``, True for the sequences that use the attention weights despite hard attention; None for
+                all.
 
         Returns:
             ``(…, L)``.
@@ -157,14 +158,14 @@ class ShowAttendTell(RecurrentDecoder):
         return attention if expected is None else torch.where(expected, attention, self.sample(attention))
 
     def sample(self, attention: Tensor) -> Tensor:
-        """Equation 8: one region drawn by its weight, as a one-hot vector ``(…, L)``."""
+        """One region drawn by its weight (equation 8), as a one-hot vector ``(…, L)``."""
         weights = attention.detach().flatten(0, -2)
         place = torch.multinomial(weights, 1).squeeze(-1)
         return F.one_hot(place, weights.shape[-1]).to(weights.dtype).view_as(attention)
 
     def losses(self, outputs: Outputs, features: Features, packing: Packing, log_likelihood: Tensor) -> dict[str, Sum]:
         """The doubly stochastic penalty of soft attention; the estimator and the entropy of hard attention."""
-        attention = outputs.trace["attention"].float()  # (M, L), summed up in full precision
+        attention = outputs.trace["attention"].float()  # (M, L), summed in full precision
         words = len(attention)
         if not self.hard:
             unseen = 1 - _per_caption(attention, packing)  # (N, L), over all words of a caption
@@ -186,5 +187,5 @@ class ShowAttendTell(RecurrentDecoder):
 
 
 def _per_caption(values: Tensor, packing: Packing) -> Tensor:
-    """Sums over the words of each caption, ``(M, …)`` to ``(N, …)``."""
+    """Sums ``(N, …)`` of values ``(M, …)`` over the words of each caption."""
     return values.new_zeros(packing.sizes[0], *values.shape[1:]).index_add(0, packing.row_captions, values)

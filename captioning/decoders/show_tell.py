@@ -1,9 +1,9 @@
 """Vinyals et al., "Show and Tell: A Neural Image Caption Generator" (NIC), CVPR 2015.
 
-arXiv 1411.4555, equations 10 to 12: ``x_{-1} = CNN(I)``, ``x_t = We S_t``, ``p_{t+1} = LSTM(x_t)``. The image is
-seen once, as the word before START, through a matrix that brings it to the words' width.
+arXiv 1411.4555, equations 10 to 12: ``x_{-1} = CNN(I)``, ``x_t = We S_t``, ``p_{t+1} = LSTM(x_t)``. The image enters
+once, as the word before START, through a matrix that projects the image to the words' width.
 
-Deviations: the cell may be any and of any depth; the paper has one layer of LSTM (equations 4 to 9).
+Deviations: the cell may be any cell of any depth; the paper has one layer of LSTM (equations 4 to 9).
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from captioning.decoders.recurrent import RecurrentDecoder
 
 
 class ShowTell(RecurrentDecoder):
-    """The embedded image is the first word."""
+    """A captioner whose first input word is the embedded image."""
 
     def __init__(
         self,
@@ -34,10 +34,10 @@ class ShowTell(RecurrentDecoder):
         """Make the layers.
 
         Args:
-            vocabulary_size: V.
+            vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
-            cell: makes one recurrent layer.
-            image: the part of the features that is CNN(I); of a part with regions, their mean.
+            cell: a function that makes one recurrent layer.
+            image: the name of the part of the features that is CNN(I); for a part with regions, CNN(I) is their mean.
             common: the settings of ``RecurrentDecoder``.
 
         Raises:
@@ -49,11 +49,11 @@ class ShowTell(RecurrentDecoder):
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
 
     def start(self, features: Features) -> State:
-        """The state after the image as a word: one step per image, for all of its captions."""
+        """The state after the image as a word: one step per image, for all captions of the image."""
         x = self.image_embedding(image_vector(features, self.image)).unsqueeze(1)  # (B, 1, E)
         _, hidden = self.recurrent.step(x, self.recurrent.initial(len(x), 1, like=x))
         return State({}, {"hidden": hidden})
 
     def outputs(self, words: Tensor, loop: Loop) -> Tensor:
-        """Equations 11 and 12: words ``(…)`` to hidden states ``(…, H)``."""
+        """The hidden states ``(…, H)`` of words ``(…)``, by equations 11 and 12."""
         return loop.run("hidden", self.recurrent, self.embed(words))

@@ -1,17 +1,17 @@
 """Chen & Zitnick, "Mind's Eye: A Recurrent Visual Representation for Image Caption Generation", CVPR 2015.
 
 arXiv 1411.5654 ("Learning a Recurrent Visual Representation …"), section 3. Beside the language's hidden state there is
-a recurrent visual memory u: at every word it reconstructs the image's features v from the words said so far, and
-what it already says of the image is compared with v itself when the next word is chosen.
+a recurrent visual memory u. At every word u reconstructs the image's features v from the words so far, and the next
+word depends on both u and v: on what the words have already said of the image, and on the image.
 
 ::
 
     u_t = f(Wxu x_t + Wuu u_{t-1})                 ṽ_t = Wuv u_t
     h_t = f(Wxh [x_t; u_t] + Whh h_{t-1} + Wih v)
 
-Deviations: both recurrences may be of any cell (the paper: sigmoid for the language, ReLU for the memory); u reads the
-words and its own past alone, so that it cannot copy the v that it is to reconstruct; the words' probabilities are a
-plain softmax, without classes of words and maximum-entropy features; the loss is the mean square over the numbers of v.
+Deviations: both recurrences may use any cell (the paper: sigmoid for the language, ReLU for the memory); u reads the
+words and its own past alone, so that u cannot copy the v that u must reconstruct; the words' probabilities are a plain
+softmax, without word classes and maximum-entropy features; the loss is the mean square over the numbers of v.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from captioning.decoders.recurrent import RecurrentDecoder
 
 
 class VisualMemory(RecurrentDecoder):
-    """Remembers what it has already said of the image by imagining its features."""
+    """A captioner with a visual memory, which reconstructs the image's features from the words so far."""
 
     traced = ("visual memory",)
 
@@ -50,10 +50,10 @@ class VisualMemory(RecurrentDecoder):
         """Make the layers.
 
         Args:
-            vocabulary_size: V.
+            vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
-            cell: makes one recurrent layer, of the language and of the memory.
-            image: the part of the features that is v; of a part with regions, their mean.
+            cell: a function that makes one recurrent layer, of the language and of the memory.
+            image: the name of the part of the features that is v; for a part with regions, v is their mean.
             memory_size: U, the size of the visual memory.
             reconstruction: the weight of the reconstruction's loss.
             common: the settings of ``RecurrentDecoder``.
@@ -69,13 +69,13 @@ class VisualMemory(RecurrentDecoder):
         self.Wuv = nn.Linear(U, P)
 
     def start(self, features: Features) -> State:
-        """``Wih v`` once per image, and both recurrences at zero."""
+        """The term ``Wih v``, computed once per image, and zero states of both recurrences."""
         image = self.recurrent.image(image_vector(features, self.image))  # (B, G·H)
         layers = {"hidden": self.recurrent, "memory": self.memory}
         return State({"Wih v": image}, {name: each.initial(len(image), 1, like=image) for name, each in layers.items()})
 
     def outputs(self, words: Tensor, loop: Loop) -> Tensor:
-        """The equations of u and h: words ``(…)`` to hidden states ``(…, H)``."""
+        """The hidden states ``(…, H)`` of words ``(…)``, by the equations of u and h."""
         x = self.embed(words)
         u = loop.run("memory", self.memory, x)
         loop.trace("visual memory", u)

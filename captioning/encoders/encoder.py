@@ -30,7 +30,7 @@ Fit = Literal["squash", "crop"]
 
 
 class Encoder(nn.Module, ABC):
-    """A network from images to features, without its classifier; a subclass must define ``encode`` alone.
+    """A network from images to features, without its classifier; a subclass need define ``encode`` alone.
 
     The ``__init__`` of a subclass sets the values that ``encode`` needs, and then calls this class's with the network,
     which measures the features.
@@ -125,9 +125,10 @@ class Encoder(nn.Module, ABC):
             images: normalised images ``(B, 3, height, width)``, channels-last in memory.
 
         Returns:
-            The parts, of any names: a vector per image ``(B, P)``, regions ``(B, L, D)``, or a map ``(B, D, rows,
-            columns)``. If images differ in their number of regions, ``Features({"objects": lengths}, objects=…)``: each
-            image has at least one region, its regions come first, and L may differ between batches.
+            The parts, of any names: a vector per image ``(B, P)``, regions ``(B, L, D)``, or a map
+            ``(B, D, rows, columns)``. If images differ in their numbers of regions,
+            ``Features({"objects": lengths}, objects=…)``: each image has at least one region, its regions come first,
+            and L may differ between batches.
         """
 
     def forward(self, images: Tensor) -> Features:

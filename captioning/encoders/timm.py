@@ -13,8 +13,7 @@ from captioning.encoders.weights import load, read_state
 
 
 class Timm(Encoder):
-    """A timm model without its classifier: ``grid`` is its last map (or its patches), ``pooled`` the pooled input of
-    its classifier.
+    """A timm model without its classifier: ``grid`` is its last map (or patches), ``pooled`` the classifier's input.
 
     Means and standard deviations are those of the model's pretraining.
     """

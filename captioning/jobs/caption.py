@@ -1,4 +1,4 @@
-"""``captioning caption``: captions for anyone's photographs."""
+"""``captioning caption``: captions for a user's photographs."""
 
 import argparse
 import glob
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning caption",
         description="Caption photographs: one line each, the file and its caption, separated by a tab. Several "
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0, or 1 when a picture could not be read.
+        0, or 1 if a picture can't be read.
     """
     options = parser().parse_intermixed_args(argv)
     show_log(logging.WARNING)
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             yield image
 
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8, as they are
+        sys.stdout.reconfigure(errors="surrogateescape")  # prints file names that are not UTF-8 unchanged
     average: Average = options.average if options.average else "probabilities"
     with no_collection():
         captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust), average)
@@ -138,10 +138,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def find_pictures(names: Sequence[str]) -> list[Path]:
-    """The pictures that files, folders and patterns name, each once, in the order named.
+    """The pictures named by files, folders and patterns, each once, in the order of the names.
 
     Raises:
-        CaptioningError: a folder holds no picture, or nothing matches a pattern.
+        CaptioningError: a folder holds no picture, or a pattern matches no file.
     """
     from captioning.core.images import find_images
 
@@ -161,5 +161,5 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
 
 
 def numbered(path: Path, number: int) -> Path:
-    """``out.png`` for the first picture, ``out_2.png``, ``out_3.png``, … for those that follow."""
+    """``out.png`` for the first picture, ``out_2.png``, ``out_3.png``, … for further pictures."""
     return path if number == 0 else path.with_name(f"{path.stem}_{number + 1}{path.suffix}")

@@ -1,4 +1,4 @@
-"""``captioning cells``: find units of a trained network that mean something, and draw what they do."""
+"""``captioning cells``: find interpretable units of a trained network, and draw their values."""
 
 import argparse
 import logging
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning cells",
         description="Let a trained network read, find the units that follow a feature of the text (inside quotes, "
@@ -59,10 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def watch_text(checkpoint: Path, names: Sequence[str], length: int, trust: Sequence[str] = ()) -> "Watched":
-    """Let a language model read the first ``length`` characters of a text.
+    """Record a language model on the first ``length`` characters of a text.
 
     Raises:
-        CaptioningError: not one text is named, it can't be read or is short, or the model does not know a character.
+        CaptioningError: the names are not exactly one text, the text can't be read or is too short, or the model does
+            not know a character.
     """
     from captioning.analysis.recording import record
     from captioning.analysis.text_features import text_features
@@ -86,10 +87,10 @@ def watch_text(checkpoint: Path, names: Sequence[str], length: int, trust: Seque
 
 
 def watch_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] = ()) -> "Watched":
-    """Let a captioner read the captions that it generates of photographs, ``<start>`` first.
+    """Record a captioner on its own captions of photographs, ``<start>`` first.
 
     Raises:
-        CaptioningError: there are too few photographs, or one can't be read.
+        CaptioningError: the photographs are too few, or a photograph can't be read.
     """
     import torch
 

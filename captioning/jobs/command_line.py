@@ -1,4 +1,4 @@
-"""The command line of ``captioning train``, looked at before Hydra runs: nothing is written for a wrong one."""
+"""The command line of ``captioning train``, checked before Hydra runs: a wrong one writes nothing."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ from captioning.jobs.overrides import Composer, check_complete, explained
 from captioning.jobs.values import nearest
 
 SWEEP = "hydra.mode=MULTIRUN"
-WAYS = ("run", "multirun", "cfg", "info", "shell_completion")  # of which Hydra follows one
+WAYS = ("run", "multirun", "cfg", "info", "shell_completion")  # options that exclude one another
 
 
 def checked(arguments: Sequence[str], folder: str) -> list[str]:
@@ -28,7 +28,7 @@ def checked(arguments: Sequence[str], folder: str) -> list[str]:
 
     Args:
         arguments: Hydra's options and overrides, in any order.
-        folder: that of the groups, where no option names another.
+        folder: the folder of the groups; an option may name another.
 
     Returns:
         The arguments in an order that Hydra reads: options first.
@@ -60,10 +60,10 @@ def checked(arguments: Sequence[str], folder: str) -> list[str]:
 
 @contextmanager
 def hydra_errors() -> Iterator[None]:
-    """Say in a line what Hydra finds wrong while it runs, such as settings of its own that have no sense.
+    """Report Hydra's errors at run time in one line, such as invalid settings of Hydra itself.
 
-    Hydra prints an error and ends the program, unless the environment asks for the whole error, which is then raised:
-    so it does here, and the user who asks for it gets it.
+    Hydra prints an error and exits, unless the environment variable for full errors is set, in which case Hydra raises
+    the error. This function sets the variable, and shows the full error only if the user asked for it.
     """
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -81,7 +81,7 @@ def hydra_errors() -> Iterator[None]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Hydra's options; a wrong one is an error in a line."""
+    """Hydra's options; a wrong option is an error in one line."""
     parser = get_args_parser()
     known = [name for action in parser._actions for name in action.option_strings]
 
@@ -96,7 +96,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _check_run(config: DictConfig, sweep: bool) -> None:
-    """Check what only a run needs: every value, and a folder that can be made."""
+    """Check the requirements of a run: valid values, and a folder that can be created."""
     setup_globals()  # for ${hydra:…}
     before = HydraConfig.instance().cfg
     try:
@@ -113,7 +113,7 @@ def _check_run(config: DictConfig, sweep: bool) -> None:
 
 
 def _check_folder(place: Path, name: str) -> None:
-    """Refuse a folder that can't be made."""
+    """Refuse a folder that can't be created."""
     there = next(each for each in (place, *place.absolute().parents) if os.path.lexists(each))
     if not there.is_dir():
         raise CaptioningError(f"{there}: this is a file, and {place} can't be a folder. Choose others: {name} out=…")

@@ -1,4 +1,4 @@
-"""Where the configuration lies, and how a command line changes it."""
+"""The location of the configuration, and its changes by a command line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from captioning.core.errors import UsageError
 
 
 def conf_dir() -> Path:
-    """The folder of Hydra's groups: inside of the installed package, or beside it in a checkout."""
+    """The folder of Hydra's groups: inside the installed package, or beside the package in a checkout."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
@@ -18,12 +18,12 @@ def compose(overrides: Sequence[str], name: str = "train", resolve: bool = True)
     """The resolved configuration of a command line, without running Hydra.
 
     Args:
-        overrides: ``data=coco data.root=…``.
+        overrides: the overrides of the command line, such as ``data=coco data.root=…``.
         name: the primary configuration file.
-        resolve: whether interpolations are replaced by what they stand for.
+        resolve: True to replace interpolations by their values.
 
     Raises:
-        UsageError: an override names a group or a setting that is not there, or a value that it does not take.
+        UsageError: an override names a missing group or setting, or an invalid value.
     """
     from omegaconf import OmegaConf, open_dict
     from omegaconf.errors import OmegaConfBaseException
@@ -34,7 +34,7 @@ def compose(overrides: Sequence[str], name: str = "train", resolve: bool = True)
     chosen = config.hydra.runtime.choices
     with open_dict(config):
         del config["hydra"]
-        config.name = None  # these two are interpolations that only a run of Hydra's resolves
+        config.name = None  # only a Hydra run resolves the interpolations of these two settings
         config.choices = {group: chosen[group] for group in list(config.choices)}
     try:
         plain = OmegaConf.to_container(config, resolve=resolve)

@@ -1,4 +1,4 @@
-"""``captioning evaluate``: score what a run has trained on a split; of a captioner also write its captions."""
+"""``captioning evaluate``: score a trained run on a split, and write the captions of a captioner."""
 
 import argparse
 import logging
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning evaluate",
         description="Score what a run has trained on a split. Of a captioner: caption the split, score the captions, "
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def asks_for_a_search(options: argparse.Namespace) -> bool:
-    """Whether a command line has an option of the search."""
+    """True if a command line has an option of the search."""
     names = {"beam", *OF_BEAM, *OF_SAMPLE}
     return options.sample or any(getattr(options, name) is not None for name in names)
 
@@ -95,18 +95,18 @@ def evaluate(
     device: str = "auto",
     trust: Sequence[str] = (),
 ) -> "Evaluation":
-    """Score what a run has trained on a split.
+    """Score a trained run on a split.
 
-    Writes ``scores_SPLIT.json`` and what the task writes beside it. What else has such a name is moved aside.
+    Writes ``scores_SPLIT.json`` and the task's files. Older files of such names are moved aside.
 
     Args:
-        checkpoint: a run's folder, or a file.
-        split: ``train``, ``val`` or ``test``; the task's own choice where not given.
-        overrides: where the data are, and other changes of the checkpoint's configuration, such as ``data.root=…``.
-        search: makes the search from the configuration; the checkpoint's own where not given.
-        out: the folder to write to; the run's own where not given.
-        device: where to run.
-        trust: modules or classes outside of this package that the checkpoint may name.
+        checkpoint: a run's folder, or a checkpoint file.
+        split: ``train``, ``val`` or ``test``; by default the task's own choice.
+        overrides: changes of the checkpoint's configuration, such as the place of the data (``data.root=…``).
+        search: a function from the configuration to the search; by default the checkpoint's own search.
+        out: the output folder; by default the run's own.
+        device: the device of the evaluation.
+        trust: modules or classes outside this package that the checkpoint may name.
 
     Raises:
         CaptioningError: the checkpoint, the data or the split is missing or does not fit.
@@ -132,7 +132,7 @@ def evaluate(
 
 
 def content_of(found: "Evaluation") -> dict[str, Any]:
-    """What the file of scores holds."""
+    """The content of the file of scores."""
     return {"split": found.split, **found.details, "scores": found.scores}
 
 

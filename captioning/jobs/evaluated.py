@@ -1,4 +1,4 @@
-"""The configuration to score a checkpoint with: the user's own, and numbers of the checkpoint's."""
+"""The configuration of an evaluation: the user's own, with numbers from the checkpoint."""
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -12,28 +12,27 @@ from captioning.runs.trust import trusted_metrics
 if TYPE_CHECKING:
     from captioning.runs.checkpoint import Checkpoint
 
-OURS = ("data.name", "data.workers")  # of no effect on scores
-AT_ONCE = 1024  # photographs in a batch, the most
-SAID = ("data.count", "data.scenes_seed")  # numbers that write: scenes are drawn by them
+OURS = ("data.name", "data.workers")  # settings without effect on scores
+AT_ONCE = 1024  # the maximum photographs in a batch
+SAID = ("data.count", "data.scenes_seed")  # numbers that cause writes: scenes are drawn from them
 LARGEST = 10**9
-ROOT = "@root@"  # stands for data.root, to see which settings are made of it
+ROOT = "@root@"  # stands for data.root, to find the settings that contain it
 
 
 def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collection[str] = ()) -> dict[str, Any]:
-    """The configuration to score a checkpoint with.
+    """The configuration for the evaluation of a checkpoint.
 
-    A checkpoint may be a stranger's: of what it says of its data only numbers are taken, and of its metrics those of
-    this package and those that the user trusts. Paths are this program's own defaults, or the user's.
+    A checkpoint may be a stranger's. From its data settings only numbers are used, and from its metrics those of this
+    package and those that the user trusts. Paths are this program's own defaults, or the user's.
 
     Args:
-        checkpoint: with its configuration.
-        overrides: the user's: ``data.root=…``, or other data altogether (``data=own data.root=…``).
-        trust: modules or classes that the user has named.
+        checkpoint: the checkpoint with its configuration.
+        overrides: the user's overrides: ``data.root=…``, or entirely different data (``data=own data.root=…``).
+        trust: modules or classes named by the user.
 
     Raises:
-        CaptioningError: an override names a setting that is not there, or a group other than ``data`` and ``metrics``;
-            the checkpoint's data are of another kind or at another place than this program's, and the user has not said
-            where.
+        CaptioningError: an override names a missing setting, or a group other than ``data`` and ``metrics``; or the
+            kind or place of the checkpoint's data differs from this program's, and no override names the place.
     """
     config, where = checkpoint.config, checkpoint.path
     of_data = [each for each in overrides if each.lstrip("+~").partition("=")[0].split(".")[0] == "data"]
@@ -62,12 +61,12 @@ def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collect
 
 
 def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What a checkpoint's settings of its data differ in from this program's: numbers, and what the user must say."""
+    """A checkpoint's data settings that differ from this program's: numbers, and settings that the user must give."""
     data, known, made = checkpoint.config["data"], {}, {}
     unresolved = (checkpoint.unresolved or {}).get("data")
     if isinstance(unresolved, Mapping):
         data, known = dict(unresolved), flat(compose([f"data={kind}"], resolve=False)["data"], "data")
-    else:  # version 1 kept no interpolations: which settings are made of data.root must be guessed
+    else:  # version 1 kept no interpolations: the settings that contain data.root must be guessed
         rooted = [f"++data.root={ROOT}"]
         known, made = (flat(compose([f"data={kind}", *root])["data"], "data") for root in ([], rooted))
     numbers, unsaid = [], []
@@ -77,10 +76,10 @@ def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str])
         if key == "data.batch_size" and not (type(value) is int and 1 <= value <= AT_ONCE):
             continue
         if key.startswith(("data.source.", "data.prepare")) and key != "data.source._target_":
-            continue  # made of the other settings
+            continue  # derived from other settings
         text = isinstance(value, str) and key != "data.root"
         if text and key in made and value == str(made[key]).replace(ROOT, str(data.get("root"))):
-            continue  # made of data.root, which is looked at by itself
+            continue  # derived from data.root, which is checked separately
         if type(value) in (str, int, float, bool, type(None)) and value == known[key]:
             continue
         if any(f"{key}.".startswith(f"{name}.") for name in said):
@@ -94,7 +93,7 @@ def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str])
 
 
 def flat(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Nested settings by their dotted names."""
+    """Nested settings by dotted names."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         name = f"{prefix}.{key}"
@@ -108,10 +107,10 @@ def _kinds_of_data() -> list[str]:
 
 
 def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A checkpoint's configuration with some settings changed (``search.size=3``).
+    """A checkpoint's configuration with changed settings (``search.size=3``).
 
     Raises:
-        UsageError: an override names a setting that is not there, or a group of them.
+        UsageError: an override names a missing setting, or a group of settings.
     """
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -143,7 +142,7 @@ def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _has(config: Any, key: str) -> bool:
-    """Whether nested settings have a dotted name."""
+    """True if nested settings contain a dotted name."""
     for part in key.split("."):
         if not isinstance(config, Mapping) or part not in config:
             return False

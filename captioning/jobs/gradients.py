@@ -1,4 +1,4 @@
-"""``captioning gradients``: how gradients vanish and explode on their way back through time, and what helps."""
+"""``captioning gradients``: a demonstration of vanishing and exploding gradients, and of the remedies."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from captioning.analysis.gradient_flow import Flow, Training
     from captioning.cells import Cell, Recurrent
 
-INPUTS, SEQUENCES = 16, 16  # E and N of what untrained networks read
+INPUTS, SEQUENCES = 16, 16  # E and N, the inputs of untrained networks
 LARGEST = (0.5, 1.0, 2.0, 4.0)  # singular values of Whh: below, at and above 1
-EXPLODING = 4.0  # likewise, of the RNN whose gradients are clipped; half of it is about the largest eigenvalue
+EXPLODING = 4.0  # the same for the RNN with clipped gradients, whose largest eigenvalue is about half of it
 CLIPPING = {"no clipping": {}, "clipped by norm at 1": {"clip_norm": 1.0}, "by value at 0.1": {"clip_value": 0.1}}
-REMEMBERED = 20  # steps through which the trained networks have to remember
+REMEMBERED = 20  # the time steps that the trained networks must remember
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning gradients",
         description="Measure how the gradient's norm changes on its way back through time, for RNN, LSTM and GRU, by "
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train(hidden: int, updates: int, seed: int) -> "dict[str, dict[str, Training]]":
-    """Exploding gradients with and without clipping; vanishing ones in one cell after another."""
+    """Trainings with exploding gradients, with and without clipping, and with vanishing gradients, for each cell."""
     import torch
 
     from captioning.analysis.gradient_flow import train_to_remember
@@ -95,7 +95,7 @@ def train(hidden: int, updates: int, seed: int) -> "dict[str, dict[str, Training
 
 
 def cell_makers() -> "dict[str, Callable[..., Cell]]":
-    """The cells that are compared."""
+    """The cells of the comparison."""
     from captioning.cells import GRU, LSTM, RNN, NoForgetGateLSTM
 
     return {
@@ -110,7 +110,7 @@ def cell_makers() -> "dict[str, Callable[..., Cell]]":
 def network(
     cell: "Callable[..., Cell]", inputs: int, hidden: int, depth: int = 1, largest: float | None = None, seed: int = 0
 ) -> "Recurrent":
-    """An untrained network, its ``Whh`` scaled to a largest singular value where one is given."""
+    """An untrained network, with ``Whh`` scaled to a largest singular value if ``largest`` is given."""
     import torch
 
     from captioning.analysis.gradient_flow import scale_whh
@@ -126,7 +126,7 @@ def network(
 def untrained_flow(
     cell: "Callable[..., Cell]", depth: int = 1, largest: float | None = None, *, hidden: int, steps: int, seed: int
 ) -> "Flow":
-    """The gradient's way back through an untrained network that reads noise."""
+    """The gradient flow through an untrained network that reads noise."""
     import torch
 
     from captioning.analysis.gradient_flow import measure_flow

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Command-line options common to several commands."""
 
 import argparse
 import io
@@ -20,7 +20,7 @@ STDOUT = Path("-")  # of --json FILE
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """How captions are searched for; what is not given is as in training, or the search's default."""
+    """Add the options of the search; by default a setting is as in training, or the search's default."""
     group = parser.add_argument_group("search (default: as in training, else as said)")
     group.add_argument("--beam", type=int, metavar="K", help="beam search of width K; 1 is greedy")
     group.add_argument("--length-penalty", type=float, metavar="A", help="beam score is log p / length^A (default: 0)")
@@ -34,11 +34,11 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json_option(parser: argparse.ArgumentParser, what: str) -> None:
-    """``--json FILE``: the same in every command.
+    """Add ``--json FILE``, which is the same in every command.
 
     Args:
-        parser: of the command.
-        what: is written ("the captions").
+        parser: the command's parser.
+        what: the written content ("the captions").
     """
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help=f"also write {what} to this file; - prints them, and nothing else"
@@ -46,10 +46,10 @@ def add_json_option(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON to what ``--json`` names; ``-`` is standard output."""
+    """Write a value as JSON to the file that ``--json`` names; ``-`` is the standard output."""
     if path == STDOUT:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # as files have it, whatever the terminal's is
+            sys.stdout.reconfigure(encoding="utf-8")  # the encoding of files, for any terminal
         json.dump(value, sys.stdout, ensure_ascii=False, indent=1)
         sys.stdout.write("\n")
         return
@@ -59,7 +59,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
-    """Whose code a checkpoint may name."""
+    """Add the option for the modules and classes that a checkpoint may name."""
     parser.add_argument(
         "--trust",
         action="append",
@@ -70,11 +70,11 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
 
 
 def trusted(modules: Sequence[str], overrides: Sequence[str] = ()) -> list[str]:
-    """The modules and classes that a command line names, which may then be found in the working folder.
+    """The modules and classes named on a command line; imports then include the working folder.
 
     Args:
-        modules: of ``--trust``.
-        overrides: ``decoder._target_=my_module.MyDecoder`` and others.
+        modules: the modules of ``--trust``.
+        overrides: the overrides, such as ``decoder._target_=my_module.MyDecoder``.
     """
     named = [override.partition("=")[2] for override in overrides if override.partition("=")[0].endswith("._target_")]
     if modules or named:
@@ -83,11 +83,11 @@ def trusted(modules: Sequence[str], overrides: Sequence[str] = ()) -> list[str]:
 
 
 def import_from_working_folder() -> None:
-    """Let modules be found in the working folder, for a user's own classes.
+    """Add the working folder to the import path, for a user's own classes.
 
-    The folder comes last, lest a ``random.py`` that lies among somebody's photographs is taken for the library's; and
-    only where the user has named a module: what lies beside a downloaded checkpoint must not be found as, say, an extra
-    that is not installed.
+    The folder comes last, so that a ``random.py`` among photographs does not replace the library's module. The folder
+    is added only if the user has named a module: a file beside a downloaded checkpoint must not be imported in place
+    of, say, an extra that is not installed.
     """
     folder = os.getcwd()  # noqa: PTH109
     if folder not in sys.path:
@@ -95,14 +95,14 @@ def import_from_working_folder() -> None:
 
 
 def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search":
-    """The search that the options ask for; without any, the one of training.
+    """The search of the options; without any option, the search of training.
 
-    Where training searched with beams, beam search begins with its settings, and options change them. A search of the
-    user's own takes no options: its settings are those of the configuration.
+    If training used beam search, beam search starts from the settings of training, and options change these settings. A
+    user's own search takes no options: its settings are those of the configuration.
 
     Args:
-        options: of a parser with ``add_search_options``.
-        config: of the trained run.
+        options: the options of a parser with ``add_search_options``.
+        config: the configuration of the trained run.
 
     Raises:
         CaptioningError: an option has no effect on that search, or a value is out of range.
@@ -111,7 +111,7 @@ def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search
     from captioning.search import Beam, Sample
 
     search = make_search(config)
-    trained_beam = search if type(search) is Beam else None  # a subclass may have settings that are not known here
+    trained_beam = search if type(search) is Beam else None  # a subclass may have unknown settings
     beam = not options.sample and (options.beam is not None or trained_beam is not None)
     given = {name: value for name in {*OF_BEAM, *OF_SAMPLE} if (value := getattr(options, name)) is not None}
     taken = OF_SAMPLE if options.sample else OF_BEAM if beam else ()

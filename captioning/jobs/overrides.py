@@ -1,7 +1,7 @@
-"""A command line's settings, composed as Hydra composes them, and what is wrong with one of them in a sentence.
+"""A command line's settings, composed as in Hydra, with one-sentence explanations of wrong overrides.
 
-Hydra answers a wrong override with the paths that it has searched or with a stack. Here the overrides are composed one
-by one before Hydra runs, so that the first wrong one is known, and what comes near it.
+Hydra answers a wrong override with its search paths or with a stack trace. This module composes the overrides one by
+one before Hydra runs, and so identifies the first wrong override and the nearest valid name.
 """
 
 import copy
@@ -26,25 +26,25 @@ from omegaconf.errors import OmegaConfBaseException
 from captioning.core.errors import UsageError
 from captioning.jobs.values import check_value, nearest, takes, value_at
 
-MANY = 100  # values of one swept setting that are looked at, of a range only the first
-CALLER = "captioning.jobs.train"  # what a relative --config-path starts from, as hydra.main has it
+MANY = 100  # the maximum checked values of a swept setting; of a range only the first
+CALLER = "captioning.jobs.train"  # the base of a relative --config-path, as in hydra.main
 NOISE = ("full_key:", "object_type=", "reference_type=", "Config search path", "See https://")
 PAIRS = {"[": "]", "{": "}", "(": ")"}
 
 
 class Composer:
-    """Composes the settings of a command line, and explains what is wrong with it."""
+    """A composer of a command line's settings that explains errors in the overrides."""
 
     def __init__(self, folder: str, name: str = "train", extra: str | None = None) -> None:
-        """Look into the folders.
+        """Open the folders.
 
         Args:
-            folder: that of the groups.
+            folder: the folder of the groups.
             name: the primary configuration file.
-            extra: a further folder of groups, of the user's, which is looked into first.
+            extra: a further folder of groups, given by the user and searched first.
 
         Raises:
-            UsageError: a folder or the file is not there.
+            UsageError: a folder or the file is missing.
         """
         self.name = name.removesuffix(".yaml")
         path = create_config_search_path(compute_search_path_dir(None, CALLER, folder))
@@ -67,13 +67,13 @@ class Composer:
         self.composed: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, lines: Sequence[str]) -> DictConfig:
-        """The configuration of one run, Hydra's own included, not resolved.
+        """The configuration of one run with Hydra's own, not resolved.
 
         Args:
-            lines: the overrides, ``decoder=lrcn decoder.hidden_size=256``.
+            lines: the overrides, such as ``decoder=lrcn decoder.hidden_size=256``.
 
         Raises:
-            UsageError: one of them is wrong.
+            UsageError: an override is wrong.
         """
         overrides = [self.read(line) for line in lines]
         for each in overrides:
@@ -85,7 +85,7 @@ class Composer:
                     f"{other if isinstance(each.value(), ChoiceSweep) else ''}"
                 )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a folder that is not there, which is said below
+            warnings.simplefilter("ignore")  # a missing folder, reported below
             repository = self._repository(overrides)
         groups = [each for each in overrides if repository.group_exists(each.key_or_group) and not _is_mapping(each)]
         for each in groups:
@@ -103,7 +103,7 @@ class Composer:
         return config
 
     def check_sweep(self, lines: Sequence[str]) -> DictConfig:
-        """Check a sweep: its first job, and each further value of what is swept in that job.
+        """Check a sweep: its first job, and that job with each further value of the swept settings.
 
         Returns:
             The configuration of the first job.
@@ -120,16 +120,16 @@ class Composer:
             if override.is_hydra_override():
                 raise UsageError(f"{line}: Hydra's own settings can't be swept. Give it one value.")
             values = [f"{override.get_key_element()}={value}" for value in _values(override)]
-            if values:  # an interval's are only known to a sweeper
+            if values:  # only a sweeper knows the values of an interval
                 jobs = [[*job, values[0]] for job in jobs] + [[*jobs[0], value] for value in values[1:]]
         first, *_ = [self.compose(job) for job in jobs]
         return first
 
     def read(self, line: str) -> Override:
-        """Read one override.
+        """Parse one override.
 
         Raises:
-            UsageError: it is none.
+            UsageError: the line is no override.
         """
         try:
             override = self.parser.parse_overrides([line])[0]
@@ -165,11 +165,11 @@ class Composer:
         return repository
 
     def _chosen(self) -> list[str]:
-        """The groups of which ``conf/`` itself makes a choice."""
+        """The groups in which ``conf/`` itself makes a choice."""
         return [str(each) for each in self._compose_groups([]).hydra.runtime.choices]
 
     def _compose_groups(self, groups: Sequence[Override]) -> DictConfig:
-        """The configuration as ``conf/`` has it, with these groups; composed once."""
+        """The configuration of ``conf/`` with the given choices of groups; composed once."""
         lines = tuple(line_of(each) for each in groups)
         if lines not in self.composed:
             try:
@@ -180,16 +180,16 @@ class Composer:
 
 
 def line_of(override: Override) -> str:
-    """An override as it was typed."""
+    """An override as typed."""
     return str(override.input_line)
 
 
 def explained(error: BaseException, what: str = "") -> str:
-    """An error of Hydra's or OmegaConf's in a line.
+    """The message, in one line, for an error of Hydra or OmegaConf.
 
     Args:
-        error: what was raised.
-        what: the overrides that it is about, where they are known.
+        error: the raised exception.
+        what: the overrides that caused the error, if known.
     """
     while not str(error).strip() and error.__cause__ is not None:
         error = error.__cause__
@@ -203,13 +203,13 @@ def explained(error: BaseException, what: str = "") -> str:
 
 
 def check_complete(config: DictConfig) -> None:
-    """Refuse a run without a value that it must have, or with a reference to a setting that is not there.
+    """Refuse a run without a mandatory value, or with a reference to a missing setting.
 
     Args:
-        config: of the run, with Hydra's own, which ``${hydra:…}`` refers to.
+        config: the run's configuration with Hydra's own, for ``${hydra:…}``.
 
     Raises:
-        UsageError: the setting and the remedy.
+        UsageError: the configuration is incomplete; the message names the setting and the remedy.
     """
     missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
     if missing:
@@ -218,12 +218,12 @@ def check_complete(config: DictConfig) -> None:
         try:
             OmegaConf.select(config, key, throw_on_missing=True)
         except OmegaConfBaseException as error:
-            if "hydra:" not in node:  # known to the run alone, some of them
+            if "hydra:" not in node:  # some of Hydra's settings are known only during the run
                 raise UsageError(f"{key}={node}: {str(error).splitlines()[0]}. Check the reference.") from error
 
 
 def _references(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The settings that refer to others, by their dotted names."""
+    """The dotted names and texts of settings that refer to other settings."""
     for key in config:
         name = f"{prefix}{key!s}"
         node = config._get_node(key, validate_access=False)
@@ -234,7 +234,7 @@ def _references(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str
 
 
 def _values(override: Override) -> list[str]:
-    """The values of a swept setting, as texts; none where only a sweeper draws them."""
+    """The values of a swept setting as texts; none if a sweeper draws the values."""
     value = override.value()
     many = 0 if isinstance(value, IntervalSweep) else 1 if isinstance(value, RangeSweep) else MANY
     return [str(each) for each in islice(override.sweep_string_iterator(), many)] if many else []
@@ -245,7 +245,7 @@ def _is_mapping(override: Override) -> bool:
 
 
 def _check_group(override: Override, repository: IConfigRepository) -> None:
-    """Refuse an option that a group does not have."""
+    """Refuse a choice that a group does not have."""
     line, group, value = line_of(override), override.key_or_group, override.value()
     if override.is_delete():
         if not group.startswith("hydra/"):
@@ -261,13 +261,13 @@ def _check_group(override: Override, repository: IConfigRepository) -> None:
 
 
 def _choose(name: str, options: Sequence[str], before: str = "") -> str:
-    """The remedy for a name that is not there."""
+    """The remedy for an unknown name."""
     near = nearest(name, options)
     return f"Did you mean {before}{near}?" if near else f"Choose one of {', '.join(options)}."
 
 
 def _apply(override: Override, config: DictConfig, repository: IConfigRepository) -> None:
-    """Change a setting as Hydra does, or say why that can't be."""
+    """Change a setting as Hydra does, or raise the reason for a failure."""
     line, key = line_of(override), override.key_or_group
     if override.package is not None or "/" in key:
         groups = _groups(repository)
@@ -293,12 +293,12 @@ def _apply(override: Override, config: DictConfig, repository: IConfigRepository
         if "struct" in str(cause) or "not in '" in str(cause):
             raise UsageError(_unknown(line, full, key, config, repository)) from error
         raise UsageError(explained(cause or error, line)) from error
-    except (AttributeError, TypeError, ValueError) as error:  # OmegaConf's, where a mapping meets null
+    except (AttributeError, TypeError, ValueError) as error:  # OmegaConf's errors, for a mapping in place of null
         raise UsageError(explained(error, line)) from error
 
 
 def _check_deletion(line: str, key: str, config: DictConfig, repository: IConfigRepository) -> None:
-    """Refuse to take a setting out that is not there, or that the program reads by its name."""
+    """Refuse the deletion of a missing setting, or of a setting that the program reads by name."""
     group, _, last = key.rpartition(".")
     node = value_at(config, group) if group else config
     if not isinstance(node, DictConfig) or last not in node:
@@ -314,21 +314,21 @@ def _groups(repository: IConfigRepository) -> list[str]:
 
 
 def _unknown(line: str, full: str, key: str, config: DictConfig, repository: IConfigRepository) -> str:
-    """The sentence on a setting that is not there; it lies below the override's key where the value is a mapping."""
+    """The message on a missing setting, which lies below the override's key if the value is a mapping."""
     value = line.partition("=")[2] if full == key else ""
     return unknown(line, full, config, value, _groups(repository))
 
 
 def unknown(line: str, key: str, config: DictConfig, value: str = "", groups: Sequence[str] = ()) -> str:
-    """The sentence on a setting that is not there, with the nearest one that is.
+    """The message on a missing setting, with the nearest existing one.
 
     Args:
         line: the override.
-        key: the setting that is not there.
-        config: without it.
-        value: what it was to have.
-        groups: those of ``conf/``; where there are none, no signature is looked at, since ``config`` may be of
-            somebody's checkpoint.
+        key: the missing setting.
+        config: the configuration without the setting.
+        value: the setting's value in the override.
+        groups: the groups of ``conf/``; without groups no signature is read, since ``config`` may be a stranger's
+            checkpoint's.
     """
     node, place, parts = config, "", key.split(".")
     while len(parts) > 1 and isinstance(inner := value_at(node, parts[0]), DictConfig):
@@ -340,7 +340,7 @@ def unknown(line: str, key: str, config: DictConfig, value: str = "", groups: Se
     near = name if name in taken else nearest(name, [*names, *taken])
     if near is None and not place:
         near = nearest(name, groups)
-    if near is None and not place and not rest:  # the name alone, without its group: max_epochs=3
+    if near is None and not place and not rest:  # the bare name without its group: max_epochs=3
         near = next((f"{each}.{name}" for each in names if _has(node, each, name)), None)
     if place:
         what = f"{place[:-1]} has no setting {name!r}"
@@ -363,7 +363,7 @@ def _has(config: DictConfig, group: str, name: str) -> bool:
 
 
 def _unpaired(value: str) -> str | None:
-    """Which bracket or quote has no partner."""
+    """The bracket or quote without a partner; None if all are paired."""
     waiting: list[str] = []
     quote = ""
     for each in value:

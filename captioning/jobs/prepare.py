@@ -1,4 +1,4 @@
-"""``captioning prepare data=…``: fetch or draw a data set where that can be done, and check it."""
+"""``captioning prepare data=…``: download or draw a data set if possible, and check it."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from captioning.jobs.options import import_from_working_folder
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning prepare",
         description="Fetch a data set (coco, coco2014, coco_karpathy) or draw one (scenes), and check that it is "

@@ -1,4 +1,4 @@
-"""``captioning sample``: let a language model of characters write."""
+"""``captioning sample``: write text with a language model of characters."""
 
 import argparse
 import io
@@ -14,7 +14,7 @@ from captioning.jobs.options import add_trust_option, trusted
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning sample",
         description="Let a language model of characters (experiment=char_rnn) go on with a text, on the terminal.",
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.predict.writer import Writer
     from captioning.search import Greedy, Sample
 
-    torch.set_num_threads(1)  # a product of one row is too small to share
+    torch.set_num_threads(1)  # a product with a single row is too small for several threads
     search = (
         Greedy()
         if options.temperature == 0
@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     writer = Writer.load(options.checkpoint, options.device, trusted(options.trust))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="")  # the text as it is, wherever it goes
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # the text unchanged, for any output
     text = writer.stream(options.prime, search)
-    keep = "\n\t" if sys.stdout.isatty() else "\n\t\r"  # the lines of a file end as they do in the text
+    keep = "\n\t" if sys.stdout.isatty() else "\n\t\r"  # in a file, line ends stay as in the text
     sys.stdout.write(options.prime)
     for character in islice(text, options.length):
         sys.stdout.write(printable(character, keep))

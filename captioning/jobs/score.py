@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """The parser of the command line."""
     options = argparse.ArgumentParser(
         prog="captioning score",
         description="Score captions: BLEU, ROUGE-L and CIDEr as coco-caption computes them, without Java; how sure "
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _metrics(args: argparse.Namespace, frequencies: "DocumentFrequencies | None") -> "list[Metric]":
-    """coco-caption's metrics, and those that the options add."""
+    """coco-caption's metrics, and the metrics of the options."""
     from captioning.core.build import build
     from captioning.metrics import Meteor, Metric, Spice, coco_metrics
 
@@ -121,7 +121,7 @@ def _metrics(args: argparse.Namespace, frequencies: "DocumentFrequencies | None"
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """What tells files apart: ``runs/a/captions_test.json`` and ``runs/b/captions_test.json`` are ``a`` and ``b``."""
+    """The distinguishing parts of paths: ``a`` and ``b`` for ``runs/a/test.json`` and ``runs/b/test.json``."""
     parts = {path: PurePath(path).parts for path in paths}
     first = next(iter(parts.values()))
     if len(parts) < 2 or any(len(each) != len(first) for each in parts.values()):
@@ -131,7 +131,7 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _content(reports: Sequence["Report"]) -> dict[str, Any]:
-    """The JSON form of reports: everything but the images' scores."""
+    """The JSON content of reports: everything but the images' scores."""
     measures = {name: asdict(measure) for report in reports for name, measure in report.measures.items()}
     left_out = ("images", "measures")
     results = [{key: value for key, value in asdict(report).items() if key not in left_out} for report in reports]
@@ -141,7 +141,7 @@ def _content(reports: Sequence["Report"]) -> dict[str, Any]:
 def _write_per_image(
     path: str, images: Sequence[int | str], captions: dict[str, dict[int | str, str]], reports: Sequence["Report"]
 ) -> None:
-    """A line for each file and image: what was said, and how it scores."""
+    """Write a line for each file and image, with the caption and its scores."""
     names = list(dict.fromkeys(name for report in reports for name in report.images))
     with output(path) as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -40,12 +40,12 @@ from captioning.training.trainer import make_trainer
 
 log = logging.getLogger(__name__)
 
-# here, not in `main`: a launcher may run jobs in processes of their own, which import this module and call `_job`
+# Registered here, not in `main`: a launcher may run jobs in other processes, which import this module and call `_job`.
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the Hydra application; with ``-m`` a sweep."""
+    """Run the Hydra application; with ``-m``, run a sweep."""
     import_from_working_folder()  # decoder._target_=my_module.MyDecoder
     sys.argv = [sys.argv[0], *checked(sys.argv[2:] if argv is None else argv, str(conf_dir()))]
     application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(_job)
@@ -55,10 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _job(config: DictConfig) -> float | None:
-    """One run; in a sweep, one that fails says so in its folder and lets the others go on."""
+    """Run one job; a failed job of a sweep reports the failure in its folder, and the other jobs continue."""
     hydra_config: Any = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    # Lightning starts the other ranks by this command (trainer.strategy=ddp), in this folder, also in a sweep
+    # Lightning starts the other ranks with this command (trainer.strategy=ddp), in this folder, also in a sweep.
     sys.argv = [sys.argv[0], "train", *hydra_config.overrides.task]
     with flag_override(hydra_config, "readonly", False):
         hydra_config.run.dir = str(folder)
@@ -90,20 +90,20 @@ def _job(config: DictConfig) -> float | None:
 
 
 def fail(folder: Path, error: Exception) -> None:
-    """Say that a job of a sweep failed, also in its folder, unless that is another run's."""
+    """Report the failure of a sweep's job, also in the job's folder, unless the folder is another run's."""
     log.error("%s failed: %s", folder.name, error)
     if not isinstance(error, FolderError):
-        # a full disk must not keep the sweep from its table, which names this job all the same
+        # A full disk must not stop the sweep from writing its table, which names this job in any case.
         with suppress(CaptioningError, OSError), atomic_write(RunFolder(folder).failure) as file:
             file.write(f"{error or type(error).__name__}\n\n{traceback.format_exc()}")
 
 
 def train(config: dict[str, Any], folder: Path, record: Mapping[str, str] | None = None) -> float:
-    """Train, or go on with training, and score the test split with the best checkpoint where there is one.
+    """Train or resume training, and score the test split, if the data have one, with the best checkpoint.
 
     Args:
-        config: resolved, see ``conf/train.yaml``.
-        folder: of the run.
+        config: the resolved configuration, see ``conf/train.yaml``.
+        folder: the run's folder.
         record: Hydra's record of the command, by file name, for the folder.
 
     Returns:
@@ -111,7 +111,7 @@ def train(config: dict[str, Any], folder: Path, record: Mapping[str, str] | None
 
     Raises:
         FolderError: the folder holds another run, is in use, or is not this program's.
-        CaptioningError: something in the data or the configuration is wrong.
+        CaptioningError: the data or the configuration have an error.
     """
     quiet()
     keep_memory()
@@ -175,7 +175,7 @@ def _train(
 
 
 def say_finished(run: RunFolder, task: Task, monitor: Monitor, source: Any) -> float:
-    """Say what a finished run has reached; its test split is scored here where that was left out before."""
+    """Report the result of a finished run; the test split is scored here if it has not been scored before."""
     if rank() == 0:
         run.failure.unlink(missing_ok=True)
         if task.config["test"] and not run.tested:
@@ -192,12 +192,12 @@ def say_finished(run: RunFolder, task: Task, monitor: Monitor, source: Any) -> f
 
 
 def device_of(config: Mapping[str, Any]) -> str:
-    """Where encoder and search run beside the training."""
+    """The device of encoder and search beside training."""
     return "cpu" if config["trainer"]["accelerator"] == "cpu" else "auto"
 
 
 def score_test(run: RunFolder, task: Task, source: Any) -> dict[str, float]:
-    """The scores of the test split with the best checkpoint; none where there is no test split."""
+    """The scores of the test split with the best checkpoint; empty without a test split."""
     if "test" not in task.splits or not task.has(source, "test"):
         return {}
     config = task.config
@@ -211,7 +211,7 @@ def score_test(run: RunFolder, task: Task, source: Any) -> dict[str, float]:
 
 
 def plain(text: str | None) -> dict[str, Any] | None:
-    """A configuration as it was composed, with its interpolations; None where it is not known."""
+    """A configuration as composed, with interpolations; None if unknown."""
     if text is None:
         return None
     unresolved: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)

@@ -1,7 +1,7 @@
-"""What a setting takes, known from its value in ``conf/`` and from the signature of the group's ``_target_``.
+"""The valid values of a setting, from its value in ``conf/`` and the signature of the group's ``_target_``.
 
-No setting is listed here by its name. A signature decides where it can; without one, a number in ``conf/`` wants a
-number, and true or false wants true or false. Everything else, null and references (``${…}``) are free.
+No setting is listed here by name. If possible, a signature decides; without one, a number in ``conf/`` requires a
+number, and true or false requires true or false. All other values, null and references (``${…}``) are free.
 """
 
 import inspect
@@ -18,11 +18,11 @@ from captioning.core.build import takers
 from captioning.core.errors import UsageError
 
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
-SWITCH = {"yes": "true", "on": "true", "no": "false", "off": "false"}  # text to Hydra, and not what is meant by it
+SWITCH = {"yes": "true", "on": "true", "no": "false", "off": "false"}  # text in Hydra, but meant as a truth value
 
 
 def nearest(name: str, names: Collection[str]) -> str | None:
-    """The one of ``names`` that a misspelt name stands for; None where none is near."""
+    """The element of ``names`` nearest to a misspelt name; None if no element is near."""
     return next(iter(get_close_matches(name, [each for each in names if each != name], 1, 0.65)), None)
 
 
@@ -30,12 +30,12 @@ class Takes:
     """The settings that a class or function takes.
 
     Attributes:
-        annotations: by the setting's name; ``Any`` where there is none.
-        open: whether it may take more settings than these.
+        annotations: the annotations by setting name; ``Any`` for a missing one.
+        open: True if the target may take further settings.
     """
 
     def __init__(self, target: object) -> None:
-        """Read the signature of what ``_target_`` names; of what can't be read, nothing is known."""
+        """Read the signature of a ``_target_``; nothing is known of an unreadable target."""
         self.annotations: dict[str, Any] = {}
         self.open = True
         try:
@@ -46,13 +46,13 @@ class Takes:
                 for each in parameters:
                     if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
                         self.annotations.setdefault(each.name, hints.get(each.name, Any))
-        except Exception:  # importing somebody's module can raise anything; building says it
+        except Exception:  # the import of a user's module can raise anything; the build reports the error
             self.open = True
         self.annotations.pop("self", None)
 
     @property
     def settings(self) -> list[str]:
-        """The names of those that a configuration can give; others, such as a vocabulary, are the program's to give."""
+        """The names of settings that a configuration can give; the program gives others, such as a vocabulary."""
         return [name for name, each in self.annotations.items() if each is Any or any(_described(each))]
 
 
@@ -66,15 +66,14 @@ def check_value(line: str, key: str, value: Any, config: DictConfig, conf: DictC
     """Refuse a value that a setting can't take.
 
     Args:
-        line: the override, for the sentence.
-        key: of the setting, dotted.
-        value: the override's.
-        config: with all overrides.
-        conf: with the chosen groups alone, as ``conf/`` has them.
+        line: the override, for the error message.
+        key: the setting's dotted name.
+        value: the override's value.
+        config: the configuration with all overrides.
+        conf: the configuration of ``conf/`` with the chosen groups alone.
 
     Raises:
-        UsageError: the value is of another kind than what the setting takes, none of its choices, or settings that
-            nothing takes.
+        UsageError: the value is of the wrong kind, is none of the setting's choices, or contains unknown settings.
     """
     for name, leaf in _leaves(key, value):
         if isinstance(leaf, str) and "${" in leaf:
@@ -106,7 +105,7 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def value_at(config: DictConfig, key: str) -> Any:
-    """The value at a dotted key as it is written, references unresolved; None where there is none."""
+    """The raw value at a dotted key, with unresolved references; None for a missing key."""
     node: Any = config
     for part in key.split("."):
         if not isinstance(node, DictConfig) or node._is_none() or node._is_interpolation() or node._is_missing():
@@ -120,12 +119,12 @@ def value_at(config: DictConfig, key: str) -> Any:
 def _hints(function: Any) -> dict[str, Any]:
     try:
         return get_type_hints(function)
-    except Exception:  # annotations of somebody's class that only a type checker can read
+    except Exception:  # a user's annotations may be readable only by a type checker
         return {}
 
 
 def _fits(annotation: Any, value: Any) -> bool | None:
-    """Whether an annotation admits a value; None where that can't be known."""
+    """True if an annotation admits a value; None if unknown."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         found = [_fits(each, value) for each in arguments]
@@ -149,7 +148,7 @@ def _fits(annotation: Any, value: Any) -> bool | None:
 
 
 def _is_like(default: Any, value: Any) -> bool:
-    """Whether a value is of the kind of the value in ``conf/``."""
+    """True if a value is of the same kind as the value in ``conf/``."""
     if isinstance(default, DictConfig):
         return isinstance(value, Mapping) or value is None
     if value is None or not isinstance(default, bool | int | float):
@@ -164,7 +163,7 @@ def _kind_of(default: Any) -> Any:
 
 
 def _wrong(line: str, key: str, value: Any, annotation: Any, default: Any) -> str:
-    """The sentence on a value of a wrong kind."""
+    """The message on a value of a wrong kind."""
     if isinstance(default, DictConfig) and not isinstance(value, Mapping):
         listed = (
             ", ".join(f"{key}.{name}" for name in map(str, default) if not name.startswith("_")) or f"{key}._target_"
@@ -182,7 +181,7 @@ def _wrong(line: str, key: str, value: Any, annotation: Any, default: Any) -> st
 
 
 def _described(annotation: Any) -> tuple[list[Any], list[str]]:
-    """The kinds of value that an annotation admits, without repeats, and the choices that it lists."""
+    """The kinds of values that an annotation admits, without repeats, and the listed choices."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         parts = [_described(each) for each in arguments]
@@ -199,7 +198,7 @@ def _described(annotation: Any) -> tuple[list[Any], list[str]]:
 
 
 def _not_taken(line: str, key: str, target: str, known: Takes) -> str:
-    """The sentence on an added setting that nothing takes."""
+    """The message on an added setting that nothing takes."""
     group, _, last = key.rpartition(".")
     near = nearest(last, known.settings)
     remedy = f"Did you mean {group}.{near}?" if near else f"It takes {', '.join(known.settings) or 'none'}."

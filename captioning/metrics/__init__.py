@@ -1,8 +1,9 @@
-"""Metrics of captions: strings in, coco-caption's numbers out (BLEU, ROUGE-L and CIDEr without Java).
+"""Metrics of captions, from strings to coco-caption's numbers (BLEU, ROUGE-L and CIDEr without Java).
 
-``score_captions(candidates, references)`` gives the scores of a corpus. ``Scorer(metrics, references)`` scores against
-the same references often, by any metrics; its ``Scores`` know the corpus, each image, and resampled corpora.
-``Metric`` is what a metric of one's own derives from. ``CiderD`` scores samples, for training on their reward.
+``score_captions(candidates, references)`` gives the scores of a corpus. ``Scorer(metrics, references)`` scores many
+sets of candidates against the same references, by any metrics; its ``Scores`` give corpus scores, per-image scores, and
+scores of resampled corpora. ``Metric`` is the base class of custom metrics. ``CiderD`` scores samples, as the reward in
+self-critical training.
 """
 
 from captioning.metrics.bleu import Bleu

@@ -9,7 +9,7 @@ from captioning.core.measure import Measure
 from captioning.metrics.metric import Metric, Pairs
 from captioning.metrics.ngrams import ORDERS, Floats
 
-# coco-caption's guards against division by zero.
+# The constants with which coco-caption guards against division by zero.
 _TINY, _SMALL = 1e-15, 1e-9
 
 
@@ -24,7 +24,7 @@ class Bleu(Metric):
     def statistics(self, pairs: Pairs) -> Floats:
         """``(N, 10)``: clipped n-grams in a reference (4), n-grams (4), words of the candidate, of the reference.
 
-        The reference is the closest one in length; of two equally close, the shorter one.
+        The reference length is the closest one; of two equally close lengths, the shorter one.
         """
         counts, references = pairs.candidate_ngrams, pairs.prepared
         lengths, reference_lengths = counts.lengths, references.ngrams.counts.lengths

@@ -1,8 +1,8 @@
-"""How far a difference of scores is to be trusted.
+"""Confidence intervals and p-values of scores by the bootstrap.
 
-The bootstrap of Koehn, "Statistical Significance Tests for Machine Translation Evaluation" (2004): a split is drawn
-from its own images again and again, with replacement, and scored each time. The document frequencies of CIDEr stay
-those of the whole split.
+The bootstrap of Koehn, "Statistical Significance Tests for Machine Translation Evaluation" (2004): the images of a
+split are resampled many times, with replacement, and each resample is scored. CIDEr keeps the document frequencies of
+the whole split.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ _AT_ONCE = 100
 
 
 def bootstrap(systems: Sequence[Scores], resamples: int = 1000, seed: int = 0) -> list[dict[str, Floats]]:
-    """The scores of each system on ``resamples`` redrawn splits, the same ones for all of them.
+    """The scores of each system on ``resamples`` resampled splits, the same for all systems.
 
     Args:
-        systems: scored on the same images, in the same order.
-        resamples: B.
-        seed: of the draws.
+        systems: the systems' scores on the same images, in the same order.
+        resamples: B, the number of resampled splits.
+        seed: the seed of the resampling.
 
     Returns:
-        For each system ``(B,)`` values by the measures' names.
+        For each system, ``(B,)`` values by measure name.
     """
     draw, images = np.random.default_rng(seed), len(systems[0])
     parts: list[list[dict[str, Floats]]] = [[] for _ in systems]
@@ -44,10 +44,10 @@ def interval(values: Floats, confidence: float = 0.95) -> tuple[float, float]:
 
 
 def p_value(first: Floats, second: Floats) -> float:
-    """How likely so clear a difference would be by chance, two-sided, from paired bootstrapped values.
+    """The two-sided probability of an equally large difference by chance, from paired bootstrapped values.
 
-    Twice the share of redrawn splits on which the difference turns round, one split more on either side, so that it
-    is never 0.
+    The value is twice the fraction of resampled splits in which the difference changes its sign, with one split added
+    on either side: the value is never 0.
     """
     difference = second - first
     turned = min(int((difference <= 0).sum()), int((difference >= 0).sum()))

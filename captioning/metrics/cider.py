@@ -1,10 +1,10 @@
 """CIDEr-D, which coco-caption calls CIDEr: clipped counts, a Gaussian penalty on the difference of lengths, times ten.
 
 Vedantam et al., "CIDEr" (arXiv:1411.5726), section 7. coco-caption takes the document frequencies from the references
-being scored. The score of an image therefore depends on which other images are scored with it: score a whole split at
-once, never per batch or per rank, or give fixed frequencies.
+used in scoring. The score of an image therefore depends on the other images scored at the same time. Score a whole
+split at once, never per batch or per rank, or give fixed frequencies.
 
-Dimensions: N images, R references in all, C candidates, G n-grams of the references.
+Dimensions: N images, R references in total, C candidates, G n-grams of the references.
 """
 
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ SIGMA = 6.0
 
 
 class CiderD:
-    """CIDEr-D of any captions, several to an image if need be: the reward of self-critical training.
+    """CIDEr-D of any captions, also several per image: the reward of self-critical training.
 
     Attributes:
-        references: of the images.
-        frequencies: the document frequencies that n-grams are weighed by.
+        references: the references of the images.
+        frequencies: the document frequencies that weight the n-grams.
     """
 
     def __init__(self, references: References, frequencies: DocumentFrequencies | None = None) -> None:
-        """Weigh the references' n-grams.
+        """Weight the references' n-grams.
 
         Args:
-            references: of a whole split; of some images only with fixed frequencies.
-            frequencies: fixed document frequencies, as of a training set's references; by default those of these
-                references, as in coco-caption.
+            references: the references of a whole split; of a part of the images only with fixed frequencies.
+            frequencies: fixed document frequencies, such as those of a training set; by default those of
+                ``references``, as in coco-caption.
         """
         self.references = references
         self.frequencies = frequencies or references.frequencies
@@ -56,10 +56,10 @@ class CiderD:
         return self.of(counts, numbers, self.references.ngrams.match(counts, numbers))
 
     def of(self, counts: NGramCounts, images: Integers, match: Match) -> Floats:
-        """Score captions whose n-grams are counted.
+        """Score captions with counted n-grams.
 
         Args:
-            counts: of C candidates.
+            counts: the n-gram counts of C candidates.
             images: ``(C,)`` the number of each candidate's image.
             match: the candidates' n-grams that occur in a reference of their image.
 
@@ -69,7 +69,7 @@ class CiderD:
         ngrams, per_image = self.references.ngrams, self.references.per_image
         known = ngrams.counts
         own = _norms(counts, self.frequencies.weights(counts.index))  # (C, 4)
-        # Each matching n-gram of a candidate with each reference of its image that has it.
+        # Pairs each matching n-gram of a candidate with each reference of the candidate's image that has the n-gram.
         times = ngrams.stop[match.keys] - ngrams.start[match.keys]
         pair = np.repeat(match.pairs, times)
         entry = np.repeat(ngrams.start[match.keys] - (np.cumsum(times) - times), times) + np.arange(times.sum())
@@ -78,7 +78,7 @@ class CiderD:
         order = self._order[ngram]
         product = np.minimum(counts.count[pair], known.count[entry]) * known.count[entry] * self._weights[ngram] ** 2
         norm = own[candidate, order] * self._norms[reference, order]
-        # Lengths are numbers of pairs of words, as in the original.
+        # Lengths are numbers of word pairs, as in the original.
         difference = np.maximum(counts.lengths[candidate] - 1, 0) - np.maximum(known.lengths[reference] - 1, 0)
         penalty = np.exp(-(difference**2) / (2 * SIGMA**2))
         cosine = np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0) * penalty
@@ -92,18 +92,18 @@ class Cider(Metric):
     name = "CIDEr"
 
     def __init__(self, frequencies: DocumentFrequencies | None = None) -> None:
-        """Take fixed document frequencies; by default those of the references being scored, as in coco-caption."""
+        """Take fixed document frequencies; by default those of the scored references, as in coco-caption."""
         self.frequencies = frequencies
         self._scorer: CiderD | None = None
 
     def statistics(self, pairs: Pairs) -> Floats:
-        """``(N, 1)``: the CIDEr-D of each image; references are weighed once, as long as they stay the same."""
+        """``(N, 1)``: the CIDEr-D of each image; the weights of the references are kept until the references change."""
         if self._scorer is None or self._scorer.references is not pairs.prepared:
             self._scorer = CiderD(pairs.prepared, self.frequencies)
         return self._scorer.of(pairs.candidate_ngrams, np.arange(len(pairs)), pairs.match)[:, None]
 
 
 def _norms(counts: NGramCounts, weights: Floats) -> Floats:
-    """``(C, 4)``: for each caption and order, the length of its vector of count · weight."""
+    """``(C, 4)``: for each caption and order, the norm of the vector of weighted counts."""
     norms: Floats = np.sqrt(counts.sums((counts.count * weights[counts.ngram]) ** 2))
     return norms

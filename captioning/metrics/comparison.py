@@ -1,4 +1,4 @@
-"""Captioners side by side: their scores on the same images, how sure those are, and what the captions are like."""
+"""Comparison of captioners: scores on the same images with their uncertainty, and properties of the captions."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Report:
-    """Everything known of one captioner's results.
+    """The results of one captioner.
 
     Attributes:
-        name: of the captioner, for people.
-        measures: what was measured, by name: which way is better, and how it is written.
-        scores: of the corpus by the measures' names, ×1: 0 to 1, CIDEr 0 to 10.
-        intervals: the 95 % intervals of the bootstrap; empty without one.
-        p_values: how likely each difference from the first report would be by chance; empty for the first.
-        diversity: of the captions.
+        name: the captioner's name in tables.
+        measures: the measures by name, with direction and scale.
+        scores: the corpus scores by measure name, ×1: 0 to 1, CIDEr 0 to 10.
+        intervals: the 95 % intervals of the bootstrap; empty without a bootstrap.
+        p_values: the p-value of each difference from the first report; empty for the first report.
+        diversity: the diversity of the captions.
         images: the scores of each image.
     """
 
@@ -46,18 +46,18 @@ def compare(
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[Report]:
-    """Score captioners on the same images, and say how sure the scores and the differences are.
+    """Score captioners on the same images, with intervals of the scores and p-values of the differences.
 
     Args:
-        captions: one caption an image, by the captioner's name; the others are compared with the first.
-        references: prepared, or of each image, as written.
-        metrics: to compute; by default coco-caption's. One that is unavailable here is left out with a warning.
-        training: all captions of the training set, for the share of captions that are not among them.
-        resamples: of the bootstrap, 0 for none.
-        seed: of the bootstrap.
+        captions: one caption per image, by captioner name; all others are compared with the first captioner.
+        references: the prepared references, or the references of each image as written.
+        metrics: the metrics to compute; by default coco-caption's. An unavailable metric is left out with a warning.
+        training: all captions of the training set, for the fraction of novel captions.
+        resamples: the number of resamples of the bootstrap, 0 for no bootstrap.
+        seed: the seed of the bootstrap.
 
     Raises:
-        CaptioningError: numbers of images differ, an image has no reference, or a metric is wrong.
+        CaptioningError: numbers of images differ, an image has no reference, or a metric is invalid.
     """
     prepared = references if isinstance(references, References) else References(references)
     usable = coco_metrics() if metrics is None else list(metrics)
@@ -79,14 +79,14 @@ def compare(
 
 
 def _score(metrics: list[Metric], pairs: Pairs) -> Scores:
-    """The scores by all metrics that are available; the others are taken out of the list."""
+    """The scores by all available metrics; unavailable metrics are removed from the list."""
     parts = []
     for metric in list(metrics):
         try:
             parts.append(Scores.of([metric], pairs))
         except UnavailableError as error:
             log.warning("%s", error)
-            metrics.remove(metric)  # it would fail again
+            metrics.remove(metric)  # the metric would fail again
     return Scores(
         tuple(metric for part in parts for metric in part.metrics),
         tuple(statistics for part in parts for statistics in part.statistics),

@@ -1,4 +1,4 @@
-"""What a captioner says, apart from how well: its words, its repetitions, and what it never says."""
+"""Properties of captions besides their quality: vocabulary, repetitions, and reference words that never occur."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from captioning.text.tokenizer import tokenize_each
 
 @dataclass(frozen=True)
 class Diversity:
-    """Of the generated captions of a split.
+    """The diversity of the generated captions of a split.
 
     Attributes:
-        vocabulary: different words.
-        mean_length: words a caption.
-        distinct: share of the captions that are different ones, 0 to 1.
-        novel: share of the captions that are not among the training captions, or None where those are unknown.
-        never_said: the words of the references that no caption has, the most frequent first, with their counts.
+        vocabulary: the number of different words.
+        mean_length: the mean number of words per caption.
+        distinct: the number of different captions over the number of captions, 0 to 1.
+        novel: the fraction of captions that do not occur in training, or None if the training captions are unknown.
+        never_said: the words of the references that no caption contains, the most frequent first, with their counts.
     """
 
     vocabulary: int
@@ -29,11 +29,11 @@ class Diversity:
 def diversity(
     candidates: Sequence[str], references: Sequence[Sequence[str]], training: Sequence[str] | None = None
 ) -> Diversity:
-    """Describe captions, compared as tokens, so that case and punctuation make no difference.
+    """Compute the diversity of captions as tokens, so that case and punctuation do not count.
 
     Args:
-        candidates: one or more.
-        references: of each image, as written.
+        candidates: one or more captions.
+        references: the references of each image, as written.
         training: all captions of the training set, as written.
     """
     captions = [tuple(tokens) for tokens in tokenize_each(candidates)]

@@ -1,7 +1,7 @@
-"""Running METEOR and SPICE, the two metrics that only their authors' Java programs give.
+"""Runs METEOR and SPICE, the two metrics that exist only as their authors' Java programs.
 
-The programs come with ``pycocoevalcap`` (the extra ``captioning[java]``); they are run here rather than through that
-package, whose readers wait for ever on a program that died or hangs, and which writes into its own installation.
+The programs come with ``pycocoevalcap`` (the extra ``captioning[java]``). This module does not use that package's own
+wrappers: they wait forever for a program that died or hangs, and they write into the package's installation.
 """
 
 import importlib.util
@@ -23,12 +23,12 @@ ADVICE = "run it again, or leave it out: the other scores need no Java."
 
 
 def sentence(tokens: Sequence[str]) -> str:
-    """Tokens with blanks between them, without METEOR's own separator."""
+    """Tokens joined by blanks, without METEOR's own separator."""
     return " ".join(tokens).replace("|||", "")
 
 
 def package(score: str) -> Path:
-    """The folder of the package that the programs come with.
+    """The folder of the package that contains the programs.
 
     Raises:
         UnavailableError: the package is not installed.
@@ -40,10 +40,10 @@ def package(score: str) -> Path:
 
 
 def require(score: str, *paths: Path) -> None:
-    """Check that a program's files are there.
+    """Check that a program's files exist.
 
     Raises:
-        UnavailableError: a file is missing; the first is named.
+        UnavailableError: a file is missing; the message names the first one.
     """
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
@@ -63,13 +63,13 @@ def run(score: str, arguments: Sequence[str], folder: Path, timeout: float) -> N
     """Run a Java program to its end.
 
     Args:
-        score: what the program computes, for the sentences.
-        arguments: of ``java``.
-        folder: to run in.
-        timeout: seconds after which the program is ended.
+        score: the name of the score, for error messages.
+        arguments: the arguments of ``java``.
+        folder: the working folder.
+        timeout: seconds after which the program is killed.
 
     Raises:
-        UnavailableError: there is no Java, or the program failed or did not end in time.
+        UnavailableError: Java is missing, or the program failed or did not end in time.
     """
     command, nothing = [_java(score), *arguments], subprocess.DEVNULL
     with subprocess.Popen(
@@ -96,20 +96,20 @@ def run(score: str, arguments: Sequence[str], folder: Path, timeout: float) -> N
 def conversation(
     score: str, arguments: Sequence[str], folder: Path, timeout: float
 ) -> Iterator[tuple[Callable[[str], None], Callable[[], str]]]:
-    """A Java program that answers lines with lines; it is ended on leaving, or when the time is over.
+    """A Java program that answers lines with lines; the program is killed on exit or at the timeout.
 
     Args:
-        score: what the program computes, for the sentences.
-        arguments: of ``java``.
-        folder: to run in.
-        timeout: seconds after which the program is ended.
+        score: the name of the score, for error messages.
+        arguments: the arguments of ``java``.
+        folder: the working folder.
+        timeout: seconds after which the program is killed.
 
     Yields:
-        A function that writes a line, and one that reads a line.
+        A function that writes a line, and a function that reads a line.
 
     Raises:
-        UnavailableError: there is no Java; or the program ended, did not answer in time, or answered with what the
-            caller could not read (``ValueError``).
+        UnavailableError: Java is missing; or the program ended, did not answer in time, or gave an answer that the
+            caller could not parse (``ValueError``).
     """
     command, late = [_java(score), *arguments], threading.Event()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
@@ -143,7 +143,7 @@ def conversation(
         watch.start()
         try:
             yield ask, read
-        except (OSError, ValueError) as error:  # a pipe without its other end, or an answer that is no number
+        except (OSError, ValueError) as error:  # a closed pipe, or an answer that is no number
             _end(process)
             errors.seek(0)
             raise _late(score, timeout) if late.is_set() else _dead(score, process.wait(), errors.read()) from error
@@ -158,7 +158,7 @@ def conversation(
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """End a program and all that it started: `java` may be a script, whose child would hold the pipes open."""
+    """Kill a program and its child processes: the child of a `java` script would hold the pipes open."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -1,7 +1,7 @@
-"""METEOR 1.5 for English, as coco-caption computes it: the authors' program aligns words, the score is computed here.
+"""METEOR 1.5 for English, as in coco-caption: the authors' program aligns words, this module computes the score.
 
 Denkowski and Lavie, "Meteor Universal: Language Specific Translation Evaluation for Any Target Language" (2014),
-section 2, with the program's parameters for English. It needs Java and ``captioning[java]``.
+section 2, with the program's parameters for English. The program needs Java and ``captioning[java]``.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from captioning.metrics.metric import Metric, Pairs
 from captioning.metrics.ngrams import Floats
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.20, 0.60, 0.75
-WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # of matches of words, stems, synonyms, paraphrases
+WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # the weights of matches of words, stems, synonyms, paraphrases
 
 
 class Meteor(Metric):
@@ -20,15 +20,15 @@ class Meteor(Metric):
     name = "METEOR"
 
     def __init__(self, timeout: float = TIMEOUT) -> None:
-        """Take the seconds after which a silent program is ended."""
+        """Take the seconds after which a silent program is killed."""
         self.timeout = timeout
 
     def statistics(self, pairs: Pairs) -> Floats:
-        """``(N, 23)``: the program's counts of each image, against the reference that fits best.
+        """``(N, 23)``: the program's counts for each image, against the best-matching reference.
 
         The counts come in pairs, candidate and reference: words, function words; matching content words, matching
-        function words of each of four kinds of match. Then come the chunks, and matched words of candidate and
-        reference. A candidate equal to its reference counts as no chunk.
+        function words of each of four kinds of match. The number of chunks and the matched words of candidate and
+        reference follow. A candidate equal to its reference counts as no chunk.
 
         Raises:
             UnavailableError: Java or the program is missing, died, hung or answered nonsense.

@@ -1,10 +1,10 @@
-"""What a metric is: its measures, the statistics of each image, and the score of their sums.
+"""The protocol of metrics: measures, statistics of each image, and the score of summed statistics.
 
-BLEU of a corpus is no mean of the images' BLEU but comes from sums of counts over them. A metric therefore gives
-numbers that may be summed, and one function that makes scores of sums: of the corpus, of one image, and of each
-resampled corpus of the bootstrap. Everything else (tables, intervals, monitors) follows from that.
+The BLEU of a corpus is not the mean of the images' BLEU, but a function of counts summed over the images. A metric
+therefore gives additive statistics, and one function from summed statistics to scores: of the corpus, of one image, and
+of each resampled corpus of the bootstrap. Tables, intervals and monitors use nothing else.
 
-A metric of one's own is a name and a method::
+A custom metric is a name and a method::
 
     class Words(Metric):
         name = "words"
@@ -30,14 +30,14 @@ from captioning.metrics.references import Match, References
 
 
 class UnavailableError(CaptioningError):
-    """A metric that can't be computed on this machine, for want of Java or a package; the other metrics can."""
+    """A metric that can't be computed on this machine, for lack of Java or a package; other metrics can."""
 
 
 @dataclass(frozen=True)
 class Pairs:
     """One candidate for each of N images, and the images' references.
 
-    Tokens and n-grams are computed when a metric first asks for them, once for all metrics.
+    Tokens and n-grams are computed on their first use, once for all metrics.
 
     Attributes:
         prepared: the references.
@@ -51,7 +51,7 @@ class Pairs:
         """Check the number of candidates.
 
         Raises:
-            CaptioningError: there are not as many candidates as images.
+            CaptioningError: the numbers of candidates and images differ.
         """
         if len(self.candidates) != len(self.prepared):
             raise CaptioningError(
@@ -60,7 +60,7 @@ class Pairs:
             )
 
     def __len__(self) -> int:
-        """N."""
+        """The number of images N."""
         return len(self.prepared)
 
     @property
@@ -90,12 +90,12 @@ class Pairs:
 
 
 class Metric(ABC):
-    """Measures how well captions fit images' references.
+    """A metric of captions against the images' references.
 
     Attributes:
-        name: of its one measure, as tables, logs and ``monitor=`` have it; the class's name where not given.
-        higher_is_better: which way its one measure is better.
-        scale: what people multiply its one measure by when they write it.
+        name: the name of the one measure in tables, logs and ``monitor=``; by default the class's name.
+        higher_is_better: True if greater values of the one measure are better.
+        scale: the factor of the one measure in tables, such as 100.
     """
 
     name: str = ""
@@ -104,7 +104,7 @@ class Metric(ABC):
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        """What ``score`` gives, in its order: one measure, unless a metric says otherwise."""
+        """The measures that ``score`` returns, in the same order; one measure by default."""
         return (Measure(self.name or type(self).__name__, self.higher_is_better, self.scale),)
 
     @abstractmethod
@@ -115,15 +115,15 @@ class Metric(ABC):
             pairs: candidates and references of N images.
 
         Returns:
-            ``(N, K)`` numbers, a row for each image; ``score`` is given their sums.
+            ``(N, K)`` numbers, a row for each image; ``score`` receives sums of the rows.
         """
 
     def score(self, sums: Floats, images: Floats) -> ArrayLike:
-        """The measures of sums of statistics; by default the statistics' means.
+        """The measures of summed statistics; by default the means.
 
         Args:
             sums: ``(…, K)`` statistics summed over images.
-            images: ``(…,)`` over how many images.
+            images: ``(…,)``, the number of summed images.
 
         Returns:
             ``(…, M)``, ×1 (not ×100).
@@ -132,10 +132,10 @@ class Metric(ABC):
 
 
 def measures_of(metrics: Iterable[Metric]) -> dict[str, Measure]:
-    """The measures of some metrics by name, in the metrics' order.
+    """The measures of metrics by name, in the metrics' order.
 
     Raises:
-        CaptioningError: two measures have one name.
+        CaptioningError: two measures have the same name.
     """
     measures: dict[str, Measure] = {}
     for metric in metrics:
@@ -153,7 +153,7 @@ def statistics_of(metric: Metric, pairs: Pairs) -> Floats:
     """A metric's statistics ``(N, K)``, checked.
 
     Raises:
-        CaptioningError: they are no numbers, not a row for each image, or not finite.
+        CaptioningError: the statistics are not numeric, not one row per image, or not finite.
     """
     statistics = _numbers(metric, "statistics", metric.statistics(pairs))
     if statistics.ndim != 2 or len(statistics) != len(pairs):
@@ -165,15 +165,15 @@ def statistics_of(metric: Metric, pairs: Pairs) -> Floats:
 
 
 def scores_of(metric: Metric, sums: Floats, images: Floats) -> dict[str, Floats]:
-    """A metric's score of sums of statistics, checked: ``(…,)`` for each of its measures.
+    """A metric's score of summed statistics, checked: ``(…,)`` for each measure.
 
     Args:
-        metric: of the statistics.
+        metric: the metric of the statistics.
         sums: ``(…, K)`` statistics summed over images.
-        images: ``(…,)`` over how many images.
+        images: ``(…,)``, the number of summed images.
 
     Raises:
-        CaptioningError: the scores are no numbers, not one for each measure, or not finite.
+        CaptioningError: the scores are not numeric, not one per measure, or not finite.
     """
     scores = _numbers(metric, "scores", metric.score(sums, images))
     expected = (*images.shape, len(metric.measures))
@@ -193,5 +193,5 @@ def _numbers(metric: Metric, what: str, values: ArrayLike) -> Floats:
 
 
 def _path(metric: Metric) -> str:
-    """A metric's class as a configuration names it."""
+    """A metric's class as a dotted path, as in a configuration."""
     return f"{type(metric).__module__}.{type(metric).__qualname__}"

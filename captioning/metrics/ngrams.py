@@ -1,6 +1,6 @@
-"""The n-grams of captions as integers: what BLEU and CIDEr count, without a tuple or a Counter.
+"""The n-grams of captions as integers, for the counts of BLEU and CIDEr without tuples or Counters.
 
-Dimensions: C captions, G different n-grams of one to four words, M pairs of a caption and an n-gram in it.
+Dimensions: C captions, G different n-grams of one to four words, M pairs of a caption and one of its n-grams.
 """
 
 from collections import defaultdict
@@ -15,24 +15,24 @@ ORDERS = 4
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_WORD = (1 << 32) - 1  # the lower half of an n-gram's key: its last word; the upper half: the n-gram before that word
+_WORD = (1 << 32) - 1  # the lower half of an n-gram's key is its last word; the upper half is the n-gram before it
 
 
 @dataclass(frozen=True)
 class NGramIndex:
-    """The different n-grams of some captions, numbered: first the words, then the pairs, and so on.
+    """The different n-grams of captions, numbered by order: words first, then pairs, and so on.
 
     Attributes:
         words: the number of each word.
-        keys: for orders 2 to 4, the sorted keys of the n-grams; a key is made of the number, within its order, of the
-            n-gram without its last word, and of the number of that word.
+        keys: for orders 2 to 4, the sorted keys of the n-grams; a key consists of the number of the n-gram without its
+            last word, within that order, and of the number of the last word.
     """
 
     words: dict[str, int]
     keys: tuple[Integers, ...]
 
     def __len__(self) -> int:
-        """G."""
+        """The number of n-grams G."""
         return len(self.words) + sum(len(keys) for keys in self.keys)
 
     @property
@@ -41,7 +41,7 @@ class NGramIndex:
         return np.repeat(np.arange(ORDERS), [len(self.words), *(len(keys) for keys in self.keys)])
 
     def locate(self, other: "NGramIndex") -> Integers:
-        """``(G,)``: the number that each n-gram has in another index, -1 where it is not in it."""
+        """``(G,)``: the number of each n-gram in another index, -1 if the other index lacks the n-gram."""
         word = np.fromiter((other.words.get(word, -1) for word in self.words), np.int64, len(self.words))
         found, before, offset = [word], word, len(other.words)
         for keys, others in zip(self.keys, other.keys, strict=True):
@@ -54,11 +54,11 @@ class NGramIndex:
 
 @dataclass(frozen=True)
 class NGramCounts:
-    """How often each n-gram occurs in each caption.
+    """The counts of n-grams in captions.
 
     Attributes:
         index: the n-grams.
-        lengths: ``(C,)`` words of each caption.
+        lengths: ``(C,)``, the number of words of each caption.
         caption: ``(M,)`` the number of each pair's caption.
         ngram: ``(M,)`` the number of each pair's n-gram, rising within a caption.
         count: ``(M,)``, 1 or more.
@@ -71,11 +71,11 @@ class NGramCounts:
     count: Integers
 
     def sums(self, values: Floats | Integers, pairs: Integers | None = None) -> Floats:
-        """``(C, 4)``: for each caption and order, the sum of values that belong to pairs.
+        """``(C, 4)``: for each caption and order, the sum of the pairs' values.
 
         Args:
-            values: ``(M,)``, or one for each of ``pairs``.
-            pairs: the numbers of the pairs that the values belong to, where they are not all.
+            values: ``(M,)``, or one value for each of ``pairs``.
+            pairs: the numbers of the values' pairs; by default all pairs.
         """
         caption, ngram = (self.caption, self.ngram) if pairs is None else (self.caption[pairs], self.ngram[pairs])
         cell = caption * ORDERS + self.index.order[ngram]
@@ -84,16 +84,16 @@ class NGramCounts:
 
 
 def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
-    """Number and count the n-grams of tokenized captions; captions rise from pair to pair."""
+    """Number and count the n-grams of tokenized captions; the pairs are ordered by caption."""
     lengths = np.fromiter(map(len, captions), np.int64, len(captions))
     words: defaultdict[str, int] = defaultdict()
-    words.default_factory = words.__len__  # a new word takes the next number
+    words.default_factory = words.__len__  # a new word gets the next number
     word = np.fromiter(map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum()))
     caption = np.repeat(np.arange(len(captions)), lengths)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(word))  # words from here to the caption's end
 
     keys, ngrams, captions_of, offset = [], [word], [caption], len(words)
-    number = word  # of the n-gram that starts at each place
+    number = word  # the number of the n-gram that starts at each position
     for n in range(2, ORDERS + 1):
         starts = np.flatnonzero(left >= n)
         unique, inverse = np.unique((number[starts] << 32) | word[starts + n - 1], return_inverse=True)
@@ -110,7 +110,7 @@ def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
 
 
 def _find(keys: Integers, wanted: Integers) -> Integers:
-    """The place of each wanted key among sorted ones, -1 where it is not there."""
+    """The index of each wanted key among sorted keys, -1 for a missing key."""
     if len(keys) == 0:
         return np.full(len(wanted), -1)
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

@@ -1,7 +1,7 @@
-"""The references of some images: tokenized once, their n-grams counted once, scored against often.
+"""The references of images: tokenized once, with n-grams counted once, for many scorings.
 
-Dimensions: N images, R references in all, C candidates, G n-grams, K pairs of an image and an n-gram of its references,
-M pairs of a reference and an n-gram in it.
+Dimensions: N images, R references in total, C candidates, G n-grams, K pairs of an image and an n-gram of its
+references, M pairs of a reference and one of its n-grams.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ Tokenizer = Callable[[Sequence[str]], list[list[str]]]
 
 @dataclass(frozen=True)
 class DocumentFrequencies:
-    """In the references of how many images each n-gram occurs.
+    """The number of images in whose references each n-gram occurs.
 
     Attributes:
         index: the n-grams.
-        count: ``(G,)`` images.
+        count: ``(G,)``, the number of images for each n-gram.
         images: the number of all images.
     """
 
@@ -43,25 +43,25 @@ class DocumentFrequencies:
 
 
 class References:
-    """The references of N images, tokenized once; n-grams are counted when a metric first asks for them.
+    """The references of N images, tokenized once; n-grams are counted on their first use.
 
     Attributes:
         texts: the references of each image, as written.
         tokens: the references of each image, tokenized.
-        tokenizer: for references and candidates.
+        tokenizer: the tokenizer of references and candidates.
         per_image: ``(N,)`` the number of references of each image.
         first: ``(N,)`` the number of each image's first reference among all R.
     """
 
     def __init__(self, references: Sequence[Sequence[str]], tokenizer: Tokenizer = tokenize_each) -> None:
-        """Tokenize.
+        """Tokenize the references.
 
         Args:
-            references: of each image, as written; one or more.
-            tokenizer: ``tokenize_file`` to be compatible with coco-caption's faults.
+            references: one or more references of each image, as written.
+            tokenizer: the tokenizer; ``tokenize_file`` reproduces coco-caption's faults.
 
         Raises:
-            CaptioningError: there is no image, or one without references.
+            CaptioningError: there is no image, or an image has no reference.
         """
         without = [image for image, captions in enumerate(references) if not captions]
         if without or not references:
@@ -76,12 +76,12 @@ class References:
         self.first = np.cumsum(self.per_image) - self.per_image
 
     def __len__(self) -> int:
-        """N."""
+        """The number of images N."""
         return len(self.per_image)
 
     @cached_property
     def ngrams(self) -> "ReferenceNGrams":
-        """The n-grams of the references, counted once for all metrics that need them."""
+        """The n-grams of the references, counted once for all metrics."""
         counts = count_ngrams([caption for captions in self.tokens for caption in captions])
         image = np.repeat(np.arange(len(self)), self.per_image)[counts.caption]
         key = image * len(counts.index) + counts.ngram
@@ -99,7 +99,7 @@ class References:
 
     @cached_property
     def frequencies(self) -> DocumentFrequencies:
-        """In the references of how many of these images each n-gram occurs."""
+        """The number of these images in whose references each n-gram occurs."""
         index = self.ngrams.counts.index
         count = np.bincount(self.ngrams.keys % max(len(index), 1), minlength=len(index))
         return DocumentFrequencies(index, count, len(self))
@@ -110,7 +110,7 @@ class ReferenceNGrams:
     """The n-grams of images' references, sorted by image and n-gram.
 
     Attributes:
-        counts: the M pairs of a reference and an n-gram in it.
+        counts: the M pairs of a reference and one of its n-grams.
         keys: ``(K,)``, rising: image · G + n-gram.
         start: ``(K,)`` the first of the M pairs that belong to each key.
         stop: ``(K,)`` one after the last of the M pairs that belong to each key.
@@ -127,7 +127,7 @@ class ReferenceNGrams:
         """The n-grams of candidates that occur in a reference of the candidate's image.
 
         Args:
-            counts: of C candidates.
+            counts: the n-gram counts of C candidates.
             images: ``(C,)`` the number of each candidate's image.
         """
         size = len(self.counts.index)
@@ -146,10 +146,10 @@ class Match:
     """The candidates' n-grams that occur in a reference of their image.
 
     Attributes:
-        pairs: the number of each among the pairs of a candidate and an n-gram.
-        keys: the number of each among the pairs of an image and an n-gram of its references.
-        ngrams: the number of each n-gram among those of the references.
-        clipped: the candidate's count, at most the highest in one reference.
+        pairs: the number of each match among the pairs of a candidate and an n-gram.
+        keys: the number of each match among the pairs of an image and an n-gram of its references.
+        ngrams: the number of each match's n-gram in the references' index.
+        clipped: the candidate's count, clipped to the highest count in one reference.
     """
 
     pairs: Integers

@@ -1,4 +1,4 @@
-"""Captions on disk: results files as the COCO server takes them, and the references they are scored against."""
+"""Captions on disk: results files in the COCO server's format, and annotations files with the references."""
 
 import os
 from collections import Counter
@@ -15,7 +15,8 @@ def read_results(path: str | os.PathLike[str]) -> dict[ImageId, str]:
     """Read a results file: ``[{"image_id": 391895, "caption": "a man on a bike"}, …]``.
 
     Raises:
-        CaptioningError: it is something else, or an image occurs twice; the first ten are named, with a count.
+        CaptioningError: the file has another format, or an image occurs twice; the message names the first ten, with a
+            count.
     """
     entries = read_json(path, "results file")
     if not isinstance(entries, list):
@@ -40,13 +41,13 @@ def check_results(
     """Check, as the COCO server does, that every image of the split has a caption and no other image has one.
 
     Args:
-        path: the results file, for the sentence.
-        results: the images that it captions.
+        path: the results file, for the error message.
+        results: the captioned images.
         known: the images of the split.
-        subset: whether captions of some of the images are enough.
+        subset: True if captions of a part of the images suffice.
 
     Raises:
-        CaptioningError: images are unknown or missing; the first ten are named, with a count.
+        CaptioningError: images are unknown or missing; the message names the first ten, with a count.
     """
     unknown = [image for image in results if image not in known]
     if unknown:
@@ -66,7 +67,7 @@ def read_references(path: str | os.PathLike[str]) -> dict[ImageId, list[str]]:
     """Read annotations in COCO's format: the captions of each image, in the file's order.
 
     Raises:
-        CaptioningError: it is something else, or an image has no caption.
+        CaptioningError: the file has another format, or an image has no caption.
     """
     content = read_json(path, "annotations file")
     annotations = content.get("annotations") if isinstance(content, dict) else None

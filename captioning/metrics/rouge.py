@@ -1,7 +1,7 @@
-"""ROUGE-L as coco-caption computes it.
+"""ROUGE-L as in coco-caption.
 
-Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004), equations 2 to 4, with β = 1.2. coco-caption
-takes the maxima over the references of precision and of recall apart, which may come from different references.
+Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004), equations 2 to 4, with β = 1.2. coco-caption takes
+the maximum of precision and the maximum of recall over the references separately, possibly from different references.
 """
 
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ class RougeL(Metric):
 def rouge_l(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """ROUGE-L of one tokenized candidate, 0 to 1.
 
-    A caption without a word counts as one empty word, as in coco-caption: it scores 0, except against another.
+    A caption without words counts as one empty word, as in coco-caption, and scores 0 against any caption with words.
     """
     candidate = candidate or [""]
-    places: dict[str, int] = {}  # for each word, a bit at each of its places
+    places: dict[str, int] = {}  # for each word, a bit at each of the word's positions
     for place, word in enumerate(candidate):
         places[word] = places.get(word, 0) | 1 << place
     precision = recall = 0.0
@@ -45,7 +45,7 @@ def rouge_l(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> fl
 
 
 def _common_length(places: dict[str, int], length: int, other: Sequence[str]) -> int:
-    """The length of the longest common subsequence, a row of the table at a time in the bits of an integer.
+    """The length of the longest common subsequence; the bits of an integer hold a row of the table.
 
     Hyyrö, "Bit-Parallel LCS-length Computation Revisited" (2004), equation 3: a bit is 0 where the row's value rises.
     """

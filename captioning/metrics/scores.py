@@ -19,10 +19,10 @@ from captioning.text.tokenizer import tokenize_each
 
 @dataclass(frozen=True)
 class Scores:
-    """What metrics counted of each of N images, and what it comes to.
+    """The statistics of N images by any metrics, and the scores that follow from the statistics.
 
     Attributes:
-        metrics: whose statistics these are.
+        metrics: the metrics of the statistics.
         statistics: ``(N, K)`` for each metric.
     """
 
@@ -31,16 +31,17 @@ class Scores:
 
     @classmethod
     def of(cls, metrics: Iterable[Metric], pairs: Pairs) -> "Scores":
-        """Count.
+        """Compute the statistics.
 
         Raises:
-            CaptioningError: a metric's statistics are wrong, or it can't be computed here (``UnavailableError``).
+            CaptioningError: a metric's statistics are invalid, or a metric is unavailable on this machine
+                (``UnavailableError``).
         """
         metrics = tuple(metrics)
         return cls(metrics, tuple(statistics_of(metric, pairs) for metric in metrics))
 
     def __len__(self) -> int:
-        """N."""
+        """The number of images N."""
         return len(self.statistics[0]) if self.statistics else 0
 
     @property
@@ -73,33 +74,33 @@ class Scores:
 
 
 class Scorer:
-    """Scores captions of the same images often; the references are tokenized and counted once.
+    """A scorer of many sets of captions of the same images; the references are tokenized and counted once.
 
     Attributes:
-        metrics: that are computed.
-        measures: of the metrics, by name.
-        references: of the images.
+        metrics: the metrics to compute.
+        measures: the measures of the metrics, by name.
+        references: the references of the images.
     """
 
     def __init__(self, metrics: Iterable[Metric], references: References | Sequence[Sequence[str]]) -> None:
         """Take the metrics and the references.
 
         Args:
-            metrics: to compute.
-            references: prepared, or of each image, as written.
+            metrics: the metrics to compute.
+            references: the prepared references, or the references of each image as written.
 
         Raises:
-            CaptioningError: two measures have one name, there is no image, or one without references.
+            CaptioningError: two measures have the same name, there is no image, or an image has no reference.
         """
         self.metrics = tuple(metrics)
         self.measures = measures_of(self.metrics)
         self.references = references if isinstance(references, References) else References(references)
 
     def score(self, candidates: Sequence[str]) -> Scores:
-        """Score one caption an image, in the images' order.
+        """Score one caption per image, in the images' order.
 
         Raises:
-            CaptioningError: there are not as many candidates as images, or a metric is wrong.
+            CaptioningError: the numbers of candidates and images differ, or a metric is invalid.
         """
         return Scores.of(self.metrics, Pairs(self.references, candidates))
 
@@ -108,7 +109,7 @@ def coco_metrics(frequencies: DocumentFrequencies | None = None) -> list[Metric]
     """The metrics of ``conf/metrics/coco.yaml``: BLEU-1 to -4, ROUGE-L and CIDEr.
 
     Args:
-        frequencies: fixed document frequencies for CIDEr, where they are not to come from the references.
+        frequencies: fixed document frequencies for CIDEr; by default those of the references.
     """
     return [Bleu(), RougeL(), Cider(frequencies)]
 
@@ -117,7 +118,7 @@ def build_metrics(config: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
     """The metrics of a configuration, ``{"bleu": {"_target_": "captioning.metrics.Bleu"}, …}``.
 
     Raises:
-        CaptioningError: an entry names no metric, or two measures have one name.
+        CaptioningError: an entry names no metric, or two measures have the same name.
     """
     metrics = [build(settings, Metric) for settings in config.values()]
     measures_of(metrics)
@@ -133,10 +134,10 @@ def score_captions(
     """BLEU-1 to -4, ROUGE-L (0 to 1) and CIDEr (0 to 10) of captions, as coco-caption computes them.
 
     Args:
-        candidates: one caption an image, as generated.
+        candidates: one caption per image, as generated.
         references: the references of each image, as written.
-        frequencies: fixed document frequencies for CIDEr, where they are not to come from the references.
-        tokenizer: ``tokenize_file`` to be compatible with coco-caption's faults.
+        frequencies: fixed document frequencies for CIDEr; by default those of the references.
+        tokenizer: the tokenizer; ``tokenize_file`` reproduces coco-caption's faults.
 
     Raises:
         CaptioningError: numbers of images differ, or an image has no reference.

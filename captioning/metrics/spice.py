@@ -1,7 +1,7 @@
-"""SPICE: how many of the objects, attributes and relations that references name a caption names too.
+"""SPICE: the agreement of a caption with its references on objects, attributes and relations (F-score).
 
 Anderson et al., "SPICE: Semantic Propositional Image Caption Evaluation" (arXiv:1607.08822). The authors' program
-computes it; it needs Java 8 or 11, Stanford CoreNLP and ``captioning[java]``.
+computes SPICE and needs Java 8 or 11, Stanford CoreNLP and ``captioning[java]``.
 """
 
 import json
@@ -21,7 +21,7 @@ class Spice(Metric):
     name = "SPICE"
 
     def __init__(self, timeout: float = TIMEOUT) -> None:
-        """Take the seconds after which the program is ended."""
+        """Take the seconds after which the program is killed."""
         self.timeout = timeout
 
     def statistics(self, pairs: Pairs) -> Floats:

@@ -35,14 +35,13 @@ Picture = str | os.PathLike[str] | Image.Image
 
 @dataclass(frozen=True)
 class Caption:
-    """One caption of one picture.
+    """One caption of one image.
 
     Attributes:
-        text: the words, separated by blanks.
-        score: the log-probability that it was ranked by, in nats (see ``captioning.search``).
-        attention: ``(T, rows, columns)``, where the decoder looked when it said each of the T words; one row of as many
-            regions as the picture has, where its regions are no map. None where not asked for, or where the decoder has
-            no attention.
+        text: the words, separated by spaces.
+        score: the log-probability that ranks the caption, in nats (see ``captioning.search``).
+        attention: ``(T, rows, columns)``, the attention weights of each of the T words; ``(T, 1, regions)`` if the
+            image's regions are no map. None if not requested, or if the decoder has no attention.
     """
 
     text: str
@@ -51,19 +50,19 @@ class Caption:
 
 
 class Captioner:
-    """An encoder and a decoder, trained, with their vocabulary; or an ensemble of several captioners.
+    """A trained encoder and decoder with their vocabulary; or an ensemble of several captioners.
 
     Attributes:
-        encoder: photographs to features; of an ensemble with different encoders a ``JointEncoder``.
-        decoder: features to words; of an ensemble an ``Ensemble``.
-        vocabulary: of the decoder.
-        config: of the trained run; of an ensemble that of its first member.
+        encoder: the encoder; for an ensemble with different encoders a ``JointEncoder``.
+        decoder: the decoder; for an ensemble an ``Ensemble``.
+        vocabulary: the decoder's vocabulary.
+        config: the configuration of the trained run; for an ensemble that of its first member.
     """
 
     def __init__(
         self, encoder: Encoder, decoder: Decoder | Ensemble, vocabulary: Vocabulary, config: Mapping[str, Any]
     ) -> None:
-        """Take the parts; they are put in evaluation mode."""
+        """Take the parts, and put them in evaluation mode."""
         self.encoder, self.decoder = encoder.eval(), decoder.eval()
         self.vocabulary, self.config = vocabulary, config
 
@@ -75,17 +74,17 @@ class Captioner:
         trust: Collection[str] = (),
         average: Average = "probabilities",
     ) -> "Captioner":
-        """Read a checkpoint; it may be a stranger's, for nothing that it holds or names is run (docs/security.md).
+        """Read a checkpoint, also a stranger's: no code that the checkpoint holds or names is run (docs/security.md).
 
         Args:
-            path: a ``.ckpt`` file, or a run's folder (its best checkpoint); several of them for an ensemble.
-            device: where to run; ``"auto"``: the GPU where there is one.
-            trust: modules or classes outside of this package that it may name: these are imported.
-            average: what an ensemble averages, see ``Ensemble``.
+            path: a ``.ckpt`` file, or a run's folder (its best checkpoint); several such paths for an ensemble.
+            device: the device; ``"auto"`` is the GPU if there is one, else the CPU.
+            trust: modules or classes outside of this package that the checkpoint may name; ``load`` imports them.
+            average: the quantity that an ensemble averages, see ``Ensemble``.
 
         Raises:
-            CaptioningError: there is no such checkpoint, it is of a language model, it names a class that is not
-                trusted, it does not fit this version of the code, or the vocabularies of an ensemble differ.
+            CaptioningError: the checkpoint does not exist, is a language model's, names a class that is not trusted, or
+                does not fit this version of the code; the vocabularies of an ensemble differ.
         """
         paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
         captioners = [cls._load(each, device, trust) for each in paths]
@@ -97,7 +96,7 @@ class Captioner:
     def _load(cls, path: str | os.PathLike[str], device: str, trust: Collection[str]) -> "Captioner":
         trained = load(path, device, trust, attrgetter("words"), _make)
         try:
-            make_search(trained.config)  # what it does not take is said now, and with the file's name
+            make_search(trained.config)  # so that wrong settings are reported now, with the file's name
         except CaptioningError as error:
             raise CaptioningError(f"{trained.path}: {printable(str(error))}") from error
         return cls(trained.parts["encoder"], trained.parts["decoder"], trained.vocabulary, trained.config)
@@ -108,14 +107,14 @@ class Captioner:
     ) -> "Captioner":
         """An ensemble: several captioners whose predictions are averaged at every word of one search.
 
-        Encoders that are equal run once per photograph. Words are numbered, and the search is set, as the first
-        captioner has them.
+        Equal encoders run once per image. The words' numbers and the search's settings are those of the first
+        captioner.
 
         Args:
-            captioners: one or more, on one device, with any encoders and decoders; they share their weights with the
-                ensemble.
-            average: what is averaged, see ``Ensemble``.
-            names: of the captioners, for errors.
+            captioners: one or more captioners on one device, with any encoders and decoders; the ensemble shares their
+                weights.
+            average: the quantity that is averaged, see ``Ensemble``.
+            names: the captioners' names, for errors.
 
         Raises:
             CaptioningError: there is no captioner, or vocabularies differ in their words.
@@ -139,21 +138,21 @@ class Captioner:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The captioner's device."""
         return next(self.decoder.parameters()).device
 
     def __call__(
         self, pictures: Picture | Iterable[Picture], search: Search | None = None, batch_size: int = 16
     ) -> list[str]:
-        """The caption of each picture.
+        """The caption of each image.
 
         Args:
-            pictures: paths or PIL pictures of any mode and size, or a single one.
-            search: the one that it was trained with where not given.
-            batch_size: pictures at a time.
+            pictures: paths or PIL images of any mode and size, or a single path or image.
+            search: the search; None for the search of ``config``.
+            batch_size: the number of images per batch.
 
         Raises:
-            CaptioningError: a picture can't be read.
+            CaptioningError: an image can't be read.
         """
         return [caption.text for caption in self.caption(pictures, search, batch_size)]
 
@@ -186,22 +185,22 @@ class Captioner:
         attention: bool = False,
         n: int | None = None,
     ) -> Iterator[Caption] | Iterator[list[Caption]]:
-        """Like calling it, one by one as they come, with scores and, if asked for, attention maps.
+        """Caption images one after the other, with scores and, if requested, attention maps.
 
         Args:
-            pictures: paths or PIL pictures of any mode and size, or a single one.
-            search: the one that it was trained with where not given.
-            batch_size: pictures at a time.
+            pictures: paths or PIL images of any mode and size, or a single path or image.
+            search: the search; None for the search of ``config``.
+            batch_size: the number of images per batch.
             attention: whether to return the attention maps.
-            n: how many captions of each picture are wanted; None for the best one by itself.
+            n: the number of captions of each image; None for the best caption alone.
 
         Yields:
-            For each picture its best caption; with ``n`` a list of the n best, best first (of fewer, where the search
-            finds no more). Captions of one list differ in beam search; draws of sampling may be the same.
+            For each image its best caption; with ``n`` a list of the n best, best first (fewer if the search finds no
+            more). Captions of one list differ in beam search; sampling may draw equal captions.
 
         Raises:
-            CaptioningError: a picture can't be read; attention was asked for and the decoder has none; ``batch_size``
-                or ``n`` is below 1; the search can't find n captions.
+            CaptioningError: an image can't be read; attention is requested and the decoder has none; ``batch_size`` or
+                ``n`` is below 1; the search can't find n captions.
         """
         found = self._caption(pictures, search, batch_size, attention, n)
         return found if n is not None else (captions[0] for captions in found)
@@ -216,7 +215,7 @@ class Captioner:
     ) -> Iterator[list[Caption]]:
         if batch_size < 1:
             raise CaptioningError(f"A batch of {batch_size} pictures: take 1 or more at a time.")
-        search = self._search(search, n)  # once: a seeded one draws other numbers for every batch
+        search = self._search(search, n)  # once: a seeded search draws other numbers for every batch
         if isinstance(pictures, (str, os.PathLike, Image.Image)):
             pictures = [pictures]
         for images in self._images(iter(pictures), batch_size):
@@ -228,7 +227,7 @@ class Captioner:
                 yield captions
 
     def _images(self, pictures: Iterator[Picture], batch_size: int) -> Iterator[Tensor]:
-        """Batches for the encoder; while one is captioned, a thread decodes and resizes the next."""
+        """Batches for the encoder; while one batch is captioned, a thread decodes and resizes the next."""
 
         def read() -> list[Tensor]:
             batch = islice(pictures, batch_size)
@@ -254,7 +253,7 @@ class Captioner:
     def caption_features(
         self, features: Features, search: Search | None = None, attention: bool = False, n: int | None = None
     ) -> Iterator[Caption] | Iterator[list[Caption]]:
-        """Like ``caption``, from the features of B photographs; where the decoder has no attention, it is None.
+        """Caption B images from their features, see ``caption``; without attention in the decoder the maps are None.
 
         Raises:
             CaptioningError: the search can't find n captions.
@@ -263,7 +262,7 @@ class Captioner:
         return found if n is not None else (captions[0] for captions in found)
 
     def _search(self, search: Search | None, n: int | None) -> Search:
-        """The search, or else that of training, for n captions of each photograph."""
+        """The given search, or else the search of ``config``, for n captions of each image."""
         search = search or make_search(self.config)
         if n is not None and n < 1:
             raise CaptioningError(f"{n} captions of each photograph: ask for 1 or more.")
@@ -272,7 +271,7 @@ class Captioner:
     def _caption_features(
         self, features: Features, search: Search, attention: bool, n: int | None
     ) -> Iterator[list[Caption]]:
-        """The n best captions of each of B photographs, best first; one where n is None."""
+        """The n best captions of each of B images, best first; one caption if n is None."""
         found: Captions = search(self.decoder, features.to(self.device, torch.float32), attention)
         count = n or 1
         if found.tokens.shape[1] < count:
@@ -299,7 +298,7 @@ class Captioner:
     def _maps(
         self, weights: Tensor, features: Features, image: int, part: str | None
     ) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
-        """The weights ``(T, L)`` of one photograph as maps ``(T, rows, columns)``."""
+        """The weights ``(T, L)`` of one image as maps ``(T, rows, columns)``."""
         if part in features.lengths:
             weights = weights[:, : int(features.lengths[part][image])]
         spec = self.encoder.spec

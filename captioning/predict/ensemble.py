@@ -1,8 +1,8 @@
-"""Several decoders as one conditional language model, so that one search serves them all.
+"""Ensembles: several decoders as one conditional language model, which any search can call.
 
-The mean of probabilities is what fairseq takes: a word that one member is sure of stays likely. The mean of
-log-probabilities is a geometric mean, a product of experts (Hinton 2002, Neural Computation 14, 8): a word that one
-member rules out is out.
+The mean of probabilities is fairseq's: a word that is certain for one member stays likely. The mean of
+log-probabilities is a geometric mean, a product of experts (Hinton 2002, Neural Computation 14, 8): a word that is
+impossible for one member stays impossible.
 
 Dimensions: B images, S sequences of an image, L regions, V vocabulary.
 """
@@ -32,12 +32,13 @@ class Member:
     """One decoder of an ensemble.
 
     Attributes:
-        decoder: a conditional language model with ``reads``, the parts of the features that it reads.
-        vocabulary: of the decoder.
+        decoder: a conditional language model with ``reads``, the names of the parts of the features that the decoder
+            needs.
+        vocabulary: the decoder's vocabulary.
         spec: the shapes of its encoder's features.
-        transform: of its encoder.
-        prefix: what stands before the names of its encoder's parts in the ensemble's features (``"1."``).
-        name: what an error's sentence calls the member.
+        transform: the transform of its encoder.
+        prefix: the prefix of its encoder's parts in the ensemble's features (``"1."``).
+        name: the member's name in an error's message.
     """
 
     decoder: Any
@@ -51,24 +52,24 @@ class Member:
 class Ensemble(nn.Module):
     """The mean of several decoders: ``start`` and ``step`` of each, over parts of one ``State``.
 
-    The part ``hidden`` of member 1 is called ``1.hidden``. ``"attention"`` is the mean of the weights of those members
-    that have attention: maps of fewer regions are brought to the layout of the finest one, each region's weight spread
-    evenly over its area. Without any, or where the maps do not lie over the same part of a photograph, the state has no
+    The part ``hidden`` of member 1 is called ``1.hidden``. ``"attention"`` is the mean of the weights of the members
+    with attention: coarser maps are resampled to the layout of the finest map, each region's weight spread evenly over
+    the region's area. Without such members, or if the maps do not cover the same part of an image, the state has no
     ``"attention"``.
 
     Attributes:
-        reads: the parts of the features that the members read; first the part that attention lies over.
-        average: what is averaged.
-        seen: the transform whose part of a photograph the attention lies over; None without attention.
+        reads: the parts of the features that the members need; first the part that the attention weights belong to.
+        average: the quantity that is averaged.
+        seen: the transform whose part of an image the attention maps cover; None without attention.
     """
 
     def __init__(self, members: Sequence[Member], average: Average = "probabilities") -> None:
-        """Take the members; their decoders are put in evaluation mode.
+        """Take the members, and put their decoders in evaluation mode.
 
         Args:
-            members: one or more. Their vocabularies hold the same words, in any order; words are numbered as the first
-                member numbers them.
-            average: ``"probabilities"``: step gives the log of the mean of the members' probabilities;
+            members: one or more members. Their vocabularies hold the same words, in any order; the ensemble's word
+                numbers are the first member's.
+            average: ``"probabilities"``: ``step`` returns the log of the mean of the members' probabilities;
                 ``"log-probabilities"``: the mean of their log-probabilities, normalised over the vocabulary.
 
         Raises:
@@ -133,7 +134,7 @@ class Ensemble(nn.Module):
 
 
 class _Member(nn.Module):
-    """A member that speaks the ensemble's words, features and attention maps."""
+    """A member whose words, features and attention maps are converted to the ensemble's."""
 
     words: Tensor | None
     resampled: Tensor | None
@@ -143,8 +144,9 @@ class _Member(nn.Module):
 
         Args:
             member: the member.
-            words: ``(V,)``, its numbers of the ensemble's words; None where they are the same.
-            maps: the part that it attends to, and the member and part of the finest maps; None without attention.
+            words: ``(V,)``, the member's numbers of the ensemble's words; None for equal numbers.
+            maps: the part that the member attends to, and the member and part of the finest maps; None without
+                attention.
         """
         super().__init__()
         self.decoder, self.prefix, self.attends = member.decoder, member.prefix, maps is not None
@@ -172,7 +174,7 @@ class _Member(nn.Module):
         return log_probs if self.words is None else log_probs.index_select(-1, self.words), state
 
     def weights(self, state: State) -> Tensor | None:
-        """``(B, S, L)``, its attention in the ensemble's layout, float32."""
+        """``(B, S, L)``, the member's attention weights in the ensemble's layout, float32; None without attention."""
         if not self.attends:
             return None
         weights = state.sequence["attention"].float()
@@ -180,13 +182,13 @@ class _Member(nn.Module):
 
 
 def _device(decoder: Any) -> torch.device:
-    """Where a decoder is; the CPU for one without weights."""
+    """The device of a decoder; the CPU for a decoder without weights."""
     return next((part.device for part in decoder.parameters()), torch.device("cpu"))
 
 
 @torch.no_grad()
 def _probe(member: Member) -> str | None:
-    """The part of the features that a decoder attends to; None where it leaves no attention."""
+    """The part of the features that a decoder attends to; None if its state has no attention."""
     decoder, device = member.decoder.eval(), _device(member.decoder)
     parts = {part: torch.zeros(1, *member.spec.stored(part), device=device) for part in decoder.reads}
     lengths = {part: torch.tensor([member.spec.regions(part)]) for part in decoder.reads if part in member.spec.varying}
@@ -201,10 +203,10 @@ def _place(member: Member, part: str) -> tuple[str, FeatureSpec, str, ImageTrans
 
 
 def _numbers(first: Member, member: Member) -> Tensor | None:
-    """A member's numbers ``(V,)`` of the first member's words; None where they are the same.
+    """A member's numbers ``(V,)`` of the first member's words; None for equal numbers.
 
     Raises:
-        CaptioningError: the words differ; some are named.
+        CaptioningError: the words differ; the message names some of them.
     """
     if first.vocabulary.words == member.vocabulary.words:
         return None
@@ -220,7 +222,7 @@ def _numbers(first: Member, member: Member) -> Tensor | None:
 
 
 def _some(words: Collection[str]) -> str:
-    """The first five words, for a sentence."""
+    """The first five words, for an error's message."""
     return ", ".join(printable(word) for word in sorted(words)[:5]) + ", …" * (len(words) > 5)
 
 

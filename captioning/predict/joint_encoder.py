@@ -1,4 +1,4 @@
-"""Several encoders as one: what an ensemble of captioners with different encoders looks at a photograph with.
+"""Several encoders as one, for an ensemble of captioners with different encoders.
 
 Dimensions: B images, N pixels of all encoders' inputs.
 """
@@ -23,30 +23,30 @@ def prefixed(number: int, part: str = "") -> str:
 
 @dataclass(frozen=True)
 class JointTransform(ImageTransform):
-    """From a picture to the inputs of several encoders, one behind the other.
+    """The transform from an image to the inputs of several encoders, one behind the other.
 
     Attributes:
-        size: of the transform that ``seen`` speaks of.
-        fit: likewise.
-        transforms: of the encoders.
+        size: the size of the transform whose part of an image ``seen`` returns.
+        fit: the fit of that transform.
+        transforms: the transforms of the encoders.
     """
 
     transforms: tuple[ImageTransform, ...] = ()
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """An RGB picture as uint8 ``(3, 1, N)``: the pixels of each encoder's input, row after row."""
+        """An RGB image as uint8 ``(3, 1, N)``: the pixels of each encoder's input, row after row."""
         return torch.cat([transform(image).flatten(1) for transform in self.transforms], dim=1).unsqueeze(1)
 
 
 class JointEncoder(Encoder):
-    """Runs each of several encoders once per photograph; the parts of number 1 are called ``1.grid``, ``1.pooled``."""
+    """Several encoders, each run once per image; the parts of encoder 1 are called ``1.grid``, ``1.pooled``."""
 
     def __init__(self, encoders: Sequence[Encoder], seen: ImageTransform | None = None) -> None:
         """Take the encoders.
 
         Args:
-            encoders: different ones, on one device.
-            seen: the transform whose part of a photograph attention maps lie over; the first encoder's where not given.
+            encoders: different encoders on one device.
+            seen: the transform whose part of an image attention maps cover; None for the first encoder's.
         """
         nn.Module.__init__(self)
         self.encoders = nn.ModuleList(encoders)
@@ -64,10 +64,10 @@ class JointEncoder(Encoder):
         return self.forward(images)
 
     def forward(self, images: Tensor) -> Features:
-        """Photographs to features.
+        """The features of images.
 
         Args:
-            images: uint8 ``(B, 3, 1, N)``, as ``transform`` gives them, on the encoders' device.
+            images: uint8 ``(B, 3, 1, N)``, outputs of ``transform``, on the encoders' device.
 
         Returns:
             The parts of all encoders, each name with its encoder's number before it.
@@ -97,9 +97,9 @@ class JointEncoder(Encoder):
 
 
 def distinct(encoders: Sequence[Encoder]) -> tuple[list[Encoder], list[int]]:
-    """The encoders that differ in their features, and which of them stands for each of those given.
+    """The encoders that differ in their features, and the index among them of each given encoder.
 
-    Equal are encoders of the same class, settings and weights (``Encoder.fingerprint``) that are given the same pixels.
+    Encoders are equal if their class, settings and weights (``Encoder.fingerprint``) and their transforms are equal.
     """
     keys = [(encoder.fingerprint(), encoder.transform) for encoder in encoders]
     places = {key: number for number, key in enumerate(dict.fromkeys(keys))}

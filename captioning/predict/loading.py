@@ -21,8 +21,8 @@ class Trained(Generic[Words]):
 
     Attributes:
         path: the checkpoint's file.
-        config: what of the run's configuration may be acted on, see ``captioning.runs.trust``.
-        vocabulary: of the decoder.
+        config: the trusted part of the run's configuration, see ``captioning.runs.trust``.
+        vocabulary: the decoder's vocabulary.
         parts: the modules by name (``"encoder"``, ``"decoder"``), with the checkpoint's weights.
     """
 
@@ -39,18 +39,18 @@ def load(
     vocabulary_of: Callable[[Checkpoint], Words],
     make: Callable[[Mapping[str, Any], Words], Mapping[str, nn.Module]],
 ) -> Trained[Words]:
-    """Read a checkpoint, and make what it holds.
+    """Read a checkpoint, and make its network.
 
     Args:
         path: a ``.ckpt`` file, or a run's folder (its best checkpoint).
-        device: where to run; ``"auto"``: the GPU where there is one.
+        device: the device; ``"auto"`` is the GPU if there is one, else the CPU.
         trust: modules or classes outside of this package that the checkpoint may name.
-        vocabulary_of: takes the vocabulary out of the checkpoint, or refuses one of another kind.
-        make: makes the modules, without weights, from the configuration and the vocabulary.
+        vocabulary_of: a function from the checkpoint to its vocabulary, which refuses a checkpoint of another kind.
+        make: a function from the configuration and the vocabulary to the modules, without weights.
 
     Raises:
-        CaptioningError: there is no such checkpoint, it is of another kind, it names a class that is not trusted, or it
-            does not fit this version of the code.
+        CaptioningError: the checkpoint does not exist, is of another kind, names a class that is not trusted, or does
+            not fit this version of the code.
     """
     checkpoint = read_checkpoint(Path(path), trust)
     vocabulary = vocabulary_of(checkpoint)

@@ -1,4 +1,4 @@
-"""Attention weights as maps: which regions they belong to, and maps of different layouts brought together.
+"""Attention weights as maps: the regions of the weights, and resampling between layouts.
 
 Dimensions: L regions.
 """
@@ -11,26 +11,26 @@ from torch import Tensor
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.images import ImageTransform
 
-Place = tuple[str, FeatureSpec, str, ImageTransform]  # prefix and spec of an encoder, the part attended to, transform
+Place = tuple[str, FeatureSpec, str, ImageTransform]  # prefix and spec of an encoder, the attended part, transform
 
 
 def attended_part(reads: Sequence[str], features: Features, regions: int) -> str | None:
     """The part of the features that attention weights belong to.
 
     Args:
-        reads: the parts that the decoder reads.
-        features: of the photographs.
-        regions: L, of the weights.
+        reads: the names of the parts that the decoder needs.
+        features: the features of the images.
+        regions: L, the number of weights.
 
     Returns:
-        The first of the parts that has L regions; None where none has.
+        The first part with L regions; None if there is none.
     """
     fit = (part for part in reads if part in features and features[part].dim() == 3)
     return next((part for part in fit if features[part].shape[1] == regions), None)
 
 
 def comparable(one: Place, other: Place) -> bool:
-    """Whether attention to two parts lies over the same of a photograph: the same part, or maps of the same area."""
+    """True if attention to two parts covers the same of an image: the same part, or maps of the same area."""
     (prefix, spec, part, transform), (other_prefix, other_spec, other_part, other_transform) = one, other
     if (prefix, part) == (other_prefix, other_part):
         return True
@@ -39,11 +39,11 @@ def comparable(one: Place, other: Place) -> bool:
 
 
 def resampling(layout: tuple[int, int], finer: tuple[int, int]) -> Tensor | None:
-    """What brings weights of one layout to another, each region's weight spread evenly over its area.
+    """The matrix from weights of one layout to another, each region's weight spread evenly over the region's area.
 
     Args:
         layout: (rows, columns) of the weights.
-        finer: (rows, columns) wanted.
+        finer: (rows, columns) of the result.
 
     Returns:
         ``(rows · columns, finer rows · columns)``, whose rows sum to 1: ``weights @ matrix``; None for equal layouts.
@@ -54,7 +54,7 @@ def resampling(layout: tuple[int, int], finer: tuple[int, int]) -> Tensor | None
 
 
 def _shares(cells: int, others: int) -> Tensor:
-    """``(cells, others)``: how much of each of equal cells of a line falls in each of others of the same line."""
+    """``(cells, others)``: the fraction of each equal cell of a line that lies in each of other cells of the line."""
     edges = torch.arange(cells + 1, dtype=torch.float64) / cells
     other_edges = torch.arange(others + 1, dtype=torch.float64) / others
     upper = torch.minimum(edges[1:, None], other_edges[None, 1:])
@@ -63,6 +63,6 @@ def _shares(cells: int, others: int) -> Tensor:
 
 
 def _area(transform: ImageTransform) -> tuple[str, float]:
-    """What tells apart the parts of photographs that transforms let through."""
+    """A key of the part of an image that a transform lets through."""
     height, width = transform.size
     return transform.fit, 0.0 if transform.fit == "squash" else height / width

@@ -19,42 +19,42 @@ from captioning.search.writing import write
 
 
 class Writer:
-    """A language model of characters, trained, with its vocabulary."""
+    """A trained language model of characters with its vocabulary."""
 
     def __init__(self, decoder: LanguageModel, vocabulary: CharacterVocabulary, config: Mapping[str, Any]) -> None:
-        """Take the parts; the model is put in evaluation mode."""
+        """Take the parts, and put the model in evaluation mode."""
         self.decoder = decoder.eval()
         self.vocabulary, self.config = vocabulary, config
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str = "cpu", trust: Collection[str] = ()) -> "Writer":
-        """Read a checkpoint; it may be a stranger's, for nothing that it holds or names is run (docs/security.md).
+        """Read a checkpoint, also a stranger's: no code that the checkpoint holds or names is run (docs/security.md).
 
         Args:
             path: a ``.ckpt`` file, or a run's folder (its best checkpoint).
-            device: where to run; one character at a time is fastest on the CPU.
-            trust: modules or classes outside of this package that it may name: these are imported.
+            device: the device; one character at a time is fastest on the CPU.
+            trust: modules or classes outside of this package that the checkpoint may name; ``load`` imports them.
 
         Raises:
-            CaptioningError: there is no such checkpoint, it is of a captioner, it names a class that is not trusted, or
-                it does not fit this version of the code.
+            CaptioningError: the checkpoint does not exist, is a captioner's, names a class that is not trusted, or does
+                not fit this version of the code.
         """
         trained = load(path, device, trust, attrgetter("characters"), _make)
         return cls(trained.parts["decoder"], trained.vocabulary, trained.config)
 
     def write(self, prime: str = "", length: int = 1000, search: Rollout | None = None) -> str:
-        """A text that goes on from ``prime``, without it."""
+        """A text that continues ``prime``, without ``prime`` itself."""
         return "".join(islice(self.stream(prime, search), length))
 
     def stream(self, prime: str = "", search: Rollout | None = None) -> Iterator[str]:
-        """Character after character, without end.
+        """The characters of an endless text, one after the other.
 
         Args:
-            prime: the text to go on with; where it is empty, a line's end, or else the vocabulary's first character.
-            search: how the next character is chosen; drawn as likely as the model takes it to be where not given.
+            prime: the text to continue; if empty, a line's end, or else the vocabulary's first character.
+            search: the choice of the next character; None draws it by the model's probabilities.
 
         Raises:
-            CaptioningError: the model does not know a character of ``prime``; it is named.
+            CaptioningError: the vocabulary lacks a character of ``prime``; the message names it.
         """
         numbers = self.vocabulary.encode(prime) or [self.vocabulary.numbers.get("\n", 0)]
         device = next(self.decoder.parameters()).device

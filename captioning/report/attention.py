@@ -1,4 +1,4 @@
-"""Where a captioner looked: the photograph once per word, with the weights of its attention laid over it.
+"""Attention maps: the photograph once per word, overlaid with the captioner's attention weights.
 
 Dimensions: T words.
 """
@@ -14,11 +14,11 @@ from PIL import Image
 
 from captioning.core.ownership import output
 
-LONGEST = 360  # pixels of a drawn photograph's longer side
-PAGE = 2.0  # a drawing's width over its height, about
-GREY = 0.55  # of a photograph's brightness is left under the weights
-HEAT = colormaps["inferno"]  # from black to pale yellow, brighter with every step, to any kind of eye
-HOTTEST = 0.85  # the colour of the largest weight: beyond it, the photograph would not shine through
+LONGEST = 360  # the longer side of a drawn photograph in pixels
+PAGE = 2.0  # the approximate ratio of a drawing's width to its height
+GREY = 0.55  # the fraction of a photograph's brightness under the weights
+HEAT = colormaps["inferno"]  # from black to pale yellow, with increasing brightness also for colour-blind readers
+HOTTEST = 0.85  # the colour of the largest weight: a lighter one would hide the photograph
 
 Rectangle = tuple[float, float, float, float]
 
@@ -26,18 +26,18 @@ Rectangle = tuple[float, float, float, float]
 def draw_attention(
     image: Image.Image, text: str, attention: NDArray[np.float32], path: Path, seen: Rectangle | None = None
 ) -> None:
-    """Draw a photograph by itself, and then once for each word of its caption, under that word.
+    """Draw a photograph alone, and then once for each word of its caption, below the word.
 
     Args:
         image: the photograph, RGB.
-        text: the T words of its caption, separated by blanks.
-        attention: ``(T, rows, columns)``, the weights with which each word was said.
+        text: the T words of the caption, separated by blanks.
+        attention: ``(T, rows, columns)``, the attention weights of each word.
         path: the PNG to write.
         seen: left, top, right and bottom edge, in pixels, of the part of the photograph that the grid covers (see
-            ``ImageTransform.seen``); all of it where not given.
+            ``ImageTransform.seen``); by default the whole photograph.
 
     Raises:
-        ValueError: there are not as many words as maps.
+        ValueError: the numbers of words and maps differ.
     """
     scale = LONGEST / max(image.size)
     width, height = (max(1, round(scale * side)) for side in image.size)
@@ -49,7 +49,7 @@ def draw_attention(
 
     columns = min(len(pictures), math.ceil(math.sqrt(PAGE * len(pictures) * height / width)))
     rows = math.ceil(len(pictures) / columns)
-    columns = math.ceil(len(pictures) / rows)  # as few as will do: no row is much emptier than the others
+    columns = math.ceil(len(pictures) / rows)  # the fewest columns: no row is much emptier than the others
     figure = Figure(figsize=(2.4 * columns, (2.4 * height / width + 0.35) * rows), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
@@ -61,14 +61,14 @@ def draw_attention(
 
 
 def lay_over(image: Image.Image, weights: NDArray[np.float32], place: Rectangle) -> Image.Image:
-    """Lay weights over a grey photograph, from black (adds nothing) through purple and orange to yellow.
+    """Overlay a grey photograph with weights, from black (adds nothing) through purple and orange to yellow.
 
-    Weights are drawn in proportion to the largest, and not from the least to the largest: attention that is spread
-    evenly colours the whole photograph evenly.
+    The colour scale runs from 0 to the largest weight, not from the least to the largest: uniform attention colours the
+    whole photograph uniformly.
 
     Args:
         image: the photograph, RGB.
-        weights: ``(rows, columns)``, not negative.
+        weights: ``(rows, columns)`` weights, not negative.
         place: left, top, right and bottom edge of the grid in pixels of the photograph.
 
     Returns:

@@ -1,10 +1,10 @@
-"""A text coloured by what a unit of a network did at each of its characters, or words: blue for -1, red for 1.
+"""A text coloured by the values of a network's unit at each character or word: blue for -1, red for 1.
 
-Karpathy, Johnson & Li 2015, arXiv 1506.02078, figure 2 (whose red is -1 and whose blue is 1). The colours of a text go
-to the largest absolute value in it, which is written above.
+Karpathy, Johnson & Li 2015, arXiv 1506.02078, figure 2 (where red is -1 and blue is 1). The colour scale of a text ends
+at the text's largest absolute value, which is written above the text.
 
-A *piece* is what one value belongs to: a character, or a word with the blank after it. A line feed at its end breaks
-the line.
+A *piece* is the part of the text that one value belongs to: a character, or a word with the blank after it. A line feed
+at a piece's end breaks the line.
 """
 
 import html
@@ -20,9 +20,9 @@ from captioning.core.ownership import output
 
 COLOURS = colormaps["coolwarm"]
 WIDTH = 100  # characters of a line in the PNG
-SIZE = 14  # of the font, pixels
+SIZE = 14  # the font size in pixels
 MARGIN = 8
-LINE_END = "↵"  # shows the value of a line feed
+LINE_END = "↵"  # the sign for the value of a line feed
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>
@@ -40,7 +40,7 @@ span {{ color: #000 }}
 
 
 def colours(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Red, green and blue, ``(M, 3)``, of values ``(M,)``: grey for 0, the deepest for the largest."""
+    """Red, green and blue ``(M, 3)`` for values ``(M,)``: grey for 0, the deepest colour for the largest value."""
     largest = float(np.abs(values).max(initial=0)) or 1.0
     rgb: NDArray[np.uint8] = (255 * COLOURS(0.5 + 0.4 * values / largest)[:, :3]).round().astype(np.uint8)
     return rgb
@@ -49,10 +49,10 @@ def colours(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 def write_html(
     title: str, sections: Sequence[tuple[str, NDArray[np.float32]]], pieces: Sequence[str], path: Path
 ) -> None:
-    """Write one page with a text coloured by one unit after another; it needs no other file.
+    """Write a self-contained page with a text coloured by each of several units.
 
     Args:
-        title: of the page.
+        title: the page's title.
         sections: a heading and values ``(M,)`` for each unit.
         pieces: the M pieces of the text.
         path: the HTML file to write.
@@ -67,7 +67,7 @@ def coloured_html(pieces: Sequence[str], values: NDArray[np.float32]) -> str:
     """A coloured text as one ``<pre>`` element, for a page or a notebook.
 
     Raises:
-        ValueError: there are not as many pieces as values.
+        ValueError: the numbers of pieces and values differ.
     """
     spans = [
         f'<span style="background:{_css(colour)}" title="{value:.2f}">{html.escape(_shown(piece))}</span>'
@@ -81,13 +81,13 @@ def draw_text(title: str, pieces: Sequence[str], values: NDArray[np.float32], pa
     """Draw a coloured text under a title.
 
     Args:
-        title: written above.
+        title: the title above the text.
         pieces: the M pieces of the text.
-        values: ``(M,)``.
+        values: ``(M,)``, a value for each piece.
         path: the PNG to write.
 
     Raises:
-        ValueError: there are not as many pieces as values.
+        ValueError: the numbers of pieces and values differ.
     """
     font = ImageFont.truetype(font_manager.findfont("DejaVu Sans Mono"), SIZE)
     width, height = round(font.getlength("m")), round(1.4 * SIZE)
@@ -108,7 +108,7 @@ def draw_text(title: str, pieces: Sequence[str], values: NDArray[np.float32], pa
 
 
 def lay_out(pieces: Sequence[str]) -> tuple[list[tuple[int, int]], int]:
-    """The row and the column at which each piece begins, and the number of rows; no line is wider than ``WIDTH``."""
+    """The row and column of each piece's beginning, and the number of rows; no line is wider than ``WIDTH``."""
     places, row, column = [], 0, 0
     for piece in pieces:
         if column and column + len(_shown(piece)) > WIDTH:
@@ -121,7 +121,7 @@ def lay_out(pieces: Sequence[str]) -> tuple[list[tuple[int, int]], int]:
 
 
 def _shown(piece: str) -> str:
-    """A piece without the line feed that ends it, or a sign for it where there is nothing else; controls as blanks."""
+    """A piece without its final line feed, or a sign for a line feed alone; control characters become blanks."""
     text = piece.removesuffix("\n") or LINE_END
     return "".join(character if character.isprintable() else " " for character in text)
 

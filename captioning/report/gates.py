@@ -1,4 +1,4 @@
-"""How often gates were open or closed (Karpathy, Johnson & Li 2015, arXiv 1506.02078, figure 3)."""
+"""The saturation of gates, as plots (Karpathy, Johnson & Li 2015, arXiv 1506.02078, figure 3)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +12,11 @@ from captioning.core.ownership import output
 def draw_saturation(gates: Mapping[str, Mapping[str, Saturation]], path: Path) -> None:
     """Draw one plot for each gate, one colour for each layer, one circle for each unit.
 
-    A unit in the lower right corner was hardly ever open, one in the upper left hardly ever closed, and one at the
-    origin never made up its mind; none can lie above the diagonal.
+    A unit in the lower right corner was almost never open, a unit in the upper left corner almost never closed, and a
+    unit at the origin never saturated; no unit can lie above the diagonal.
 
     Args:
-        gates: by layer and gate, see ``Recording.gates``.
+        gates: the saturation by layer and gate, see ``Recording.gates``.
         path: the PNG to write.
     """
     names = list(dict.fromkeys(name for layer in gates.values() for name in layer))

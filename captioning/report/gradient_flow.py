@@ -1,4 +1,4 @@
-"""Pictures of gradients on their way back through time, and of trainings with and without the cures."""
+"""Plots of gradients in back-propagation through time, and of trainings with and without remedies."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ def draw_flows(panels: Mapping[str, Mapping[str, Flow]], path: Path) -> None:
     """Draw the state's norms over the steps back, one plot for each panel, one line for each network.
 
     Args:
-        panels: flows by name, by the panel's title.
+        panels: for each panel's title, the flows by network name.
         path: the PNG to write.
     """
     figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
@@ -28,10 +28,10 @@ def draw_flows(panels: Mapping[str, Mapping[str, Flow]], path: Path) -> None:
 
 
 def draw_trainings(panels: Mapping[str, Mapping[str, Training]], path: Path) -> None:
-    """Draw the losses and the norms of some trainings over their updates, one row of plots for each panel.
+    """Draw the losses and gradient norms of trainings over their updates, one row of plots for each panel.
 
     Args:
-        panels: trainings by name, by the panel's title.
+        panels: for each panel's title, the trainings by name.
         path: the PNG to write.
     """
     figure = Figure(figsize=(12, 4 * len(panels)), layout="constrained")

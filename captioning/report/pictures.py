@@ -1,4 +1,4 @@
-"""Pictures of a run: curves of what was measured, and a contact sheet of captioned photographs."""
+"""Pictures of a run: curves of the measurements, and a contact sheet of captioned photographs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,10 +17,10 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path, measures: Mappi
     """Draw a run's loss in training and validation, its other measurements, and gradient norms over its steps.
 
     Args:
-        rows: of the run's ``metrics.csv``.
+        rows: the rows of the run's ``metrics.csv``.
         path: the PNG to write.
-        measures: of the task, by name; the first of those that should be low, and are logged in training, too, is drawn
-            as the loss.
+        measures: the task's measures by name; the first measure that is better when lower, and is also logged in
+            training, is drawn as the loss.
     """
 
     def line(axes: Axes, name: str, label: str, style: str = "-") -> None:
@@ -54,9 +54,9 @@ def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns
     """Draw photographs with their captions.
 
     Args:
-        pictures: files and captions.
+        pictures: the photographs' files and captions.
         path: the PNG to write.
-        columns: photographs in a row.
+        columns: the number of photographs in a row.
     """
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(3 * columns, 3.6 * rows), layout="constrained")
@@ -66,6 +66,6 @@ def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns
         image = read_image(file)
         image.thumbnail((480, 480))
         axes.imshow(image)
-        axes.set_title(fill(caption, 32), fontsize="medium", parse_math=False)  # "$" is a word
+        axes.set_title(fill(caption, 32), fontsize="medium", parse_math=False)  # "$" is text, not mathematics
     with output(path, "wb") as sheet:
         figure.savefig(sheet, format="png", dpi=80)

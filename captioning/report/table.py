@@ -1,4 +1,4 @@
-"""Reports side by side: one table, as text or as LaTeX, and the sentences that it has no room for."""
+"""Reports side by side: one table as text or LaTeX, and sentences for content that does not fit into the table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _LATEX = {"%": r"\%", "_": r"\_", "–": "--", "↓": r"$\downarrow$"}
 
 
 def table(reports: Sequence[Report]) -> list[list[str]]:
-    """The rows of the table, header first: scores as their measures are written, ↓ where lower is better."""
+    """The rows of the table, header first: scores in their measures' format, with ↓ if lower is better."""
     rows = [["", *(report.name for report in reports)]]
     for name, measure in _measures(reports).items():
         label = name if measure.higher_is_better else f"{name} ↓"
@@ -28,7 +28,7 @@ def table(reports: Sequence[Report]) -> list[list[str]]:
 
 
 def units(reports: Sequence[Report]) -> str:
-    """What the table's scores are multiplied by: ``scores × 100``, and which are not."""
+    """The factor of the table's scores, such as ``scores × 100``, with the exceptions."""
     measures = _measures(reports)
     scales = Counter(measure.scale for measure in measures.values())
     usual = scales.most_common(1)[0][0] if scales else 1.0
@@ -37,14 +37,14 @@ def units(reports: Sequence[Report]) -> str:
 
 
 def text(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns of equal width."""
+    """The rows as text in columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 def latex(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a ``tabular`` for the package booktabs."""
+    """The rows as a ``tabular`` for the LaTeX package booktabs."""
     escaped = [["".join(_LATEX.get(letter, letter) for letter in cell) for cell in row] for row in rows]
     lines = [" & ".join(row) + r" \\" for row in escaped]
     columns = "l" + "r" * (len(rows[0]) - 1)
@@ -53,7 +53,7 @@ def latex(rows: Sequence[Sequence[str]]) -> str:
 
 
 def sentences(reports: Sequence[Report]) -> list[str]:
-    """What the table can't hold: which report is better, and the frequent words that each never says."""
+    """Sentences on the better report, and on the frequent words that each report never says."""
     first, *others = reports
     lines = []
     for other in others:

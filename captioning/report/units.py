@@ -1,4 +1,4 @@
-"""What units do on a text: a table, coloured texts, saturated gates."""
+"""The report on units along a text: a table, coloured texts, and gate saturations."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,16 +12,16 @@ from captioning.report.gates import draw_saturation
 
 
 def write_units(watched: Watched, candidates: Sequence[Candidate], folder: Path, drawn: int = 2000) -> None:
-    """Write a table of units, and draw what they do on the second half of the text.
+    """Write a table of units, and draw their values on the second half of the text.
 
-    Writes ``cells.json``, ``cells.html``, a PNG for each feature (``inside_quotes.png``) and, where the cells have
-    gates, ``gates.png``.
+    Writes ``cells.json``, ``cells.html``, a PNG for each feature (``inside_quotes.png``) and, for cells with gates,
+    ``gates.png``.
 
     Args:
-        watched: the text, and what every unit did on it.
+        watched: the text and the recording of all units.
         candidates: the units.
-        folder: where to.
-        drawn: how many pieces of the text to draw.
+        folder: the target folder.
+        drawn: the number of pieces of the text to draw.
     """
     recording = watched.recording
     part = slice(recording.middle, recording.middle + drawn)

@@ -1,4 +1,4 @@
-"""One file that holds all it takes to caption a photograph, to write a text, or to go on training."""
+"""Checkpoints: one file suffices to caption a photograph, to write a text, or to resume training."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -16,11 +16,11 @@ from captioning.encoders import Encoder
 from captioning.runs.earlier import upgraded
 from captioning.runs.trust import acted_on, of_this_package, shown
 
-LONGEST_WORD = 1000  # characters of a word in a vocabulary
-VERSION = 2  # of what this package adds to Lightning's checkpoint; version 1 knew no tasks
+LONGEST_WORD = 1000  # the maximum characters of a word in a vocabulary
+VERSION = 2  # the version of this package's part of a checkpoint; version 1 had no tasks
 KEY = "captioning"
 BEST, LAST = "best.ckpt", "last.ckpt"
-VOCABULARIES: dict[str, type[Vocabulary] | type[CharacterVocabulary]] = {  # of what a task keeps, by name
+VOCABULARIES: dict[str, type[Vocabulary] | type[CharacterVocabulary]] = {  # kinds of a task's vocabulary, by name
     "vocabulary": Vocabulary,
     "characters": CharacterVocabulary,
 }
@@ -28,16 +28,16 @@ VOCABULARIES: dict[str, type[Vocabulary] | type[CharacterVocabulary]] = {  # of 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What captioning needs of a checkpoint.
+    """The content of a checkpoint.
 
     Attributes:
         path: the file.
-        config: what of the run's configuration may be acted on, see ``captioning.runs.trust``.
-        contents: what the task keeps beside the weights: the words of its vocabulary, the characters of a language
-            model, or other plain values.
-        weights: of the module, the encoder's included, by name.
-        trained: the number of the epoch, from 1, that training goes on in or has ended; None where it can't go on.
-        unresolved: the run's configuration as it was composed, with its interpolations; None in version 1.
+        config: the part of the run's configuration that is safe to use, see ``captioning.runs.trust``.
+        contents: the plain values that the task keeps beside the weights, such as the words of a vocabulary or the
+            characters of a language model.
+        weights: the weights of the module with its encoder, by name.
+        trained: the epoch, from 1, in which training resumes or which it has completed; None if training can't resume.
+        unresolved: the run's configuration as composed, with interpolations; None in version 1.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Checkpoint:
 
     @property
     def vocabulary(self) -> Vocabulary | CharacterVocabulary | None:
-        """The words of a captioner, the characters of a language model; None of what has neither."""
+        """The words of a captioner, or the characters of a language model; None for a model without a vocabulary."""
         words, characters = self.contents.get("vocabulary"), self.contents.get("characters")
         return CharacterVocabulary(characters) if characters else Vocabulary(words) if words else None
 
@@ -58,7 +58,7 @@ class Checkpoint:
         """The vocabulary of a captioner.
 
         Raises:
-            CaptioningError: this is a language model of characters, or of a task without a vocabulary.
+            CaptioningError: the checkpoint is a language model of characters, or its task has no vocabulary.
         """
         vocabulary = self.vocabulary
         if isinstance(vocabulary, Vocabulary):
@@ -77,7 +77,7 @@ class Checkpoint:
         """The vocabulary of a language model of characters.
 
         Raises:
-            CaptioningError: this is something else.
+            CaptioningError: the checkpoint is no language model of characters.
         """
         vocabulary = self.vocabulary
         if isinstance(vocabulary, CharacterVocabulary):
@@ -91,11 +91,11 @@ class Checkpoint:
 def own_part(
     config: Mapping[str, Any], contents: Mapping[str, Any], unresolved: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What this package adds to Lightning's checkpoint: plain values, so that it loads with ``weights_only=True``.
+    """The part that this package adds to Lightning's checkpoint: plain values, loadable with ``weights_only=True``.
 
     Args:
-        config: of the run, resolved.
-        contents: what the task keeps: ``vocabulary`` or ``characters``, lists of words, and other plain values.
+        config: the run's configuration, resolved.
+        contents: the plain values of the task, such as the lists of words ``vocabulary`` or ``characters``.
         unresolved: the configuration with its interpolations.
     """
     return {
@@ -107,15 +107,15 @@ def own_part(
 
 
 def contents_of(vocabulary: Vocabulary | CharacterVocabulary) -> dict[str, list[str]]:
-    """What the tasks with a vocabulary keep of it."""
+    """The contents in which tasks with a vocabulary keep its words."""
     return {"characters" if isinstance(vocabulary, CharacterVocabulary) else "vocabulary": list(vocabulary.words)}
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint that a user means: a file, or a run's folder (its best one, or else its last).
+    """The checkpoint of a path: a file, or the best (else the last) checkpoint of a run's folder.
 
     Raises:
-        CaptioningError: there is none.
+        CaptioningError: the path has no checkpoint.
     """
     path = Path(path)
     if path.is_dir():
@@ -129,15 +129,15 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint:
-    """Read a checkpoint, without running anything that it may hold or name (``weights_only=True``).
+    """Read a checkpoint without running any code in the file or named by it (``weights_only=True``).
 
     Args:
-        path: a file, or a run's folder.
-        trust: modules or classes outside of this package that it may name.
+        path: a checkpoint file, or a run's folder.
+        trust: modules or classes outside this package that the checkpoint may name.
 
     Raises:
-        CaptioningError: it is missing, damaged, of another program, or of a version that this one does not know; it
-            names a class that is neither this package's nor trusted.
+        CaptioningError: the checkpoint is missing, damaged, of another program, or of an unknown version; or the
+            checkpoint names a class that is neither this package's nor trusted.
     """
     path = find_checkpoint(path)
     try:
@@ -169,7 +169,7 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
 
 
 def _contents_of(ours: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """What a task keeps; of version 1 the vocabulary or the characters."""
+    """The contents of a task; for version 1 the vocabulary or the characters."""
     contents = ours.get("contents")
     if ours["version"] == 1:
         kind = "characters" if "characters" in ours else "vocabulary"
@@ -183,7 +183,7 @@ def _words(kind: str, words: Any, path: Path) -> list[str]:
     """The words of a vocabulary.
 
     Raises:
-        CaptioningError: they are no words, or not those of a vocabulary.
+        CaptioningError: the value is no list of words, or not a vocabulary's words.
     """
     try:
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
@@ -198,12 +198,12 @@ def _words(kind: str, words: Any, path: Path) -> list[str]:
 
 
 def _is_text(word: str) -> bool:
-    """Whether a word can be written in UTF-8: lone surrogates can't."""
+    """True if a word can be written in UTF-8: lone surrogates can't."""
     return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _checked(weights: Any, path: Path) -> Mapping[str, Tensor]:
-    """Weights that are really there: one number in the file can stand for a tensor of any size."""
+    """The weights, checked for complete storage: in a file, one number can stand for a tensor of any size."""
     if not isinstance(weights, Mapping):
         raise CaptioningError(f"{path}: this checkpoint has no weights by name. Copy it again.")
     whole = {name: torch.Tensor.detach(tensor) for name, tensor in weights.items() if _is_whole(name, tensor)}
@@ -214,10 +214,10 @@ def _checked(weights: Any, path: Path) -> Mapping[str, Tensor]:
 
 
 def _is_whole(name: Any, tensor: Any) -> bool:
-    """Whether a tensor has a number of its own in the file for each place."""
+    """True if the file holds a separate number for each element of a tensor."""
     if not isinstance(name, str) or type(tensor) not in (Tensor, torch.nn.Parameter):
         return False
-    tensor = torch.Tensor.detach(tensor)  # without attributes, which a file can give to a tensor
+    tensor = torch.Tensor.detach(tensor)  # drops attributes, which a file can add to a tensor
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_complex():
         return False
     if tensor.device.type != "cpu":
@@ -226,19 +226,20 @@ def _is_whole(name: Any, tensor: Any) -> bool:
 
 
 def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoint) -> torch.nn.Module:
-    """Make a network and give it a checkpoint's weights.
+    """Make a network with a checkpoint's weights.
 
-    Its sizes are compared with the weights before any memory is taken for it: a configuration can ask for any amount.
+    The network's sizes are compared with the weights before any allocation: a configuration can ask for any amount of
+    memory.
 
     Args:
-        make: makes the network from the checkpoint's configuration.
-        checkpoint: with its weights.
+        make: a function that makes the network from the checkpoint's configuration.
+        checkpoint: the checkpoint with the weights.
 
     Raises:
-        CaptioningError: the configuration asks for a network that can't be made, or that the weights do not fit.
+        CaptioningError: the configuration's network can't be made, or does not fit the weights.
     """
     depth = checkpoint.config["decoder"].get("depth", 1)
-    if isinstance(depth, int) and depth > len(checkpoint.weights):  # each layer has weights of its own
+    if isinstance(depth, int) and depth > len(checkpoint.weights):  # each layer has its own weights
         raise CaptioningError(f"{checkpoint.path}: its decoder has a depth of {depth}, more than there are weights.")
     ours = of_this_package(checkpoint.config)
     try:
@@ -249,7 +250,7 @@ def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoin
     except Exception as error:
         if ours and not checkpoint.config["encoder"].get("_target_", "").endswith(".Timm"):
             raise _unbuildable(checkpoint, error) from error
-        network = None  # somebody's own class may do what can't be done without memory
+        network = None  # a user's class may have code that fails on the meta device
     if network is not None:
         weights = check_weights(network, checkpoint.weights, checkpoint.path)
         if ours:
@@ -268,7 +269,7 @@ def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoin
 
 
 def _of_the_file(checkpoint: Checkpoint, error: CaptioningError) -> CaptioningError:
-    """The same error, with the checkpoint's file."""
+    """The same error, with the checkpoint's file in the message."""
     named = str(error).startswith(f"{checkpoint.path}: ")
     return error if named else CaptioningError(f"{checkpoint.path}: {printable(str(error))}")
 
@@ -285,19 +286,19 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: P
     """Load weights into a module of exactly their shapes.
 
     Raises:
-        CaptioningError: names or shapes differ; the first are named.
+        CaptioningError: names or shapes differ; the message names the first ones.
     """
     module.load_state_dict(check_weights(module, weights, path))
 
 
 def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Compare names and shapes of weights with those of a module.
+    """Check that names and shapes of weights are those of a module.
 
     Returns:
         The weights under the names of this version, see ``Encoder.renamed``.
 
     Raises:
-        CaptioningError: names or shapes differ; the first are named.
+        CaptioningError: names or shapes differ; the message names the first ones.
     """
     for name, part in module.named_children():
         if isinstance(part, Encoder):
@@ -323,18 +324,18 @@ def check_resumable(
     epochs: float = math.inf,
     trust: Collection[str] = (),
 ) -> None:
-    """Check that a run can go on from a checkpoint.
+    """Check that a run can resume from a checkpoint.
 
     Args:
         path: the checkpoint.
-        module: what is trained.
-        contents: what the task keeps: the vocabulary of the training captions, or of the text, as they are now.
-        epochs: how many the run is to have.
-        trust: the classes that the run's own configuration names.
+        module: the trained module.
+        contents: the task's present contents: the vocabulary of the training captions, or of the text.
+        epochs: the run's number of epochs.
+        trust: the classes named in the run's own configuration.
 
     Raises:
-        CaptioningError: it can't be read, is not one that training goes on from, or has more epochs than asked for; the
-            contents or what is trained are not those that it was trained with.
+        CaptioningError: the checkpoint can't be read, can't resume training, or has more epochs than ``epochs``; or the
+            contents or the module differ from those of the checkpoint.
     """
     checkpoint = read_checkpoint(path, trust)
     if checkpoint.trained is None:
@@ -363,7 +364,7 @@ def check_resumable(
 
 
 def position_in(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
-    """The epoch that a run goes on with from one of Lightning's checkpoints, and how many of its batches are done."""
+    """The epoch in which a run resumes from a Lightning checkpoint, and the number of the epoch's batches done."""
     loop = checkpoint["loops"]["fit_loop"]
     batches = loop["epoch_loop.batch_progress"]
     done = 0 if batches["is_last_batch"] else batches["current"]["processed"]
@@ -371,7 +372,7 @@ def position_in(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _trained(content: Mapping[str, Any]) -> int | None:
-    """The number of the epoch, from 1, that a checkpoint goes on in or has ended; None where it can't go on."""
+    """The epoch, from 1, in which a checkpoint resumes or which it has completed; None if it can't resume."""
     try:
         epoch, done = position_in(content)
         whole = isinstance(content["optimizer_states"], list) and isinstance(content["callbacks"], dict)

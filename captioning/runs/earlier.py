@@ -1,4 +1,4 @@
-"""Configurations of version 1 in the form of this version: runs and checkpoints of it are still read."""
+"""Conversion of version 1 configurations: runs and checkpoints of version 1 can still be read."""
 
 import copy
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ TASKS = {
 
 
 def is_of_version_1(config: Mapping[str, Any]) -> bool:
-    """Whether a run's configuration is of the version that knew no tasks."""
+    """True if a run's configuration is of version 1, which had no tasks."""
     return "task" not in config and "decoder" in config
 
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a run in the form of this version; one that has it already is left as it is.
+    """The configuration of a run in the form of this version; a configuration of this version is unchanged.
 
     Args:
-        config: resolved; it may be somebody else's, so that any part may be missing or of another form.
+        config: the resolved configuration, possibly a stranger's: any part may be missing or of another form.
     """
     if not is_of_version_1(config):
         return dict(config)
@@ -44,7 +44,7 @@ def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moved(value: Any) -> Any:
-    """A setting with the present names of classes that have moved."""
+    """A setting with the present paths of moved classes."""
     if isinstance(value, dict):
         return {key: _moved(each) for key, each in value.items()}
     if isinstance(value, str):

@@ -1,9 +1,9 @@
-"""A run's folder, which tells everything about it.
+"""A run's folder, which documents the whole run.
 
-``config.yaml`` (resolved), ``inputs.json`` (digests of what was read), ``checkpoints/best.ckpt`` and ``last.ckpt``,
-``metrics.csv``, ``curves.png``, ``train.log``, from the evaluation ``captions_test.json`` (COCO's results format),
-``references_test.json``, ``scores_test.json`` and ``captions_test.png``, of a language model ``samples.txt``, and at
-the very end ``summary.json``. ``.captioning`` says that the folder is this program's; ``.lock`` is locked during a run.
+``config.yaml`` (resolved), ``inputs.json`` (digests of the inputs), ``checkpoints/best.ckpt`` and ``last.ckpt``,
+``metrics.csv``, ``curves.png``, ``train.log``; from the evaluation ``captions_test.json`` (COCO's results format),
+``references_test.json``, ``scores_test.json`` and ``captions_test.png``; for a language model ``samples.txt``; and at
+the very end ``summary.json``. ``.captioning`` marks the folder as this program's; ``.lock`` is locked during a run.
 """
 
 import hashlib
@@ -31,23 +31,23 @@ from captioning.runs.settings import differences, epochs_of, essence, those_of
 
 log = logging.getLogger(__name__)
 
-PLACES = ("root", "file", "images", "text")  # of ``data``, to be named where the contents differ
+PLACES = ("root", "file", "images", "text")  # paths of ``data``, for the message about differing contents
 
 TRAINED = (
     *("config.yaml", "inputs.json", "checkpoints", "tensorboard", "metrics.csv", "curves.png", "samples.txt"),
     *("summary.json", "failed.txt"),
 )
-SAID = ("train.log", "train_rank_*.log", ".hydra")  # by every attempt
+SAID = ("train.log", "train_rank_*.log", ".hydra")  # logs of every attempt
 EVALUATED = tuple(
     f"{what}_{split}.*" for what in ("captions", "references", "scores") for split in ("train", "val", "test")
 )
 
 
 def folder_name(text: str) -> str:
-    """A text such as ``decoder=lrcn,seed=1`` as the name of one folder; two different texts never have one name.
+    """The folder name for a text such as ``decoder=lrcn,seed=1``; different texts have different names.
 
-    File systems hold names to 255 bytes. A name that isn't the text itself ends in a hash of the text, and a text that
-    could be such a name gets a hash of its own.
+    File systems limit names to 255 bytes. A name that differs from the text ends in a hash of the text. A text that
+    looks like such a name gets a hash, too.
     """
     name = re.sub(r"[^\w.,=+-]+", "_", text, flags=re.ASCII)
     if name == text and len(text) <= 200 and not re.fullmatch(r"\.|\.\.|default|.*_[0-9a-f]{12}", text):
@@ -56,14 +56,14 @@ def folder_name(text: str) -> str:
 
 
 class FolderError(CaptioningError):
-    """A run's folder holds another run, or is in use: nothing in it may be touched."""
+    """The run's folder holds another run or is in use, and must not be changed."""
 
 
 class RunFolder:
     """The folder of one run."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Take the folder; it need not exist."""
+        """Take the folder, which need not exist."""
         self.folder = Path(folder)
         self.config = self.folder / "config.yaml"
         self.inputs = self.folder / "inputs.json"
@@ -77,12 +77,12 @@ class RunFolder:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep the folder for this run alone, for as long as the block runs, and what is said in its ``train.log``.
+        """Lock the folder for this run during the block, and write log messages to the folder's ``train.log``.
 
-        Of several ranks the first one holds it, for all of them.
+        The first rank holds the lock for all ranks.
 
         Raises:
-            FolderError: another process holds it, or it holds files that this program has not written.
+            FolderError: another process holds the lock, or the folder holds foreign files.
         """
         with ExitStack() as held:
             try:
@@ -90,8 +90,8 @@ class RunFolder:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 if rank() == 0:
                     held.enter_context(lock(self.folder / ".lock"))
-                # by every rank: whichever comes first, the log that it begins lies in a folder with a mark
-                claim(self.folder, "run", "a run", names=())  # what is there has been looked at
+                # Every rank claims the folder: the first rank to arrive starts its log in a marked folder.
+                claim(self.folder, "run", "a run", names=())  # the content has been checked
             except HeldError as error:
                 raise FolderError(f"{error} Wait for it, or give this run a name of its own (name=…).") from error
             except CaptioningError as error:
@@ -108,12 +108,12 @@ class RunFolder:
             yield
 
     def _look(self) -> None:
-        """Refuse a folder that is somebody else's, or in which a file of the run is a link to another place."""
+        """Refuse a foreign folder, or a folder in which a file of the run is a link to another place."""
         if not self._is_ours():
             try:
                 refuse_foreign(self.folder, "a run", (*TRAINED, *SAID))
             except CaptioningError:
-                if not self._is_ours():  # another process has begun a run here in between
+                if not self._is_ours():  # another process has meanwhile begun a run here
                     raise
         links = [name for name in (*TRAINED, *SAID, ".lock") for path in self.folder.glob(name) if path.is_symlink()]
         if links:
@@ -126,15 +126,15 @@ class RunFolder:
         return is_ours(self.folder, "run") or self._is_of_an_earlier_version()
 
     def compare_settings(self, config: Mapping[str, Any]) -> None:
-        """Compare a run's settings with those that the folder's run has.
+        """Compare a run's settings with those of the folder's run.
 
         Raises:
-            FolderError: a setting that changes the training differs.
+            FolderError: a setting that affects training differs.
         """
         if not (config["resume"] and self.config.exists()):
             return
         before, now = essence(self._before()), essence(config)
-        if self._is_of_version_1():  # it knew fewer settings
+        if self._is_of_version_1():  # version 1 had fewer settings
             now = those_of(before, now)
         odd = differences(before, now)
         if odd and not (self.finished and all(each.startswith("search.") for each in odd) and not self.goes_on(config)):
@@ -144,14 +144,14 @@ class RunFolder:
             )
 
     def compare_inputs(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
-        """Compare what a run reads with what the folder's run has read; data that have moved are the same.
+        """Compare a run's inputs with those of the folder's run; moved data count as equal.
 
         Args:
-            config: of the run.
-            inputs: what it reads, to a digest of it, see ``captioning.tasks.inputs``.
+            config: the run's configuration.
+            inputs: the digests of the run's inputs, by name, see ``captioning.tasks.inputs``.
 
         Raises:
-            FolderError: the data, or another file that it reads, are not the same.
+            FolderError: the data or another input differ.
         """
         if not (config["resume"] and self.config.exists()):
             return
@@ -171,7 +171,7 @@ class RunFolder:
             raise CaptioningError(f"{self.inputs}: this is no record of what a run read. Begin anew with resume=false.")
         odd = [name for name, digest in inputs.items() if known.get(name, digest) != digest]
         if "photographs" in odd and "splits" in odd:
-            odd.remove("splits")  # a digest of photographs, too
+            odd.remove("splits")  # also a digest of photographs
         if odd:
             said += [f"the {name} have changed" for name in odd]
             raise FolderError(
@@ -180,13 +180,13 @@ class RunFolder:
             )
 
     def begin(self, config: Mapping[str, Any]) -> Path | None:
-        """Begin the run, or go on with it; ``compare_settings`` and ``compare_inputs`` have passed.
+        """Begin or resume the run, after ``compare_settings`` and ``compare_inputs``.
 
         Returns:
             The checkpoint to resume from, or None for a new run.
 
         Raises:
-            CaptioningError: the run has been trained, and its last checkpoint is gone.
+            CaptioningError: the run has been trained, but its last checkpoint is missing.
         """
         if rank() > 0:
             return self.last if config["resume"] and self.last.exists() else None
@@ -199,12 +199,12 @@ class RunFolder:
                 f"{self.last}: this file is missing, without which the run can't go on. Bring it back, or begin anew "
                 "with resume=false."
             )
-        for file in (self.best_file, self.metrics, self.samples):  # of an attempt without a checkpoint
+        for file in (self.best_file, self.metrics, self.samples):  # leftovers of an attempt without a checkpoint
             file.unlink(missing_ok=True)
         return None
 
     def bind(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
-        """Record what is trained, and on what; from here on the folder is this run's alone."""
+        """Record the settings and inputs of the run; from then on the folder belongs to this run alone."""
         if rank() > 0:
             return
         for file in (self.summary_file, self.failure):
@@ -221,28 +221,28 @@ class RunFolder:
                     record_file.write(text)
 
     def release(self) -> None:
-        """After a failure before the first checkpoint: bind the folder to no settings, so that they can be mended."""
+        """Unbind the folder from its settings after a failure before the first checkpoint: settings may then change."""
         if rank() == 0 and not self.last.exists():
             for file in (self.config, self.inputs):
                 file.unlink(missing_ok=True)
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
+        """True if the run is finished."""
         return self.summary_file.exists()
 
     @property
     def tested(self) -> bool:
-        """Whether the test split of a finished run was scored."""
+        """True if the test split of a finished run was scored."""
         return any(name.startswith("test/") for name in self._summary())
 
     @property
     def search(self) -> Any:
-        """The search that the folder's run was validated and scored with."""
+        """The configuration of the search with which the folder's run was validated and scored."""
         return self._before()["search"]
 
     def goes_on(self, config: Mapping[str, Any]) -> bool:
-        """Whether a finished run is to be trained further: for more epochs, or with more patience."""
+        """True if a finished run should train further: for more epochs, or with more patience."""
         before = self._before()
         if epochs_of(before) < epochs_of(config):
             return True
@@ -271,7 +271,7 @@ class RunFolder:
         return isinstance(before, dict) and is_of_version_1(before)  # type: ignore[arg-type]
 
     def _is_of_an_earlier_version(self) -> bool:
-        """Whether a version before marks wrote this folder: its configuration is one of ours, by its content."""
+        """True if a version without marks wrote this folder: the configuration's content is that of a run."""
         try:
             config = OmegaConf.to_container(OmegaConf.load(self.config))
         except Exception:
@@ -280,7 +280,7 @@ class RunFolder:
         return isinstance(config, dict) and ours <= config.keys() and (self.folder / "train.log").exists()
 
     def _move_aside(self) -> None:
-        """Move all that an earlier run in this folder wrote to ``earlier/N``: nothing of it is the new one's."""
+        """Move all files of an earlier run in this folder to ``earlier/N``, so that no file mixes with the new run."""
         ours = (*TRAINED, *EVALUATED)
         there = [path for path in sorted(self.folder.iterdir()) if any(path.match(pattern) for pattern in ours)]
         if not there:
@@ -302,14 +302,14 @@ class RunFolder:
         seconds: float,
         parameters: int,
     ) -> None:
-        """Mark the run as finished, with what a table of runs wants to know.
+        """Mark the run as finished, with the values for a table of runs.
 
         Args:
-            config: of the run.
-            monitor: what chose its best checkpoint.
-            scores: of the test split; empty where it was not scored.
-            seconds: of training and validation, over all resumptions.
-            parameters: how many numbers were trained.
+            config: the run's configuration.
+            monitor: the measurement that chose the best checkpoint.
+            scores: the scores of the test split; empty without a test.
+            seconds: the duration of training and validation, over all resumptions.
+            parameters: the number of trained parameters.
         """
         rows = [row for row in read_metrics(self.metrics) if monitor.key in row]
         best = monitor.best(rows)
@@ -346,7 +346,7 @@ class RunFolder:
         )
 
     def summary(self, monitor: Monitor) -> str:
-        """The measurements of a finished run in a line."""
+        """The measurements of a finished run, in one line."""
         values = self._summary()
         split = "test/" if any(name.startswith("test/") for name in values) else "val/"
         scores = {name: value for name, value in values.items() if name.startswith(split) and name != "val/nll"}
@@ -358,14 +358,14 @@ class RunFolder:
 
 
 def rank() -> int:
-    """The number of this process among those that train one model."""
+    """The rank of this process among the processes that train one model."""
     number: int = rank_zero_only.rank  # type: ignore[attr-defined]
     return number
 
 
 @contextmanager
 def _log_to(path: Path) -> Iterator[None]:
-    """Add what is said, and the error that ends it, to a file."""
+    """Append log messages, and the error that ends the block, to a file."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
     logging.getLogger().addHandler(handler)

@@ -1,4 +1,4 @@
-"""Measurements of a run in one CSV file."""
+"""Measurements of a run, in one CSV file."""
 
 import csv
 import time
@@ -11,16 +11,16 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from captioning.core.files import atomic_write
 
-WHOLE = ("step", "epoch")  # counts stay counts in the file of a resumed run
+WHOLE = ("step", "epoch")  # columns that stay integers in a resumed run's file
 
-SECONDS = 10.0  # between two writings of the file
+SECONDS = 10.0  # seconds between two writes of the file
 
 
 class CSVLogger(Logger):
-    """``metrics.csv``: one row a step that logged, one column a measurement.
+    """The logger of ``metrics.csv``: one row per logged step, one column per measurement.
 
-    The file is always whole, and a run that resumes goes on in it: rows after the checkpoint it resumed from are
-    dropped, for they are computed again. (Lightning's own logger begins the file anew.)
+    The file is always complete, and a resumed run continues it: rows after the checkpoint are dropped, because they are
+    computed again. (Lightning's own logger starts a new file.)
     """
 
     def __init__(self, save_dir: str | Path) -> None:
@@ -46,28 +46,28 @@ class CSVLogger(Logger):
         return self.folder / "metrics.csv"
 
     def resume(self, step: int) -> None:
-        """Take up the file of an interrupted run, up to the step of its checkpoint."""
+        """Read the file of an interrupted run, up to the step of its checkpoint."""
         self.rows = {int(row["step"]): row for row in read_metrics(self.path) if int(row["step"]) < step}
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Not used: ``config.yaml`` is written by the job."""
+        """Not used: the job writes ``config.yaml``."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add to the step's row."""
+        """Add measurements to the step's row."""
         step = max(self.rows, default=0) if step is None else step
         self.rows.setdefault(step, {"step": step}).update(metrics)
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file now and then: Lightning asks at every row, which would cost the square of their number."""
+        """Write the file at intervals: a write after every row, as Lightning asks for, would take quadratic time."""
         if time.monotonic() - self.written >= SECONDS:
             self.write()
 
     @rank_zero_only
     def write(self) -> None:
-        """Write the file, once there is something to write: Lightning also asks before a resumed run has read it."""
+        """Write the file if there are rows: Lightning also calls this before a resumed run has read the old rows."""
         if not self.rows:
             return
         self.written = time.monotonic()
@@ -84,7 +84,7 @@ class CSVLogger(Logger):
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a ``metrics.csv``, without the cells that are empty; no rows where there is no file."""
+    """The rows of a ``metrics.csv``, without empty cells; no rows for a missing file."""
     path = Path(path)
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""The measurement that chooses the best checkpoint: which way it gets better, and how it is written."""
+"""The measurement that chooses the best checkpoint, with its direction and its format."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from captioning.core.measure import Measure
 
 
 class Measuring(ABC):
-    """What says which measurements it takes on the validation and the test split: a task."""
+    """A task's measurements on the validation and the test split."""
 
     @property
     @abstractmethod
     def measures(self) -> Mapping[str, Measure]:
-        """By name, as logged (``val/NAME``)."""
+        """The measures by name, as logged (``val/NAME``)."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Monitor:
     """A measurement on the validation split.
 
     Attributes:
-        measure: its name, and which way is better.
-        measures: all that the task measures, for tables.
+        measure: the monitored measure, with name and direction.
+        measures: all measures of the task, for tables.
     """
 
     measure: Measure
@@ -33,20 +33,20 @@ class Monitor:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Monitor":
-        """The one that a run's configuration names.
+        """The monitor of a run's configuration.
 
         Raises:
-            CaptioningError: its task has no such measurement; those that it has are named.
+            CaptioningError: the run's task has no such measurement; the message names all that exist.
         """
         measures = build(config["task"], Measuring, config=config).measures
         return cls.among(measures, config["monitor"])
 
     @classmethod
     def among(cls, measures: Mapping[str, Measure], name: str) -> "Monitor":
-        """The one of that name.
+        """The monitor of a name.
 
         Raises:
-            CaptioningError: there is none.
+            CaptioningError: no measure has this name.
         """
         if name not in measures:
             raise CaptioningError(
@@ -56,24 +56,24 @@ class Monitor:
 
     @property
     def key(self) -> str:
-        """Its name in the logs."""
+        """The measurement's name in the logs."""
         return f"val/{self.measure.name}"
 
     @property
     def mode(self) -> Literal["min", "max"]:
-        """Whether the least or the greatest is the best."""
+        """The direction of the best value: the least or the greatest."""
         return "max" if self.measure.higher_is_better else "min"
 
     def rank(self, row: Mapping[str, float | str]) -> float:
-        """A row's place in a table: the best has the least, rows without this measurement come last."""
+        """A sort key of rows in a table: least for the best row; rows without the measurement come last."""
         value = float(row.get(self.key, "nan"))
         return float("inf") if value != value else -value if self.mode == "max" else value
 
     def best(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """The best row of those that have it, the first one among equals; empty where none has."""
+        """The best row with the measurement, the first one among equals; empty if no row has the measurement."""
         return min((row for row in rows if self.key in row), key=self.rank, default={})
 
     def text(self, name: str, value: float, digits: int | None = None) -> str:
-        """A value of ``val/NAME`` or ``test/NAME`` for people."""
+        """A value of ``val/NAME`` or ``test/NAME``, formatted for people."""
         measure = self.measures.get(name.rpartition("/")[2], Measure(name))
         return measure.text(value, digits if measure.scale != 1 else None)

@@ -1,4 +1,4 @@
-"""The network of a run and its search, made from the run's configuration."""
+"""The network and the search of a run, built from the run's configuration."""
 
 from collections.abc import Mapping
 from inspect import signature
@@ -22,7 +22,7 @@ def make_encoder(config: Config) -> Encoder:
 
 
 def make_decoder(config: Config, vocabulary: Vocabulary | CharacterVocabulary, features: FeatureSpec) -> Decoder:
-    """The decoder, untrained, made fast; one that takes a ``cell`` is given what makes one."""
+    """The untrained decoder, made fast; a decoder with a ``cell`` argument receives a function that makes a cell."""
     settings = without_foreign(config["decoder"])
     arguments: dict[str, Any] = {"vocabulary_size": len(vocabulary), "features": features}
     if any("cell" in signature(function).parameters for function in takers(class_of(settings, Decoder))):

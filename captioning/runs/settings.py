@@ -1,29 +1,29 @@
-"""What of a configuration makes a run what it is, and what may differ when the run goes on."""
+"""The settings that define a run, and the settings that may differ when the run resumes."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-# What may differ when a run goes on: it does not change what is trained, only where, how long and what is said of it.
-# Of the files that ``data`` names the contents must be the same (``inputs.json``), not the places.
+# Settings that may differ when a run resumes: they do not change the training itself, only places, length and output.
+# For the files that ``data`` names, the contents must be equal (``inputs.json``), not the paths.
 FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience"}
-FREE |= {"checkpoint_minutes", "compile", "init_from"}  # what a run began with is among the inputs
+FREE |= {"checkpoint_minutes", "compile", "init_from"}  # initial weights are among the inputs
 FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare", "text", "cache", "sample_every"}
 FREE_TRAINER = {"accelerator", "enable_progress_bar", "log_every_n_steps", "enable_model_summary"}
 
 
 def epochs_of(config: Mapping[str, Any]) -> float:
-    """How many epochs a run is to be trained; null and -1 are no limit."""
+    """The number of epochs of a run; null and -1 are no limit."""
     epochs = config["trainer"]["max_epochs"]
     return math.inf if epochs in (None, -1) else float(epochs)
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a run what it is."""
+    """The settings that define a run."""
     kept = {key: value for key, value in config.items() if key not in FREE}
     kept["word_vectors"] = bool(config["word_vectors"])  # the file's content is among the inputs
     kept["data"] = {key: value for key, value in config["data"].items() if key not in FREE_DATA}
-    # a schedule such as the cosine depends on the run's length: more epochs would make the learning rate jump
+    # A schedule such as the cosine depends on the run's length: more epochs would make the learning rate jump.
     constant = config["scheduler"]["_target_"].endswith(".constant")
     free = FREE_TRAINER | {"max_epochs"} if constant else FREE_TRAINER
     kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in free}
@@ -31,7 +31,7 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def those_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings that were there before, group by group."""
+    """The present settings, restricted to those that existed before, group by group."""
     return {
         key: those_of(before[key], value) if isinstance(value, Mapping) and isinstance(before[key], Mapping) else value
         for key, value in now.items()
@@ -40,7 +40,7 @@ def those_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """``decoder.depth: 1, now 2``, one for each setting that differs."""
+    """The differing settings, each as ``decoder.depth: 1, now 2``."""
     odd = []
     for key in sorted(before.keys() | now.keys()):
         old, new = before.get(key), now.get(key)

@@ -1,8 +1,7 @@
-"""The folders of a sweep: one for the sweep itself, and below it one for each job.
+"""The folders of a sweep: one for the sweep itself, with one for each job inside.
 
-Hydra names a job's folder after the job's overrides, and leaves out the keys in ``exclude_keys``
-(``conf/train.yaml``). ``plan`` keeps the keys that are swept in the name, and refuses a sweep in which two jobs would
-share a folder.
+Hydra names a job's folder after the job's overrides, without the keys in ``exclude_keys`` (``conf/train.yaml``).
+``plan`` keeps swept keys in the name, and refuses a sweep in which two jobs would share a folder.
 """
 
 import os
@@ -28,21 +27,22 @@ from captioning.runs.folder import folder_name
 
 BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
 SUBDIR = "${folder_name:${hydra.job.override_dirname}}"  # hydra.sweep.subdir in conf/train.yaml
-WRITTEN = ("multirun.yaml", "table.csv")  # at the top of a sweep's folder, by Hydra and by ``SweepTable``
+WRITTEN = ("multirun.yaml", "table.csv")  # the files in a sweep's folder, by Hydra and by ``SweepTable``
 
 
 def plan(config: DictConfig) -> list[str] | None:
-    """Settle the folders of a sweep's jobs in the sweep's configuration, before anything is written.
+    """Set the folders of a sweep's jobs in the sweep's configuration, before anything is written.
 
     Args:
-        config: of the sweep. Its list of Hydra's overrides, which every job is composed with, gets two more: the keys
-            that the folders' names leave out, and the sweep's folder, so that a sweep over ``out`` has one folder, too.
+        config: the sweep's configuration. The list of Hydra's overrides, with which every job is composed, gets two
+            more: the keys left out of the folders' names, and the sweep's folder, so that a sweep over ``out`` has one
+            folder, too.
 
     Returns:
-        The jobs' folders, relative to the sweep's. None where only the sweeper will know the jobs.
+        The jobs' folders, relative to the sweep's folder; None if only the sweeper knows the jobs.
 
     Raises:
-        CaptioningError: an override is wrong, there is no job, or two jobs would share a folder.
+        CaptioningError: an override is wrong, the sweep has no job, or two jobs would share a folder.
     """
     with _hydra_errors():
         loader = GlobalHydra.instance().config_loader()
@@ -73,10 +73,10 @@ def plan(config: DictConfig) -> list[str] | None:
 
 
 def claim_folder(folder: Path) -> None:
-    """Make a folder the sweep's own; what a sweep of a version before marks has written there is this program's.
+    """Claim a folder for the sweep; files of a sweep of a version without marks count as this program's.
 
     Raises:
-        CaptioningError: the folder is a run's, or holds a ``multirun.yaml`` or ``table.csv`` of somebody else.
+        CaptioningError: the folder is a run's, or holds a foreign ``multirun.yaml`` or ``table.csv``.
     """
     if is_ours(folder, "run"):
         raise CaptioningError(f"{folder}: this is the folder of a run. Give the sweep another name (sweep=…).")
@@ -84,7 +84,7 @@ def claim_folder(folder: Path) -> None:
 
 
 def _is_of_an_earlier_version(path: Path) -> bool:
-    """Whether the content of ``table.csv`` or ``multirun.yaml`` is that of a sweep of this program."""
+    """True if the content of ``table.csv`` or ``multirun.yaml`` is that of a sweep of this program."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
@@ -95,7 +95,7 @@ def _is_of_an_earlier_version(path: Path) -> bool:
 
 
 def _read_overrides(config: DictConfig, loader: ConfigLoader) -> list[Override]:
-    """A sweep's overrides: the basic sweeper's ``params``, then the command line's. The last one of a key counts."""
+    """A sweep's overrides: the basic sweeper's ``params``, then the command line's; a key's last override counts."""
     params = OmegaConf.select(config, "hydra.sweeper.params") if config.hydra.sweeper._target_ == BASIC else None
     lines = [f"{key}={value}" for key, value in (params or {}).items()] + list(config.hydra.overrides.task)
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
@@ -103,10 +103,10 @@ def _read_overrides(config: DictConfig, loader: ConfigLoader) -> list[Override]:
 
 
 def _keys_to_exclude(config: DictConfig, overrides: Sequence[Override]) -> list[str]:
-    """Those of ``exclude_keys`` that have one value in the whole sweep.
+    """The keys of ``exclude_keys`` with a single value in the whole sweep.
 
-    These are the keys with an override that doesn't sweep. Of any other key in ``exclude_keys`` a job has an override
-    only if the sweeper has put it there: the key is swept, and stays in the name.
+    These are the keys with an override that doesn't sweep. For any other key in ``exclude_keys``, a job has an override
+    only from the sweeper: the key is swept, and stays in the name.
     """
     swept = {each.key_or_group for each in overrides if each.is_sweep_override()}
     fixed = {each.key_or_group for each in overrides} - swept
@@ -118,8 +118,8 @@ def _subdirs(
 ) -> Iterator[str]:
     """Each job's ``hydra.sweep.subdir``.
 
-    To compose a job's configuration takes a tenth of a second. So a subdir that only depends on the overrides' texts
-    is computed from them; an experiment may change Hydra's settings.
+    The composition of a job's configuration takes a tenth of a second. A subdir that depends only on the overrides'
+    texts is therefore computed from these texts, except in a sweep over experiments, which may change Hydra's settings.
     """
     own = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"] == SUBDIR  # type: ignore[call-overload,index]
     if own and "experiment" not in swept and not any(key.startswith("hydra") for key in swept):
@@ -143,18 +143,19 @@ def _subdirs(
 
 
 def _check(folder: Path, subdirs: Iterator[str], jobs: Sequence[str]) -> list[str]:
-    """Check that each job has a folder of its own below the sweep's.
+    """Check that each job has its own folder inside the sweep's folder.
 
     Args:
-        folder: of the sweep.
-        subdirs: of the jobs.
-        jobs: what each job sweeps, for the error's sentence.
+        folder: the sweep's folder.
+        subdirs: the jobs' folders.
+        jobs: the swept overrides of each job, for the error message.
 
     Returns:
-        The jobs' folders, relative to the sweep's.
+        The jobs' folders, relative to the sweep's folder.
 
     Raises:
-        CaptioningError: a job's folder is another job's, lies in another job's or outside of the sweep's.
+        CaptioningError: a job's folder is another job's folder, inside another job's folder, or outside the sweep's
+            folder.
     """
     owners: dict[Path, str] = {}
     remedy = "Give every job values of its own, and a folder that they tell apart (hydra.sweep.subdir)."
@@ -181,7 +182,7 @@ def _check(folder: Path, subdirs: Iterator[str], jobs: Sequence[str]) -> list[st
 
 @contextmanager
 def _hydra_errors() -> Iterator[None]:
-    """Tell what Hydra finds wrong with an override."""
+    """Convert Hydra's errors about an override to ``CaptioningError``."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:

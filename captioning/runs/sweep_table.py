@@ -1,4 +1,4 @@
-"""The begin of a sweep and the table at its end."""
+"""The start of a sweep and the table at its end."""
 
 import csv
 import os
@@ -24,21 +24,21 @@ from captioning.runs.sweep_folders import claim_folder, plan
 
 
 class SweepTable(Callback):
-    """Lists all jobs of a sweep's folder, best first, in ``table.csv`` and on the terminal; failed ones are named.
+    """A callback that lists the jobs of a sweep's folder, best first, in ``table.csv`` and on the terminal.
 
-    The table lists what the folder holds: a sweep that was interrupted and run again, or whose jobs ran on other
-    machines, has one table. A job that left nothing in its folder is listed as failed.
+    The table lists the content of the folder: a sweep has one table, also after an interruption or with jobs on several
+    machines. Failed jobs are named, and a job with an empty folder is listed as failed.
     """
 
     def __init__(self) -> None:
-        """Begin with no job."""
+        """Start without jobs."""
         self.jobs: set[str] = set()
         self.failed: set[str] = set()
         self.folder: Path | None = None
-        self.failures = Path()  # a folder with a file for each job that failed, also in a process of its own
+        self.failures = Path()  # a folder with a file for each failed job, shared with jobs in other processes
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Give each job a folder of its own, and claim the sweep's; the exit status is 1 where that can't be."""
+        """Give each job its own folder, and claim the sweep's folder; exit with status 1 on an error."""
         with _exit_on_error():
             self.jobs.update(plan(config) or [])
             self.folder = Path(config.hydra.sweep.dir).absolute()
@@ -46,19 +46,19 @@ class SweepTable(Callback):
             claim_folder(Path(config.hydra.sweep.dir))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remember a job (where the launcher runs jobs in this process: of any sweeper)."""
+        """Record a job, if the launcher runs jobs in this process; works with any sweeper."""
         if self.folder:
             self.jobs.add(_name(config, self.folder))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Remember a job that failed, in a file: the job may run in another process, which has a copy of this."""
+        """Record a failed job in a file: the job may run in another process, with a copy of this object."""
         if self.folder and (job_return.status != JobStatus.COMPLETED or job_return.return_value is None):
             name = _name(config, self.folder)
             self.failed.add(name)
             write_json(self.failures / f"{uuid4().hex}.json", name)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write the table; the exit status is 1 when a job failed."""
+        """Write the table; exit with status 1 if a job failed."""
         with _exit_on_error():
             folder = Path(config.hydra.sweep.dir)
             failed = sorted(self.failed.union(read_json(file) for file in self.failures.glob("*.json")))
@@ -100,11 +100,10 @@ class SweepTable(Callback):
 
 
 def job_rows(folder: Path) -> list[dict[str, Any]]:
-    """A row for each job below a sweep's folder: its name, its status, its scores, and why it failed.
+    """A row for each job inside a sweep's folder: name, status, scores, and the error of a failed job.
 
-    A finished job stays finished when it fails in a later attempt, such as one that was to score the test split: its
-    result counts, and the row has the later attempt's error. A job that is trained anew loses its ``summary.json``
-    before.
+    A finished job stays finished if a later attempt fails, such as an attempt to score the test split: the job's result
+    counts, and the row has the later attempt's error. A job that is trained anew first loses its ``summary.json``.
     """
     rows: list[dict[str, Any]] = []
     for run in _runs(folder):
@@ -120,7 +119,7 @@ def job_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def _runs(folder: Path) -> Iterator[RunFolder]:
-    """The runs below a sweep's folder, but for those of a sweep in a folder of its own there."""
+    """The runs inside a sweep's folder, except runs of another sweep in a subfolder."""
     for place, folders, files in os.walk(folder):
         if place != str(folder) and ("config.yaml" in files or "failed.txt" in files):
             yield RunFolder(place)
@@ -129,13 +128,13 @@ def _runs(folder: Path) -> Iterator[RunFolder]:
 
 
 def _name(config: DictConfig, folder: Path) -> str:
-    """A job's folder, relative to the sweep's."""
+    """A job's folder, relative to the sweep's folder."""
     return Path(os.path.relpath(config.hydra.runtime.output_dir, folder)).as_posix()
 
 
 @contextmanager
 def _exit_on_error() -> Iterator[None]:
-    """End the program on an error; Hydra would make a warning of it and go on."""
+    """Exit on an error, where Hydra would only warn and continue."""
     try:
         yield
     except CaptioningError as error:
@@ -147,13 +146,13 @@ def _exit_on_error() -> Iterator[None]:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    """What the task of a sweep is made of, resolved; a sweep's configuration has parts that only a job's resolve."""
+    """The resolved settings that a sweep's task is built from; other parts can only be resolved in a job."""
     groups = {key: OmegaConf.to_container(config[key], resolve=True) for key in ("task", "metrics")}
     return {**groups, "monitor": config.monitor}
 
 
 def _as_text(rows: list[dict[str, Any]], monitor: Monitor, columns: list[str]) -> str:
-    """Columns of equal width; scores as people write them."""
+    """The columns in equal width, with formatted scores."""
 
     def cell(column: str, value: Any) -> str:
         return monitor.text(column, value, 2) if isinstance(value, float) else str("" if value is None else value)

@@ -1,8 +1,8 @@
-"""What of a checkpoint's configuration is acted on: a checkpoint may be a stranger's.
+"""The safe part of a checkpoint's configuration: a checkpoint may be a stranger's.
 
-Four groups of it are built (encoder, decoder, cell and search), and only of classes of this package or of modules that
-the user names. A module that is not trusted is not even imported, for importing runs its code. Of the data only numbers
-are taken; paths, sources and everything else are the user's to say (``captioning.jobs.config.evaluated``).
+Only four groups are built (encoder, decoder, cell and search), and only from classes of this package or of modules
+named by the user. An untrusted module is not even imported, because an import runs the module's code. From the data
+settings only numbers are used; paths, sources and everything else are up to the user (``captioning.jobs.evaluated``).
 """
 
 import inspect
@@ -22,27 +22,27 @@ ROOMS = {
     "cell": "captioning.cells",
     "search": "captioning.search",
 }
-LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block_ngrams": 1000}  # of a search
-LONGEST = 200  # characters of a class's name
-SMALLEST = 1e-4  # temperature
-PIXELS = 2048**2  # of a picture on its way into the encoder
+LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block_ngrams": 1000}  # limits of a search
+LONGEST = 200  # the maximum characters of a class's name
+SMALLEST = 1e-4  # the minimum temperature
+PIXELS = 2048**2  # the maximum pixels of an encoder's input image
 
 
 def acted_on(config: Any, path: Path, trust: Collection[str] = ()) -> dict[str, Any]:
-    """The part of a checkpoint's configuration that may be acted on, after a look at what it names.
+    """The safe part of a checkpoint's configuration, after a check of the classes it names.
 
     Args:
-        config: of the checkpoint.
-        path: the checkpoint's file, for the sentences.
-        trust: modules, or classes, that the user has named: these are imported.
+        config: the checkpoint's configuration.
+        path: the checkpoint's file, for error messages.
+        trust: modules or classes named by the user; they are imported.
 
     Returns:
-        The groups ``encoder``, ``decoder``, ``cell`` and ``search``; ``data``, ``choices``, ``task``, ``metrics`` and
-        ``seed`` as they are, of which nothing may be built (see ``check_task``).
+        The groups ``encoder``, ``decoder``, ``cell`` and ``search``; unchanged ``data``, ``choices``, ``task``,
+        ``metrics`` and ``seed``, from which nothing may be built (see ``check_task``).
 
     Raises:
-        CaptioningError: a group is missing or names a class that is neither this package's nor trusted, or a size is
-            beyond all measure.
+        CaptioningError: a group is missing or names a class that is neither this package's nor trusted, or a size
+            exceeds its limit.
     """
     if not isinstance(config, Mapping):
         raise CaptioningError(f"{path}: this checkpoint has no configuration. Train again.")
@@ -66,7 +66,7 @@ def check_task(config: Mapping[str, Any], path: Path, trust: Collection[str] = (
     """Check the task of a checkpoint before it is built.
 
     Raises:
-        CaptioningError: it is neither one of this package's nor trusted.
+        CaptioningError: the task is neither this package's nor trusted.
     """
     settings = config.get("task") or {}
     if not isinstance(settings.get("_target_"), str):
@@ -76,7 +76,7 @@ def check_task(config: Mapping[str, Any], path: Path, trust: Collection[str] = (
 
 
 def trusted_metrics(config: Mapping[str, Any], trust: Collection[str] = ()) -> dict[str, Any]:
-    """Those metrics of a checkpoint that are this package's own or trusted, and take no settings that are made."""
+    """The metrics of a checkpoint that are this package's own or trusted, and have no settings to be built."""
     return {
         name: dict(settings)
         for name, settings in config.get("metrics", {}).items()
@@ -87,19 +87,19 @@ def trusted_metrics(config: Mapping[str, Any], trust: Collection[str] = ()) -> d
 
 
 def of_this_package(config: Mapping[str, Any]) -> bool:
-    """Whether all that a configuration builds is of this package."""
+    """True if a configuration builds only objects of this package."""
     return all(str(config[group].get("_target_", room)).startswith(room) for group, room in ROOMS.items())
 
 
 def targets_of(config: Mapping[str, Any]) -> list[str]:
-    """The classes that a configuration names: what a user's own command line has named is trusted."""
+    """The classes named in a configuration: classes from the user's own command line are trusted."""
     metrics = [each for each in (config.get("metrics") or {}).values() if isinstance(each, Mapping)]
     groups = [config.get(group) or {} for group in (*ROOMS, "task")]
     return [str(each["_target_"]) for each in (*groups, *metrics) if "_target_" in each]
 
 
 def is_trusted(target: str, trust: Collection[str]) -> bool:
-    """Whether a class is one of those named, or of one of the modules named."""
+    """True if a class, or the class's module, is among the trusted names."""
     return any(target == name or target.startswith(f"{name}.") for name in trust if name)
 
 
@@ -115,7 +115,7 @@ def _check_target(target: Any, group: str, room: str, path: Path, trust: Collect
 
 
 def _refuse_nested(value: Any, group: str, path: Path, trust: Collection[str]) -> None:
-    """Refuse settings that name something to be made themselves, unless it is trusted."""
+    """Refuse settings that build objects themselves, unless the objects are trusted."""
     if isinstance(value, Mapping):
         target = value.get("_target_")
         if "_target_" in value and not (isinstance(target, str) and is_trusted(target, trust)):
@@ -128,7 +128,7 @@ def _refuse_nested(value: Any, group: str, path: Path, trust: Collection[str]) -
 
 
 def _is_class_of(room: str, target: str) -> bool:
-    """Whether a dotted path is a class of one room of this package; no other module is imported for the answer."""
+    """True if a dotted path is a class of one subpackage; the check imports no other module."""
     module, _, name = target.rpartition(".")
     if len(target) > LONGEST or not (
         f"{module}.".startswith(f"{room}.") and all(part.isidentifier() for part in target.split("."))
@@ -142,10 +142,9 @@ def _is_class_of(room: str, target: str) -> bool:
 
 
 def _check_sizes(config: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Refuse what would take all memory or time, and is bounded by no weight that is there.
+    """Refuse settings that could exhaust memory or time and that no weight in the file bounds.
 
-    A search that the user trusts may have settings of any kind; those of a known name and more than its limit are
-    refused all the same.
+    A trusted search may have settings of any kind; known settings beyond their limit are still refused.
     """
     ours = str(config["search"].get("_target_", ROOMS["search"])).startswith("captioning.")
     for name, value in config["search"].items():
@@ -167,6 +166,6 @@ def _check_sizes(config: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
 
 def shown(value: Any) -> str:
-    """A stranger's value, for a sentence."""
+    """A stranger's value, shortened for a message."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return printable(text[:100] + "…" * (len(text) > 100))

@@ -1,4 +1,4 @@
-"""From a model's probabilities to captions: greedy, sampling, beam."""
+"""Searches for captions: greedy search, sampling, beam search."""
 
 from captioning.search.beam import Beam
 from captioning.search.rollout import Greedy, Rollout, Sample

@@ -1,4 +1,4 @@
-"""Beam search over a whole batch of photographs.
+"""Beam search over a whole batch of images.
 
 Dimensions: B images (B' of them still searched), S live beams of an image, N captions of an image, T words.
 """
@@ -17,13 +17,13 @@ from captioning.search.search import Captions, ConditionalModel, Search, log_pro
 
 
 class Beam(Search):
-    """The best captions that a search of limited width finds.
+    """Beam search: the best captions among a limited number of beams.
 
-    Each step keeps the ``size`` best extensions of a photograph's live beams. Those that say ``<end>`` are captions and
-    leave; the others live on. A caption of T tokens has the score ``log p / T**length_penalty``. A beam dies when
-    no extension of it can enter the N best captions: ``log p`` never rises, so that its score stays below
-    ``log p / max_length**length_penalty``. A photograph with no live beam is finished. Beams cut at ``max_length`` are
-    ranked behind all captions that ended.
+    Each step keeps the ``size`` best extensions of an image's live beams. Extensions by ``<end>`` are captions and
+    leave the search; the others stay live. A caption of T tokens has the score ``log p / T**length_penalty``. A beam is
+    dropped when none of its extensions can enter the N best captions: ``log p`` never rises, so the beam's score stays
+    below ``log p / max_length**length_penalty``. An image with no live beam is finished. Beams cut at ``max_length``
+    are ranked behind all captions that ended.
 
     With length penalty 1 the score is the mean log-probability of a token; exponents between 0 and 1 are the
     normalization of Wu et al. 2016 (arXiv 1609.08144, section 7), who found 0.6 to 0.7 best for translation.
@@ -41,11 +41,11 @@ class Beam(Search):
 
         Args:
             size: the number of beams.
-            max_length: the most tokens of a caption, ``<end>`` included.
-            length_penalty: the exponent of the length in the score; 0 for the plain log-probability, more for longer
-                captions.
-            block_ngrams: say no sequence of so many words twice in a caption; 0 to allow it.
-            n_best: N, how many captions each photograph gets.
+            max_length: the largest number of tokens of a caption, ``<end>`` included.
+            length_penalty: the exponent of the length in the score; 0 for the plain log-probability, a larger one for
+                longer captions.
+            block_ngrams: the length of the word sequences that no caption repeats; 0 allows repeats.
+            n_best: N, the number of captions of each image.
 
         Raises:
             CaptioningError: a setting is out of its range.
@@ -58,12 +58,12 @@ class Beam(Search):
         self.size, self.length_penalty, self.block_ngrams, self.n_best = size, length_penalty, block_ngrams, n_best
 
     def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
-        """Extend the beams until none can win any more, then read the best captions backwards."""
+        """Extend the beams until none can enter the best captions, then trace the best captions backwards."""
         B, device = features.images, features.device
         rows = torch.arange(B, device=device)
         tokens = torch.full((B, 1), START, device=device)
         scores = torch.zeros(B, 1, device=device)
-        words = tokens[:, :, None][..., :0]  # (B, S, T), kept for the blocking of n-grams alone
+        words = tokens[:, :, None][..., :0]  # (B, S, T), kept only to block n-grams
         state = decoder.start(features)
         history, best = History(), _Best(B, self.n_best, device)
         for t in range(self.max_length):
@@ -93,10 +93,10 @@ class Beam(Search):
         return Captions(tokens, best.scores, weights)
 
     def with_captions(self, count: int) -> "Beam":
-        """The same beams, for the ``count`` best captions of each photograph.
+        """The same search, for the ``count`` best captions of each image.
 
         Raises:
-            CaptioningError: there are fewer beams.
+            CaptioningError: the search has fewer beams.
         """
         require(
             1 <= count <= self.size,
@@ -112,7 +112,7 @@ class Beam(Search):
 
 
 class _Best:
-    """The N best captions of each photograph so far, as places in the history.
+    """The N best captions of each image so far, as places in the history.
 
     Attributes:
         scores: ``(B, N)``, best first; ``-inf`` where there is no caption yet.
@@ -127,17 +127,17 @@ class _Best:
 
     @property
     def worst(self) -> Tensor:
-        """``(B, 1)``, what a caption must surpass to enter."""
+        """``(B, 1)``, the score that a caption must exceed to enter."""
         return self.scores[:, -1:]
 
     def offer(self, rows: Tensor, step: int, scores: Tensor, cut: bool = False) -> None:
-        """Take in the better ones of further captions; among equals the earlier comes first.
+        """Merge further captions into the N best; among equal scores the earlier caption comes first.
 
         Args:
-            rows: ``(B',)``, the photographs that they belong to.
-            step: the step of their last token.
-            scores: ``(B', S)``, of the beams at that step; ``-inf`` for a beam that is no caption.
-            cut: they have not ended, and come behind all that have, in their own order.
+            rows: ``(B',)``, the images of the captions.
+            step: the step of the captions' last token.
+            scores: ``(B', S)``, the scores of the beams at that step; ``-inf`` for a beam that is no caption.
+            cut: whether the captions were cut; cut captions rank behind all ended ones, in the order of the beams.
         """
         slot = torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
         scores = torch.cat([self.scores[rows], scores], dim=1)

@@ -1,6 +1,6 @@
-"""The step at the heart of beam search: from the live beams to their best extensions.
+"""The step of beam search: from the live beams to their best extensions.
 
-Dimensions: B images, S live beams of an image, K beams that go on, V vocabulary, C chunks of the vocabulary.
+Dimensions: B images, S live beams of an image, K beams that are kept, V vocabulary, C chunks of the vocabulary.
 """
 
 import torch
@@ -14,15 +14,15 @@ CHUNK = 128  # words; the two stages cost the least near the square root of the 
 def best_extensions(log_probs: Tensor, scores: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The K best of all S·V extensions of an image's beams, best first.
 
-    Among equals the better beam comes first, then the lower word number, on every device and in every precision (in
-    bfloat16 equals are common). ``topk`` leaves that open, and a stable sort of all extensions takes seventy times as
-    long. But the K best words lie in the K chunks of the vocabulary with the best maxima: after one pass of ``amax``
-    only K·128 candidates are left to choose from.
+    Among equal scores the better beam comes first, then the lower word number, on every device and in every precision
+    (in bfloat16 equal scores are common). ``topk`` leaves the order of equal scores open, and a stable sort of all
+    extensions takes seventy times as long. But the K best words lie in the K chunks of the vocabulary with the best
+    maxima: after one pass of ``amax`` only K·128 candidates remain.
 
     Args:
-        log_probs: ``(B, S, V)``, of the next word.
+        log_probs: ``(B, S, V)``, the log-probabilities of the next word.
         scores: ``(B, S)``, the log-probabilities of the beams so far; ``-inf`` for a dead one.
-        size: the most beams that go on; K = min(size, S·V).
+        size: the largest number of beams that are kept; K = min(size, S·V).
 
     Returns:
         Scores, parents (which beam is extended) and tokens (by which word), each ``(B, K)``.
@@ -47,9 +47,10 @@ def best_extensions(log_probs: Tensor, scores: Tensor, size: int) -> tuple[Tenso
 
 
 def first_best(values: Tensor, size: int) -> Tensor:
-    """The places of the largest values, largest first, among equals the first: a stable sort, but as fast as ``topk``.
+    """The indices of the largest values, in the order of a stable descending sort, as fast as ``topk``.
 
-    The bits of a float, read as an integer, rise with it (those of negative ones fall); the place goes below them.
+    The bits of a float, read as an integer, rise with the float (for negative floats they fall); the index fills the
+    bits below.
 
     Args:
         values: float32 ``(B, N)``.
@@ -65,11 +66,11 @@ def first_best(values: Tensor, size: int) -> Tensor:
 
 
 def block_repeats(log_probs: Tensor, words: Tensor, n: int) -> Tensor:
-    """Rule out, in place, the words that would say an n-gram twice (Paulus et al. 2018, arXiv 1705.04304).
+    """Rule out, in place, the words that would repeat an n-gram (Paulus et al. 2018, arXiv 1705.04304).
 
     Args:
-        log_probs: ``(B, S, V)``, of the next word.
-        words: ``(B, S, T)``, said so far by each beam.
+        log_probs: ``(B, S, V)``, the log-probabilities of the next word.
+        words: ``(B, S, T)``, the words of each beam so far.
         n: the length of the n-grams.
 
     Returns:
@@ -80,4 +81,4 @@ def block_repeats(log_probs: Tensor, words: Tensor, n: int) -> Tensor:
     ngrams = words.unfold(2, n, 1)  # (B, S, T - n + 1, n)
     recent = words[..., words.shape[-1] - n + 1 :].unsqueeze(2)  # (B, S, 1, n - 1)
     repeated = (ngrams[..., :-1] == recent).all(dim=-1)
-    return log_probs.scatter_(-1, ngrams[..., -1].where(repeated, PAD), -torch.inf)  # <pad> is never said anyway
+    return log_probs.scatter_(-1, ngrams[..., -1].where(repeated, PAD), -torch.inf)  # <pad> is never generated anyway

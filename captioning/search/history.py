@@ -1,4 +1,4 @@
-"""What a search has said so far, kept so that nothing is copied until the end.
+"""The steps of a search, stored so that no caption is copied before the end.
 
 Dimensions: B images (B' of them still searched at a step), S sequences of an image, N captions, T steps, L regions.
 """
@@ -16,10 +16,11 @@ class Step(NamedTuple):
     """One step of a search.
 
     Attributes:
-        rows: ``(B',)``, the photographs still searched.
-        tokens: ``(B', S)``, what each sequence said.
-        parents: ``(B', S)``, which sequence of the step before each of them continues.
-        attention: ``(B', S_before, L)``, the weights under which the sequences of the step before were continued.
+        rows: ``(B',)``, the images still searched.
+        tokens: ``(B', S)``, the token of each sequence.
+        parents: ``(B', S)``, the sequence of the previous step that each sequence continues.
+        attention: ``(B', S_before, L)``, the attention weights of the sequences of the previous step for this step's
+            tokens.
     """
 
     rows: Tensor
@@ -29,14 +30,14 @@ class Step(NamedTuple):
 
 
 class History(list[Step]):
-    """The steps of a search; captions are read from it backwards, once, when all is said."""
+    """The steps of a search; ``trace`` reads the captions backwards, once, after the last step."""
 
     def trace(self, last: Tensor, slot: Tensor) -> tuple[Tensor, Tensor | None]:
         """Read captions backwards from their last words.
 
         Args:
             last: ``(B, N)``, the step at which each caption ended; -1 for no caption.
-            slot: ``(B, N)``, the sequence that it was at that step.
+            slot: ``(B, N)``, the sequence of each caption at that step.
 
         Returns:
             Tokens ``(B, N, T)``, with ``<pad>`` after the last word, and attention ``(B, N, T, L)``, zero at ``<pad>``.

@@ -1,4 +1,4 @@
-"""Captions said word by word, none of them ever taken back: greedy search and sampling.
+"""Captions generated word by word, without revision: greedy search and sampling.
 
 Dimensions: B images (B' of them still searched), N captions of an image, V vocabulary, K words that may be drawn.
 """
@@ -20,7 +20,7 @@ class Rollout(Search):
     """A search that chooses the next word of each caption on its own.
 
     Attributes:
-        samples: N, how many captions each photograph gets.
+        samples: N, the number of captions of each image.
     """
 
     samples = 1
@@ -30,7 +30,7 @@ class Rollout(Search):
         """The next words ``(B', N)``, from their log-probabilities ``(B', N, V)``."""
 
     def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
-        """Say word after word until all captions have ended."""
+        """Generate word after word until all captions have ended."""
         B, N, device = features.images, self.samples, features.device
         rows = torch.arange(B, device=device)
         slots = torch.arange(N, device=device).expand(B, N)
@@ -41,7 +41,7 @@ class Rollout(Search):
         history = History()
         for t in range(self.max_length):
             logits, state = decoder.step(tokens, state)
-            if t == 0:  # START is taken in once for all captions of a photograph
+            if t == 0:  # START is fed once for all captions of an image
                 first = torch.zeros_like(slots)
                 logits, state = gather(logits, first), state.reorder(first)
             log_probs = log_probabilities(logits)
@@ -63,17 +63,17 @@ class Rollout(Search):
 
 
 class Greedy(Rollout):
-    """The likeliest word, every time; the same as ``Beam(size=1)``."""
+    """Greedy search: the likeliest word at every step; equal to ``Beam(size=1)``."""
 
     def choose(self, log_probs: Tensor) -> Tensor:
-        """The likeliest words; among equals the one of the lowest number."""
+        """The likeliest words; among equally likely words the one with the lowest number."""
         return log_probs.argmax(dim=-1)
 
     def with_captions(self, count: int) -> "Greedy":
         """The same search.
 
         Raises:
-            CaptioningError: more than one caption of each photograph is asked for.
+            CaptioningError: ``count`` is not 1.
         """
         require(
             count == 1,
@@ -84,11 +84,11 @@ class Greedy(Rollout):
 
 
 class Sample(Rollout):
-    """Words drawn by their probability, N captions for each photograph.
+    """Sampling: words drawn by their probability, N captions of each image.
 
     The temperature is applied first, then top-k (Fan et al. 2018, arXiv 1805.04833, section 5.1), then top-p, the
-    nucleus (Holtzman et al. 2020, arXiv 1904.09751, equation 2). Scores are the decoder's own log-probabilities,
-    untouched by all three.
+    nucleus (Holtzman et al. 2020, arXiv 1904.09751, equation 2). Scores are the decoder's own log-probabilities, before
+    all three.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class Sample(Rollout):
         """Take the settings.
 
         Args:
-            max_length: the most tokens of a caption, ``<end>`` included.
-            temperature: what the logits are divided by; below 1 sharper, above 1 flatter.
-            top_k: draw from the k likeliest words alone; 0 for all.
-            top_p: draw from the fewest likeliest words that have at least this probability together; 1 for all.
-            samples: N.
-            seed: of a generator of its own, started once, so that the same calls in the same order give the same
+            max_length: the largest number of tokens of a caption, ``<end>`` included.
+            temperature: the divisor of the logits; below 1 the distribution is sharper, above 1 flatter.
+            top_k: the number of likeliest words to draw from; 0 for all words.
+            top_p: the least total probability of the likeliest words to draw from, as few as reach it; 1 for all words.
+            samples: N, the number of captions of each image.
+            seed: the seed of a separate generator, seeded once, so that the same calls in the same order give the same
                 captions; None for torch's global generator.
 
         Raises:
@@ -130,14 +130,14 @@ class Sample(Rollout):
         return drawn if words is None else words.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
 
     def distribution(self, log_probs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the next words are drawn from.
+        """The distribution of the next words.
 
         Args:
-            log_probs: ``(B', N, V)``.
+            log_probs: ``(B', N, V)``, the log-probabilities of the next words.
 
         Returns:
-            Probabilities ``(B', N, K)``, likeliest first, and the words ``(B', N, K)`` that they belong to; where
-            neither top-k nor top-p is set, the probabilities of all V words in order, and None.
+            Probabilities ``(B', N, K)``, likeliest first, and their words ``(B', N, K)``; without top-k and top-p the
+            probabilities of all V words in order, and None.
         """
         log_probs, words = log_probs / self.temperature, None
         if self.top_k or self.top_p < 1:
@@ -145,12 +145,12 @@ class Sample(Rollout):
             log_probs, words = log_probs.topk(min(self.top_k or vocabulary_size, vocabulary_size))
         probabilities = log_probs.softmax(dim=-1)
         if self.top_p < 1:
-            likelier = probabilities.cumsum(dim=-1) - probabilities  # the mass of the words ahead of each
+            likelier = probabilities.cumsum(dim=-1) - probabilities  # the probability of all words before each word
             probabilities = probabilities.masked_fill(likelier >= self.top_p, 0.0)  # multinomial takes any sum
         return probabilities, words
 
     def with_captions(self, count: int) -> "Sample":
-        """The same draws, ``count`` of them for each photograph; the random numbers go on where the last ones ended."""
+        """The same sampling, ``count`` captions of each image; both searches share the random generator."""
         require(count >= 1, f"{count} captions of each photograph: take 1 or more.")
         search = copy(self)
         search.samples = count

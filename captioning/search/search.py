@@ -1,4 +1,4 @@
-"""What a search is, what it asks of a model, and what it gives.
+"""The interfaces of searches: their base class, the models that they call, and the captions that they return.
 
 Dimensions: B images, S sequences of an image, N captions of an image, T words, L regions, V vocabulary.
 """
@@ -16,11 +16,11 @@ from captioning.core.state import State
 from captioning.core.vocabulary import PAD, START, UNK
 
 NEVER_SAID = (PAD, START, UNK)
-LEAVE = 0.75  # of the photographs: once no more are left, the finished ones leave (a copy of the state of the rest)
+LEAVE = 0.75  # fraction of the images still open at which the finished ones leave (the state of the rest is copied)
 
 
 class ConditionalModel(Protocol):
-    """A conditional language model: all that a search knows of a decoder, or of an ensemble of them."""
+    """A conditional language model: the methods of a decoder, or of an ensemble, that a search calls."""
 
     def start(self, features: Features) -> State:
         """The state before START, with one sequence per image (S = 1)."""
@@ -31,14 +31,14 @@ class ConditionalModel(Protocol):
 
 @dataclass(frozen=True)
 class Captions:
-    """N captions for each of B photographs, best first.
+    """N captions for each of B images, best first.
 
     Attributes:
         tokens: ``(B, N, T)``, ``<end>`` included (a caption cut at ``max_length`` has none), then ``<pad>``.
-        scores: ``(B, N)``, float32, by which they are ranked: the decoder's log-probability of the tokens, divided by
-            the length penalty in beam search. ``-inf`` where a photograph has fewer than N captions.
-        attention: ``(B, N, T, L)``, the weights with which each word was said, zero at ``<pad>``; None where not asked
-            for, or where the decoder has no attention.
+        scores: ``(B, N)``, float32, the scores that rank the captions: the decoder's log-probability of the tokens,
+            divided by the length penalty in beam search. ``-inf`` if an image has fewer than N captions.
+        attention: ``(B, N, T, L)``, the attention weights of each word, zero at ``<pad>``; None if not requested, or if
+            the decoder has no attention.
     """
 
     tokens: Tensor
@@ -47,17 +47,17 @@ class Captions:
 
 
 class Search(ABC):
-    """A way from a model's probabilities to captions, over a whole batch of photographs at once.
+    """A search for captions by a model's probabilities, over a whole batch of images at once.
 
-    A search of one's own is a subclass with ``search``. ``search._target_=my_module.MySearch`` names it to ``train``
-    and ``evaluate``; a checkpoint that names it is loaded with ``--trust my_module``.
+    A custom search is a subclass with ``search``. ``search._target_=my_module.MySearch`` names the class to ``train``
+    and ``evaluate``; ``--trust my_module`` permits a checkpoint that names the class.
     """
 
     def __init__(self, max_length: int = 20) -> None:
         """Take the setting that all searches share.
 
         Args:
-            max_length: the most tokens of a caption, ``<end>`` included; it is cut where it has not ended by then.
+            max_length: the largest number of tokens of a caption, ``<end>`` included; longer captions are cut.
 
         Raises:
             CaptioningError: ``max_length`` is below 1.
@@ -66,11 +66,11 @@ class Search(ABC):
         self.max_length = max_length
 
     def __call__(self, decoder: ConditionalModel, features: Features, attention: bool = False) -> Captions:
-        """Caption B photographs, without gradients, on the device of their features.
+        """Caption B images, without gradients, on the device of their features.
 
         Args:
-            decoder: a decoder or an ensemble of them, in evaluation mode and on the same device.
-            features: of the photographs.
+            decoder: a decoder or an ensemble of decoders, in evaluation mode and on the same device.
+            features: the features of the images.
             attention: whether to return the attention weights.
         """
         with torch.no_grad():
@@ -78,24 +78,24 @@ class Search(ABC):
 
     @abstractmethod
     def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
-        """What ``__call__`` does, with gradients switched off."""
+        """Caption B images with gradients switched off, see ``__call__``."""
 
     def with_captions(self, count: int) -> "Search":
-        """The same search, for that many captions of each photograph; itself where the search has no such setting.
+        """The same search, for ``count`` captions of each image; the search itself if it has no such setting.
 
         Args:
             count: N, 1 or more.
 
         Raises:
-            CaptioningError: the search can't find so many; the sentence names the setting that helps.
+            CaptioningError: the search can't find so many captions; the message names the setting that helps.
         """
         return self
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """The decoder's log-probabilities, ``-inf`` for words that are never said; float32, free to be written into.
+    """The decoder's log-probabilities, ``-inf`` for words that are never generated; a new tensor in float32.
 
-    The rest is not scaled up to sum to one: a score stays the probability that the decoder gives to the caption.
+    The other words are not renormalised: a score stays the log-probability that the decoder gives to the caption.
     """
     result = logits.log_softmax(-1, dtype=torch.float32)
     for token in NEVER_SAID:
@@ -104,19 +104,19 @@ def log_probabilities(logits: Tensor) -> Tensor:
 
 
 def still_open(alive: Tensor) -> Tensor | None:
-    """Which photographs go on.
+    """The images whose search goes on.
 
     Args:
-        alive: ``(B,)``, whether a photograph still has something to search.
+        alive: ``(B,)``, True for an image with an open caption.
 
     Returns:
-        Indices of those alive, empty when the search is over; None when it is better to take all of them along.
+        The indices of these images, empty when the search is over; None when keeping all images is faster.
     """
     count = int(alive.sum())
     return alive.nonzero().squeeze(1) if count <= LEAVE * len(alive) else None
 
 
 def require(condition: bool, sentence: str) -> None:
-    """Refuse a setting with a sentence."""
+    """Raise a ``CaptioningError`` with a sentence unless a condition holds."""
     if not condition:
         raise CaptioningError(sentence)

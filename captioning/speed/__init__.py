@@ -1,4 +1,4 @@
-"""Speed: the parts of a model in faster forms that compute the same; ``make_fast`` puts them in."""
+"""Faster forms of a model's parts with the same results; ``make_fast`` puts the faster forms into a model."""
 
 from captioning.speed.fast import make_fast
 

@@ -1,13 +1,14 @@
-"""``compile=true``: what of a training step gains by torch.compile.
+"""The setting ``compile=true``: torch.compile for the parts of a training step that gain by it.
 
-The products are the same; what a compiler gains lies between them. In a captioner the products are three quarters of a
-step, and its loop over words cannot be compiled: how many captions still have a word differs from step to step and
-from batch to batch, and each of these shapes would be compiled anew. What is left is the attention, which goes over
-``(N, L, A)`` numbers at every word: one kernel for any N. It gains little on a CPU, and a captioner without it nothing.
+A compiler leaves the products as they are and gains time between the products. In a captioner the products take three
+quarters of a step, and the loop over words cannot be compiled: the number of captions that still have a word differs
+from step to step and from batch to batch, and each of these shapes would be compiled anew. So the attention alone is
+compiled, which computes ``(N, L, A)`` numbers at every word: one kernel for any N. The attention gains little on a CPU,
+and a captioner without attention nothing.
 
-A text is read in streams of one length, so there the loop itself is compiled, a block of steps at a time. The smaller
-the network, the more of its time goes between the products, and the more is gained. An LSTM in single precision on a
-CPU is oneDNN's own, where there is nothing to compile.
+The streams of a text have one length, so a language model's loop itself is compiled, a block of steps at a time. The
+smaller the network, the larger the fraction of time between the products, and the larger the gain. An LSTM in single
+precision on a CPU is oneDNN's own, and has nothing to compile.
 """
 
 import logging
@@ -26,12 +27,12 @@ log = logging.getLogger(__name__)
 
 
 def compile_parts(module: nn.Module) -> None:
-    """Compile for training what gains by it: a language model's steps, any other decoder's attention.
+    """Compile the parts that gain by it in training: a language model's steps, any other decoder's attention.
 
-    Search and validation stay as they are.
+    Search and validation are not compiled.
 
     Args:
-        module: a decoder that has been made fast.
+        module: a decoder after ``make_fast``.
 
     Raises:
         CaptioningError: there is no C++ compiler.
@@ -52,8 +53,8 @@ def compile_parts(module: nn.Module) -> None:
 
 
 def _begin() -> None:
-    """Check that there is a compiler, and forget what runs before this one in a sweep have compiled."""
+    """Check that there is a compiler, and drop the functions that earlier runs of a sweep have compiled."""
     compilers = [os.environ.get("CXX", "g++"), "g++", "clang++"]
     if not any(shutil.which(compiler) for compiler in compilers):
         raise CaptioningError("compile=true needs a C++ compiler: install g++, or set compile=false.")
-    torch.compiler.reset()  # of one function it keeps no more than eight versions, and would run the next one plainly
+    torch.compiler.reset()  # torch keeps at most eight versions of a function, and would not compile the next

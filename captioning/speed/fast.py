@@ -1,7 +1,7 @@
-"""What makes a model of plain torch modules fast, after it has been built.
+"""The replacement of a model's plain modules by faster ones, after the model has been built.
 
-``make_fast`` gives each part that has a faster form the class of that form: its parameters stay where and what they
-are. The faster class is made from the part's own class and bears its name, as in ``torch.distributed.fsdp``.
+``make_fast`` gives each part that has a faster form the class of that form; the part's parameters stay the same
+objects. The faster class derives from the part's own class and has the same name, as in ``torch.distributed.fsdp``.
 """
 
 from typing import Any, TypeVar
@@ -19,25 +19,25 @@ from captioning.speed.recurrence import FastCell, FastLSTM, FastRecurrentDecoder
 
 T = TypeVar("T", bound=nn.Module)
 
-# of exactly these classes: a subclass may compute something else
+# for exactly these classes: a subclass may compute something else
 EXACT: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: FastLinear,
     nn.Dropout: FastDropout,
     AdditiveAttention: FastAttention,
     LSTM: FastLSTM,
 }
-# of these and their subclasses
+# for these classes and their subclasses
 BASES: dict[type[nn.Module], type[nn.Module]] = {Cell: FastCell, RecurrentDecoder: FastRecurrentDecoder}
 
 _MADE: dict[type[nn.Module], type[nn.Module] | None] = {}
 
 
 def make_fast(module: T, compiled: bool = False) -> T:
-    """Make a module and its parts fast, in place; its parameters, their names and its results stay.
+    """Make a module and its parts fast, in place; parameters, their names and results stay the same.
 
     Args:
-        module: a decoder, or any other module; a part that has no faster form is left alone.
-        compiled: whether ``torch.compile`` makes training faster still (``compile=true``).
+        module: a decoder, or any other module; parts without a faster form stay as they are.
+        compiled: whether to use ``torch.compile`` in training, too (``compile=true``).
 
     Returns:
         The module itself.
@@ -55,7 +55,7 @@ def make_fast(module: T, compiled: bool = False) -> T:
 
 
 def _faster(plain: type[nn.Module]) -> type[nn.Module] | None:
-    """The faster class of a class, one for each; None where there is none, or where the class is fast already."""
+    """The one faster class of a class; None if there is none, or if the class is fast already."""
     if plain not in _MADE:
         _MADE[plain] = None if hasattr(plain, "plain_class") else _make(plain)
     return _MADE[plain]
@@ -70,7 +70,7 @@ def _make(plain: type[nn.Module]) -> type[nn.Module] | None:
 
 
 def _reduce(self: Any, protocol: Any) -> tuple[Any, ...]:
-    """For copies and pickles, which would look for the faster class under its name and find the plain one."""
+    """The reduced form of a copy or pickle, since the faster class's name leads to the plain class."""
     _, _, *rest = super(type(self), self).__reduce_ex__(protocol)
     return _new, (type(self).plain_class,), *rest
 

@@ -1,4 +1,4 @@
-"""Linear layers at the full rate of the CPU, also inside of a loop over words.
+"""Linear layers at the full rate of the CPU, also inside a loop over words.
 
 Dimensions: M rows of all steps together, n rows of one step, I inputs, O outputs.
 """
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WORTH_IT = 2**22  # multiplications: below, bringing the tensors to oneDNN and back takes longer than it saves
+WORTH_IT = 2**22  # multiplications: below, converting tensors to oneDNN's layout and back takes longer than it saves
 NARROW = 16  # outputs
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``torch.nn.functional.linear``, by oneDNN where that is faster: on a CPU in single precision.
+    """The result of ``torch.nn.functional.linear``, by oneDNN where that is faster: on a CPU in single precision.
 
-    torch asks MKL for these products, which on an AMD EPYC with AVX-512 has half of oneDNN's rate (90 and 190 GFLOP/s
-    on one core); half precision is oneDNN's anyway.
+    torch computes these products with MKL, which on an AMD EPYC with AVX-512 has half of oneDNN's rate (90 and 190
+    GFLOP/s on one core); torch computes half precision with oneDNN anyway.
 
     Args:
         input: ``(…, I)``.
@@ -35,7 +35,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def onednn(input: Tensor) -> bool:
-    """Whether oneDNN takes a tensor: in single precision, on a CPU."""
+    """True if oneDNN can compute with a tensor: in single precision, on a CPU."""
     return (
         input.device.type == "cpu"
         and input.dtype == torch.float32
@@ -45,33 +45,33 @@ def onednn(input: Tensor) -> bool:
 
 
 def _onednn_is_faster(input: Tensor, weight: Tensor) -> bool:
-    if torch.compiler.is_compiling():  # the compiler knows dense tensors alone
+    if torch.compiler.is_compiling():  # the compiler supports dense tensors only
         return False
     enough = input.numel() * len(weight) >= WORTH_IT and len(weight) >= NARROW
     return enough and input.dim() > 1 and weight.dtype == input.dtype and onednn(input)
 
 
 class FastLinear(nn.Linear):
-    """``torch.nn.Linear`` by ``linear``, and in a loop over words with one product for the weights' gradient.
+    """A linear layer by ``linear``, with one product for the weights' gradient in a loop over words.
 
-    Automatic differentiation adds up a matrix of the size of the weights at every step of a loop. Inside of
-    ``repeated`` the inputs and the outputs' gradients of all steps are put together, and the weights' gradient is one
-    product. Under autocast the weights are cast once, and that gradient is summed in full precision and not in half.
+    Automatic differentiation adds a matrix of the weights' size at every step of a loop. Inside ``repeated`` the inputs
+    and the outputs' gradients of all steps are concatenated, and the weights' gradient is one product. Under autocast
+    the weights are cast once, and their gradient is summed in full instead of half precision.
     """
 
     loop: "_Loop | None" = None
 
     def forward(self, input: Tensor) -> Tensor:
-        """``(…, I)`` to ``(…, O)``."""
+        """The outputs ``(…, O)`` of inputs ``(…, I)``."""
         return linear(input, self.weight, self.bias) if self.loop is None else self.loop(input)
 
 
 @contextmanager
 def repeated(module: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
-    """A loop over words.
+    """Run the block as a loop over words, see ``FastLinear``.
 
     Args:
-        module: holds the layers that the loop calls; those of them that are ``FastLinear`` profit.
+        module: the module whose layers the loop calls; every ``FastLinear`` in it computes its gradient at once.
         sizes: the number of rows of each step.
     """
     if not torch.is_grad_enabled():
@@ -88,10 +88,10 @@ def repeated(module: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
 
 
 class _Loop:
-    """One pass of a layer through a loop.
+    """The calls of a layer in one loop over words.
 
-    Each call takes the next step's rows of ``_Biases``. A call whose rows are not those of the next step, because the
-    loop calls the layer in another way than once a step, is computed by itself.
+    Each call uses the next step's rows of ``_Biases``. A call whose number of rows is not that of the next step (the
+    loop does not call the layer once per step) is computed as an ordinary linear layer.
     """
 
     def __init__(self, layer: nn.Linear, sizes: Sequence[int]) -> None:
@@ -120,7 +120,7 @@ class _Loop:
 
 
 class _Biases(torch.autograd.Function):
-    """The bias for every row ``(M, O)``: its gradient is that of all the outputs, from which the weights' is made."""
+    """The bias for every row, ``(M, O)``: from its gradient, that of all outputs, follows the weights' gradient."""
 
     @staticmethod
     def forward(

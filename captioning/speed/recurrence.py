@@ -1,6 +1,6 @@
-"""The loops over words of cells and decoders: one product for the weights' gradients, oneDNN's LSTM, compiled steps.
+"""Faster loops over words: one product for the weights' gradients, oneDNN's LSTM, compiled steps.
 
-Dimensions: N sequences, M words in all, E input features, H hidden, G gates, C a cell's state.
+Dimensions: N sequences, M words in all, E input features, H hidden, G gates, C numbers of a cell's state.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ from captioning.decoders import RecurrentDecoder
 from captioning.decoders.loop import Equations, PackedWords
 from captioning.speed.linear import onednn, repeated
 
-STEPS_AT_ONCE = 25  # that are compiled together
+STEPS_AT_ONCE = 25  # steps that are compiled together
 
 
 class FastCell(Cell):
     """A cell whose loop over words computes the gradient of its weights in one product.
 
     Attributes:
-        compiled_steps: 25 steps of sequences none of which ends, compiled; None where they are not.
+        compiled_steps: the compiled function of 25 steps in which no sequence ends; None without compilation.
     """
 
     compiled_steps: "Callable[[Cell, Tensor, Tensor], tuple[Tensor, Tensor]] | None" = None
@@ -50,15 +50,15 @@ class FastCell(Cell):
     def compile_steps(self) -> None:
         """Let torch.compile make one function of 25 steps, for training on sequences of one length.
 
-        The compiled function saves the time that Python and autograd take between the small operations of a step. It
-        cannot where sequences end at different times: each number of them would be compiled anew. The rest of a chunk
-        after whole blocks is computed step by step.
+        The compiled function saves the time that Python and autograd take between the small operations of a step.
+        Sequences that end at different times gain nothing: each number of sequences would be compiled anew. The rest of
+        a chunk after whole blocks is computed step by step.
         """
         self.compiled_steps = torch.compile(_steps, dynamic=False)
 
 
 def _steps(cell: Cell, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The steps of N sequences none of which ends, plainly: terms ``(M, G·H)``, state ``(N, C)``."""
+    """The hidden states and the last state of steps in which no sequence ends: terms ``(M, G·H)``, state ``(N, C)``."""
     hidden = []
     for step in torch.split(terms, len(state)):
         state = cell(step, state)
@@ -67,13 +67,13 @@ def _steps(cell: Cell, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class FastLSTM(FastCell, LSTM):
-    """An LSTM that leaves sequences of one length to oneDNN."""
+    """An LSTM that runs sequences of one length in oneDNN."""
 
     def run(self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See ``Cell.run``; by oneDNN's own LSTM where that can.
+        """See ``Cell.run``; uses oneDNN's own LSTM where possible.
 
-        It can on a CPU, in single precision, for sequences of one length that see no image. In half precision the loop
-        is faster; cuDNN's would round to TF32, and under autocast to float16.
+        oneDNN's LSTM needs a CPU, single precision, and sequences of one length without an image. In half precision the
+        loop is faster; cuDNN's LSTM would round to TF32, and under autocast to float16.
         """
         if image is not None or sizes[0] != sizes[-1] or not onednn(x):
             return super().run(x, sizes, state, image)
@@ -85,7 +85,7 @@ class FastLSTM(FastCell, LSTM):
 
 
 class FastRecurrentDecoder(RecurrentDecoder):
-    """A decoder whose loop over words computes the gradients of the weights in it in one product each."""
+    """A decoder whose loop over words computes the gradient of each weight matrix in one product."""
 
     def packed_loop(self, state: State, packing: Packing) -> PackedWords:
         """See ``RecurrentDecoder.packed_loop``."""

@@ -1,4 +1,4 @@
-"""Tasks: kinds of systems, one folder each, behind one protocol."""
+"""Tasks: kinds of systems behind one protocol, one folder each."""
 
 from captioning.tasks.task import Evaluation, Prepared, Task
 

@@ -1,4 +1,4 @@
-"""What a run reads, by digest: a run goes on, or is finished, only with the photographs, captions and text it had."""
+"""Digests of a run's inputs: a run resumes or finishes only with its own photographs, captions and text."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -11,13 +11,13 @@ from captioning.data.text import MAPPED
 
 
 def inputs_of_photographs(config: Mapping[str, Any], photos: CaptionedPhotos) -> dict[str, str]:
-    """Photographs as a set, which split each is in, and what is said of each.
+    """Digests of the photographs as a set, of their splits, and of their captions.
 
-    Where a photograph lies and what its file is called does not matter.
+    The path and the name of a photograph's file do not count.
 
     Args:
-        config: of the run.
-        photos: what ``data.source`` has read.
+        config: the run's configuration.
+        photos: the photographs that ``data.source`` has read.
 
     Returns:
         Digests of the ``photographs``, ``captions`` and ``splits``.
@@ -37,7 +37,7 @@ def inputs_of_photographs(config: Mapping[str, Any], photos: CaptionedPhotos) ->
 
 
 def inputs_of_text(config: Mapping[str, Any], text: Text) -> dict[str, str]:
-    """The digest of the ``characters of the text``."""
+    """The digest of the text's characters, by the name ``characters of the text``."""
     if text.path.stat().st_size <= MAPPED:
         digest = digest_of(text.path)
     else:
@@ -47,10 +47,10 @@ def inputs_of_text(config: Mapping[str, Any], text: Text) -> dict[str, str]:
 
 
 def inputs_of_settings(config: Mapping[str, Any], initial: Path | None) -> dict[str, str]:
-    """The digests of files that settings name: word vectors, weights of the encoder, and what a run begins with.
+    """The digests of files named in settings: word vectors, encoder weights, and initial weights.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         initial: the checkpoint that ``init_from`` names.
     """
     files = {

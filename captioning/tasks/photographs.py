@@ -1,4 +1,4 @@
-"""Photographs of a run: what its data source reads, and their features, stored or live."""
+"""Photographs of a run from its data source, and their stored or live features."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,15 +33,15 @@ def make_data(
     reads: Sequence[str],
     device: torch.device,
 ) -> CaptionData:
-    """Batches of photographs and captions; a frozen encoder's features are stored first, each photograph's once.
+    """Batches of photographs and captions; the features of a frozen encoder are computed once and stored first.
 
     Args:
-        config: of the run.
-        photos: by split.
-        vocabulary: of the training split.
-        encoder: frozen, or to be fine-tuned.
-        reads: the parts of the features that are read.
-        device: where features that are not stored yet are computed.
+        config: the run's configuration.
+        photos: the photographs by split.
+        vocabulary: the vocabulary of the training split.
+        encoder: the encoder, frozen or fine-tuned.
+        reads: the feature parts that the decoder reads.
+        device: the device on which missing features are computed.
     """
     data = config["data"]
     return CaptionData(
@@ -56,7 +56,7 @@ def make_data(
 def make_photo_data(
     config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str], device: torch.device
 ) -> PhotoData:
-    """Batches of photographs alone, for a task that has no captions; see ``make_data``."""
+    """Batches of photographs alone, for a task without captions; see ``make_data``."""
     return PhotoData(photos, **_common(config, photos, encoder, reads, device))
 
 
@@ -74,7 +74,7 @@ def _common(
 
 
 def features_of(batch: PhotoBatch, encoder: Encoder) -> Features:
-    """The features of a batch's photographs: stored ones in single precision, or freshly encoded."""
+    """The features of a batch's photographs: stored features in single precision, or the encoder's output."""
     if batch.features is not None:
         return batch.features.to(dtype=torch.get_default_dtype())
     assert batch.images is not None
@@ -85,10 +85,10 @@ def features_of(batch: PhotoBatch, encoder: Encoder) -> Features:
 def store_features(
     config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str], device: torch.device
 ) -> Callable[[str], Callable[[Sequence[int]], Features]]:
-    """Store the features of all photographs, unless they are stored already.
+    """Compute and store the features of all photographs that are not stored yet.
 
     Returns:
-        A split's name to what reads the features of photographs by their places in that split.
+        A function from a split's name to the reader of features by the photographs' indices in the split.
     """
     store = FeatureStore.build(
         Path(config["data"]["features_root"]),

@@ -1,7 +1,7 @@
-"""What a task is: a kind of system, from what it reads to how it is scored, chosen by ``task=``.
+"""The protocol of tasks: kinds of systems, from data to scores, chosen by ``task=``.
 
-A task is a folder of this package, or a module of a user's own (``task._target_=my_module.MyTask``). What a run does
-beside (its folder, checkpoints, resuming, sweeps, the best checkpoint) is the same for any of them.
+A task is a folder of this package, or a user's own module (``task._target_=my_module.MyTask``). The run folder,
+checkpoints, resuming, sweeps and the best checkpoint work in the same way for every task.
 """
 
 from abc import abstractmethod
@@ -25,14 +25,14 @@ from captioning.training.module import TrainingModule
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run trains, and on what.
+    """The model and the data of a run.
 
     Attributes:
-        module: untrained.
-        data: its batches; ``data.describe_batch(batch)`` says in words what a batch holds, and ``data.resumed`` takes
-            the place where a run goes on, see ``captioning.data.module.ResumableData``.
-        contents: what a checkpoint keeps beside the weights: plain values, such as a vocabulary's words.
-        size: of the data, in words.
+        module: the untrained Lightning module.
+        data: the batches; ``data.describe_batch(batch)`` describes a batch in words, and ``data.resumed`` takes the
+            position of a resumed run, see ``captioning.data.module.ResumableData``.
+        contents: plain values that a checkpoint keeps beside the weights, such as a vocabulary's words.
+        size: the size of the data, as text.
     """
 
     module: TrainingModule
@@ -43,14 +43,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation finds.
+    """The result of an evaluation.
 
     Attributes:
-        scores: by the measures' names, ×1.
-        details: what else the scores' file is to hold.
-        lines: what else is to be said.
-        split: that was scored.
-        measures: of the scores, by name.
+        scores: the scores by measure name, ×1.
+        details: further content of the scores' file.
+        lines: further lines of output.
+        split: the scored split.
+        measures: the measures of the scores, by name.
     """
 
     scores: dict[str, float]
@@ -64,7 +64,7 @@ class Task(Measuring):
     """A kind of system.
 
     Attributes:
-        splits: those that can be scored, the one that is scored where none is named first.
+        splits: the splits that can be scored; the first one is the default.
     """
 
     splits: tuple[str, ...] = ("test", "val", "train")
@@ -75,33 +75,33 @@ class Task(Measuring):
 
     @abstractmethod
     def read_source(self) -> Any:
-        """What ``data.source`` reads.
+        """The data that ``data.source`` reads.
 
         Raises:
-            CaptioningError: it can't be read, or is nothing that this task is for.
+            CaptioningError: the data can't be read, or are of the wrong kind for this task.
         """
 
     def inputs(self, source: Any) -> dict[str, str]:
-        """What a run reads, to a digest of its content: a run goes on with the same alone."""
+        """The digests of a run's inputs, by name: a run resumes only with equal inputs."""
         return {}
 
     def has(self, source: Any, split: str) -> bool:
-        """Whether there is something to score in a split."""
+        """True if a split has something to score."""
         return split in self.splits
 
     @abstractmethod
     def prepare(self, source: Any, folder: Path, device: torch.device, initial: Checkpoint | None = None) -> Prepared:
-        """Make what is trained, and its batches.
+        """Make the model to train, and its batches.
 
         Args:
             source: see ``read_source``.
-            folder: of the run.
-            device: where features that are not stored yet are computed.
-            initial: the checkpoint that ``init_from`` names, for what of it the new network must share (the
-                vocabulary); its weights are loaded by the caller.
+            folder: the run's folder.
+            device: the device on which missing features are computed.
+            initial: the checkpoint that ``init_from`` names, for the parts that the new network must share (the
+                vocabulary); the caller loads the weights.
 
         Raises:
-            CaptioningError: the configuration does not go with the source.
+            CaptioningError: the configuration does not fit the source.
         """
 
     def evaluate(
@@ -115,16 +115,16 @@ class Task(Measuring):
         trust: Collection[str] = (),
         search: Any = None,
     ) -> Evaluation:
-        """Score a checkpoint on a split: by default the means of what the module's ``measured`` gives.
+        """Score a checkpoint on a split: by default the means of the module's ``measured``.
 
         Args:
-            checkpoint: a file, or a run's folder.
+            checkpoint: a checkpoint file, or a run's folder.
             split: one of ``splits``.
-            out: the folder for what it writes besides the scores.
-            device: where to run.
-            source: see ``read_source``; read once the checkpoint is known to be sound, where not given.
-            trust: modules or classes outside of this package that the checkpoint may name.
-            search: that finds captions; the configuration's own where not given.
+            out: the folder of the files besides the scores.
+            device: the device of the evaluation.
+            source: see ``read_source``; by default read after the checkpoint is checked.
+            trust: modules or classes outside this package that the checkpoint may name.
+            search: the search for captions; by default the configuration's own.
 
         Raises:
             CaptioningError: the checkpoint or the split does not fit.
@@ -142,10 +142,10 @@ class Task(Measuring):
         return Evaluation({name: _mean(found) for name, found in sums.items()})
 
     def source_of(self, split: str, source: Any = None) -> Any:
-        """What ``data.source`` reads, where it has not been read yet, with something to score in a split.
+        """The given source, or else the data that ``data.source`` reads, checked to have something to score in a split.
 
         Raises:
-            CaptioningError: it can't be read, or the split has nothing.
+            CaptioningError: the data can't be read, or the split is empty.
         """
         source = self.read_source() if source is None else source
         if not self.has(source, split):

@@ -1,18 +1,18 @@
-"""The tokens that captions are scored and learnt by: coco-caption's, without Java.
+"""The tokenizer of captions, for scores and training: coco-caption's, without Java.
 
-coco-caption runs Stanford CoreNLP 3.4.1's ``PTBTokenizer -preserveLines -lowerCase`` over a file of captions, one a
-line, and removes a list of punctuation; every published score of a captioner rests on these tokens. ``tokenize`` gives
-the same for one caption, and is right where the original is not:
+coco-caption runs Stanford CoreNLP 3.4.1's ``PTBTokenizer -preserveLines -lowerCase`` over a file with one caption per
+line, and removes a list of punctuation; all published scores of captioners are based on these tokens. ``tokenize``
+gives the same tokens for one caption, except where the original has a fault:
 
-- the original lower-cases the brackets ``-LRB-`` before it looks for ``-LRB-``, and so leaves ``-lrb-`` among the
-  words; here the four brackets of its list are removed. (Square brackets are not in the list and stay ``-lsb-``.)
-- it takes a carriage return, a vertical tab, a form feed or U+2028 in a caption for the caption's end, which shifts
-  every later caption by one; here they are blanks;
-- whether the initial in "… Ave S." keeps its full stop depends on the next caption in the file; here it is as if that
-  began with "A", as most do;
-- it drops the letters and digits that Unicode has gained since 2012 (some 500, all of them rare).
+- The original lower-cases the brackets ``-LRB-`` before its search for ``-LRB-``, and so leaves ``-lrb-`` among the
+  words; ``tokenize`` removes the four brackets of the list. (Square brackets are not in the list and stay ``-lsb-``.)
+- The original takes a carriage return, a vertical tab, a form feed or U+2028 in a caption for the caption's end, which
+  shifts every later caption by one; ``tokenize`` treats these characters as blanks.
+- In the original, the initial in "… Ave S." keeps its full stop depending on the next caption in the file; ``tokenize``
+  assumes that the next caption begins with "A", as most captions do.
+- The original drops the letters and digits added to Unicode since 2012 (some 500, all of them rare).
 
-``tokenize_file`` keeps these faults but for the last, for comparison.
+``tokenize_file`` keeps these faults except the last one, for comparison.
 """
 
 import re
@@ -27,7 +27,7 @@ PUNCTUATION = frozenset(
 _BRACKETS = frozenset(["-lrb-", "-rrb-", "-lcb-", "-rcb-"])
 
 _LINE_BREAKS = str.maketrans(dict.fromkeys("\n\r\x0b\x0c\u2028\u2029", " "))
-# A word between blanks whose tokens depend on nothing around it, if all its neighbours are such words too.
+# A word between blanks whose tokens do not depend on the context, if all its neighbours are such words, too.
 _INDEPENDENT = re.compile(r"\"?[A-Za-z]+(?:['\-][A-Za-z]+)*(?:(?<=[A-Za-z]{2})\.|[,;:!?])?\"?")
 _KNOWN_WORDS = 200_000
 
@@ -36,11 +36,11 @@ def tokenize(caption: str) -> list[str]:
     """The lower-cased Penn Treebank tokens of a caption, coco-caption's punctuation removed.
 
     Args:
-        caption: one caption as written; several lines count as one.
+        caption: one caption as written; several lines count as one caption.
 
     Returns:
-        Tokens without whitespace in them: "1 1/2", one token of the original with a no-break space inside, is two,
-        as coco-caption's BLEU and CIDEr count it.
+        Tokens without whitespace: "1 1/2", one token with a no-break space in the original, becomes two, as
+        coco-caption's BLEU and CIDEr count.
     """
     try:
         return list(chain.from_iterable(map(_words.__getitem__, caption.rstrip("\n").split(" "))))
@@ -49,19 +49,19 @@ def tokenize(caption: str) -> list[str]:
 
 
 def tokenize_each(captions: Sequence[str]) -> list[list[str]]:
-    """``tokenize`` of each caption: what the scores use, and where ``tokenize_file`` can stand instead."""
+    """The ``tokenize`` tokens of each caption: the default in scores, and an alternative to ``tokenize_file``."""
     return [tokenize(caption) for caption in captions]
 
 
 def tokenize_file(captions: Sequence[str]) -> list[list[str]]:
-    """What coco-caption makes of captions written to a file, its faults included.
+    """The tokens of coco-caption for captions written to a file, with coco-caption's faults.
 
     Args:
-        captions: in the order of the file.
+        captions: the captions in the order of the file.
 
     Returns:
-        As many lists of tokens as captions; after a caption with a line separator other than a line feed in it, each is
-        that of an earlier line.
+        As many lists of tokens as captions; after a caption that contains a line separator other than a line feed, each
+        list belongs to an earlier line.
     """
     lines: list[list[str]] = [[]]
     for token in _split("\n".join(caption.replace("\n", " ") for caption in captions)):
@@ -73,9 +73,9 @@ def tokenize_file(captions: Sequence[str]) -> list[list[str]]:
 
 
 def _tokenize(caption: str) -> list[str]:
-    """``tokenize`` by the rules alone, whatever is in the caption."""
+    """The ``tokenize`` tokens of any caption, by the rules alone."""
     tokens: list[str] = []
-    for token in _split(caption.translate(_LINE_BREAKS) + "\nA\n"):  # a sentence ends here, and another one follows
+    for token in _split(caption.translate(_LINE_BREAKS) + "\nA\n"):  # another sentence follows the caption
         if token == NEWLINE:
             break
         tokens += _parts(token, PUNCTUATION)
@@ -88,7 +88,7 @@ def _parts(token: str, removed: frozenset[str]) -> list[str]:
 
 
 def _split(text: str) -> Iterator[str]:
-    """``treebank.split`` of the text as Java sees it: in UTF-16, unpaired surrogates dropped from what comes out."""
+    """The tokens of ``treebank.split`` for the text as Java sees it, in UTF-16, without unpaired surrogates."""
     if text.isascii() or max(text) < "\ud800":
         return split(text)
     halves = re.sub("[^\0-\uffff]", lambda beyond: _surrogates(beyond[0]), text)
@@ -101,9 +101,9 @@ def _surrogates(character: str) -> str:
 
 
 class _Words(dict[str, tuple[str, ...]]):
-    """The tokens of words met before; no word that must be seen in its caption.
+    """A cache of the tokens of words that do not depend on their caption.
 
-    Captions repeat their words: looking them up is what makes the tokenizer fast.
+    Captions repeat their words: the cache is what makes the tokenizer fast.
     """
 
     def __missing__(self, word: str) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-r"""The rules of the Penn Treebank tokenizer that coco-caption's scores rest on (Stanford CoreNLP 3.4.1).
+r"""The rules of the Penn Treebank tokenizer behind coco-caption's scores (Stanford CoreNLP 3.4.1).
 
-The original is a lexer: at every place the rule whose match, what must follow the token included, is longest wins,
-and of equally long ones the first. ``split`` does the same with one regular expression a rule. Held to the Java
-program by ``tests/core/test_tokenizer.py``, and only as far as its tokens survive coco-caption's punctuation list:
-which way a quotation mark points, or whether an abbreviation's full stop also ends the sentence, leaves no trace.
+The original is a lexer: at every position, the rule with the longest match (including the required context after the
+token) wins, and among equal lengths the first rule. ``split`` works in the same way, with one regular expression per
+rule. ``tests/text/test_tokenizer.py`` compares the tokens with the Java program, but only after the removal of
+coco-caption's punctuation list: the direction of a quotation mark, or a full stop that ends both an abbreviation and
+the sentence, leaves no trace.
 """
 
 import re
@@ -25,7 +26,7 @@ _NUMERAL = (  # what \w takes for a letter and Unicode for a number: ½, ², ⅷ
 )
 _LETTER = rf"[^\W\d_{_NUMERAL}]"
 _ALNUM = rf"[^\W_{_NUMERAL}]"
-# What else the original takes for letters: the soft hyphen, combining marks, and accents written the SGML way.
+# Further letters of the original: the soft hyphen, combining marks, and accents in SGML notation.
 _MARK = (
     r"[\xad\u02c2-\u02c5\u02d2-\u02df\u02e5-\u02eb\u02ed\u02ef-\u036f\u0375\u0378\u0379\u0384\u0385\u03f6\u0483-\u0487"
     r"\u055a-\u055f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0615-\u061a\u064b-\u065e\u0670\u06d6-\u06e4"
@@ -43,7 +44,7 @@ _NOT = rf"(?i:n){_ANY_APOSTROPHE}(?i:t)"
 _NUMBER = r"[\-+]?(?:\d*(?:[.:,\xad\u066b\u066c]\d+)+|\d+)"
 _FRACTION = r"(?:\d{1,4}[- \xa0])?\d{1,4}(?:\\?/|\u2044)\d{1,4}"
 
-# Abbreviations keep their full stop. A bracketed capital is required: "Miss." is a title, "miss." ends a sentence.
+# Abbreviations keep their full stop. A capital in brackets is required: "Miss." is a title, "miss." ends a sentence.
 _TITLES = (
     "adj|adm|adv|alex|ass(?:oc|t)|attys?|ave|brig|capt|cf|cie|co?mdr|col|cpl|dept|det|drs?|elec|ens|ft|gen|govs?|hon"
     "|insp|invt|jos|lieut|lt|maj|messrs|mlle|mme|mrs?|ms|msgr|mt|natl|pfc|ph|pres|profs?|pvt|reps?|rev|sens?|sfc|sgt"
@@ -57,7 +58,7 @@ _STATES = (
     "ala|ariz|(?-i:A)z|(?-i:A)rk|calif|colo|conn|ct|dak|(?-i:D)el|fla|ga|(?-i:I)ll|ind|kans?|ky|(?-i:L)a|(?-i:M)ass|md"
     "|mich|minn|(?-i:M)iss|mo|mont|neb|nev|okla|(?-i:O)re|(?-i:P)a|penn|tenn|(?-i:T)ex|va|vt|(?-i:W)ash|wisc?|wyo"
 )
-_OPENERS = (  # words that begin a sentence: the "I." before them is a word and a full stop
+_OPENERS = (  # words that begin a sentence: an "I." before them is a word and a full stop
     r"A(?i:bout|ccording|dditionally|fter|n|s|t|)|B(?i:ut)|E(?i:arlier)|H(?i:e|er|ere|owever)|I(?i:[fnt])|L(?i:ast)"
     r"|M(?i:any|ore|[rs]\.)|N(?i:ow)|O(?i:nce|ne|ther|ur)|S(?i:he|ince|o|ome|uch)|T(?i:hat|he|hen|here|hese|hey|his)"
     r"|W(?i:e|hat|hen|hile)|Y(?i:et|ou)"
@@ -81,7 +82,7 @@ _TAG = (
     rf"|{_TAG_NAME}(?: +{_TAG_NAME}(?: *= *(?:'[^']*'|\"[^\"]*\"))?)* *(?:/ *)?) *>"
 )
 _URL = r'(?i:https?)://[^ \t\n\f\r"<>|(){}]+[^ \t\n\f\r"<>|.!?(){},\-]'
-_HOST = (  # the second kind starts with none of the characters from the comma to the underscore
+_HOST = (  # a host of the second kind does not begin with a character from the comma to the underscore
     r'(?:(?i:www)\.(?:[^ \t\n\f\r"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}'
     r"|(?:[^ \t\n\f\r\"`'<>|.!?(){},-_$]+\.)+(?i:com|net|org|edu))"
 )
@@ -107,7 +108,7 @@ _SMILEY = r"[<>]?[:;=][\-o*']?[()DPdpO\\{@|\[\]]"
 _SMILEY_ASIAN = (
     r"[\^x=~<>]\.\[\^x=~<>]|[\-^x=~<>']_[\-^x=~<>']|\([\-^x=~<>'][_.]?[\-^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\)"
 )
-_SYMBOL = (  # what is a token by itself: punctuation, signs of mathematics and of money, arrows, dingbats
+_SYMBOL = (  # separate tokens: punctuation, mathematical and currency signs, arrows, dingbats
     r"[%&+,.:;=~^|/\\\xa1\xa6-\xa9\xac\xae-\xb4\xb6-\xb9\xbf\xd7\xf7\u037e\u0387\u0589\u05be\u05c0\u05c3\u05c6\u05f3\u05f4"
     r"\u0600-\u0603\u0606-\u060a\u060c\u0614\u061b\u061e\u061f\u066a\u066d\u06d4\u0700-\u070d\u07f6-\u07f8\u0964\u0965"
     r"\u0e4f\u1fbd\u2016\u2017\u2020-\u2023\u2030-\u2038\u203b\u203e-\u2042\u2044\u207a-\u207e\u208a-\u208e\u2100-\u214f"
@@ -160,7 +161,7 @@ def _constant(token: str) -> Callable[[str], str]:
     return lambda _: token
 
 
-# What is matched and what becomes of it, in the original's order. Where something must follow the token, or it is cut
+# Patterns and their replacements, in the original's order. If a context must follow the token, or if the token is cut
 # in two, the token is the first group.
 _RULES: list[tuple[str, Callable[[str], str]]] = [
     (r"(?i:c\+\+|[cf]#)", _keep),
@@ -230,7 +231,7 @@ _RULES: list[tuple[str, Callable[[str], str]]] = [
     (rf"{_SPACE}+|[\x00\u200b\u200e\u200f\ufeff]|(?i:&nbsp;)", _constant("")),
     (r"\r\n|[\n\x0b\x0c\r\u2028\u2029]", _constant(NEWLINE)),
 ]
-# Most of a caption: a word, perhaps a comma or full stop, and a blank, of which no rule makes anything else.
+# The majority of a caption: a word, perhaps with a comma or full stop, and a blank, which no rule changes.
 PLAIN_WORD = re.compile(
     rf"(?!(?i:cannot|gonna|gotta|lemme|gimme|wanna)\b)(?!(?i:[a-z]|{_TITLES}|{_OTHERS}|{_STATES}|{_BEFORE_NUMBER})\.)"
     r"([A-Za-z]+(?:-[A-Za-z]+)*)[.,]?(?=[ \n]|\Z)"
@@ -242,8 +243,8 @@ _MATCHERS = [(re.compile(pattern).match, normalise) for pattern, normalise in _R
 def split(text: str) -> Iterator[str]:
     """The tokens of a text, in the case of the text; a line's end is the token ``NEWLINE``.
 
-    A character that no rule knows is skipped, as are those beyond the Basic Multilingual Plane (most emoji): the
-    original sees the halves of a surrogate pair, and so must the text given.
+    Characters without a rule are skipped, also characters beyond the Basic Multilingual Plane (most emoji): the
+    original sees the halves of a surrogate pair, and ``text`` must contain such halves, too.
     """
     place = 0
     while place < len(text):

@@ -1,4 +1,4 @@
-"""What happens beside training: checkpoints to resume from, and logs that resume."""
+"""Callbacks of a training run: best and resume checkpoints, early stopping, averaged weights, and resumed logs."""
 
 import time
 from collections.abc import Sequence
@@ -38,13 +38,14 @@ def callbacks(
     """A run's callbacks.
 
     Args:
-        folder: the run's; checkpoints go to ``checkpoints/`` in it.
+        folder: the run's folder, with checkpoints in ``checkpoints/``.
         monitor: the measurement on the validation split that chooses the best checkpoint and ends training.
-        patience: validations without a better one before training ends; None: never.
-        checkpoint_minutes: how often the checkpoint to resume from is written, besides every validation.
-        progress_bar: whether to show one.
-        ema_decay: of the running mean of the weights that is validated and kept; None: the weights themselves are.
-        gradients: whether to log the gradient's norm layer by layer.
+        patience: the number of validations without improvement before training ends; None for no early end.
+        checkpoint_minutes: minutes between two resume checkpoints; each validation writes one, too.
+        progress_bar: True to show a progress bar.
+        ema_decay: the decay of the running mean of the weights, which is validated and saved; None for the weights
+            themselves.
+        gradients: True to log the gradient's norm of each layer.
     """
     best = BestCheckpoint(
         folder / "checkpoints",
@@ -63,30 +64,30 @@ def callbacks(
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's bar without the version number of a logger, which says nothing here."""
+    """Lightning's progress bar without the logger's version number."""
 
     def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
-        """What stands behind the bar."""
+        """The values displayed behind the bar."""
         metrics: dict[str, Any] = super().get_metrics(trainer, module)
         return {name: value for name, value in metrics.items() if name != "v_num"}
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the best checkpoint, and knows it again when the run's folder has moved.
+    """A checkpoint callback that keeps the best checkpoint, also after a move of the run's folder.
 
-    Lightning's own forgets which was the best where the folder has another path than the checkpoint's.
+    Lightning's own callback forgets the best checkpoint if the folder's path differs from the path in the checkpoint.
     """
 
     @property
     def state_key(self) -> str:
-        """The name of its state in a checkpoint, that of Lightning's own: earlier versions wrote it so."""
+        """The name of the callback's state in a checkpoint: that of Lightning's callback, as in earlier versions."""
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up which checkpoint was the best, at the place where it lies now.
+        """Restore the best checkpoint under its present path.
 
         Raises:
-            CaptioningError: it is not there.
+            CaptioningError: the best checkpoint's file is missing.
         """
         score = state_dict["best_model_score"]
         if score is None:
@@ -97,50 +98,50 @@ class BestCheckpoint(ModelCheckpoint):
                 f"{best}: this file is missing, so that the best captioner so far would be lost. Bring it back, or "
                 "begin anew with resume=false."
             )
-        # none of the state's paths: they are those of another machine, or of a stranger
+        # The state's paths are not used: they may be those of another machine or of a stranger.
         paths = {"best_model_path": str(best), "kth_best_model_path": str(best), "last_model_path": ""}
         state = {"best_k_models": {str(best): score}, "kth_value": score, "dirpath": self.dirpath}
         super().load_state_dict({**state_dict, **paths, **state})
 
     def _remove_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
-        """Nothing is to be removed: each best one takes the place of the one before."""
+        """Remove nothing: each best checkpoint replaces the previous one."""
 
 
 class Patience(EarlyStopping):
-    """Ends training after so many validations without a better one; a patience that was changed since counts."""
+    """Early stopping after ``patience`` validations without improvement; a resumed run uses the new ``patience``."""
 
     @property
     def state_key(self) -> str:
-        """The name of its state in a checkpoint, that of Lightning's own: earlier versions wrote it so."""
+        """The name of the callback's state in a checkpoint: that of Lightning's callback, as in earlier versions."""
         return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the counts of an interrupted run, and none of its settings."""
+        """Restore the counts of an interrupted run, but no settings."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """End a run that had ended already, and was interrupted while its test split was scored."""
+        """Stop at once if the run had already reached its end and was interrupted during the test."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 class AveragedWeights(WeightAveraging, Checkpoint):
-    """Validates, and keeps as the best, a running mean of the weights (Polyak & Juditsky 1992) in place of the last.
+    """Averaging of weights: a running mean of the weights (Polyak & Juditsky 1992) is validated and saved as the best.
 
-    After n steps the mean decays by ``min(decay, (1 + n) / (10 + n))``, so that the first validation is not that of
-    the untrained weights. It is a ``Checkpoint``, listed behind the one that keeps the best, so that the mean still
-    stands in the module when that one writes: Lightning's own would have taken it out, and weights alone are saved
-    without asking it.
+    After n steps the mean decays by ``min(decay, (1 + n) / (10 + n))``, so that the first validation does not use the
+    untrained weights. The class is a ``Checkpoint`` and stands behind ``BestCheckpoint`` in the list of callbacks. The
+    module therefore still holds the mean when ``BestCheckpoint`` writes. Lightning's own callback would have restored
+    the weights before, and a checkpoint of weights alone does not call it.
     """
 
     def __init__(self, decay: float) -> None:
-        """Take the share of the mean that a step leaves, in the long run."""
+        """Take the fraction of the mean that a step keeps, in the long run."""
         super().__init__(use_buffers=False, multi_avg_fn=partial(_average, decay))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Not yet: the best checkpoint is written later."""
+        """Keep the mean in the module: the best checkpoint is written later."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on training the weights themselves."""
+        """Restore the weights themselves for training."""
         super().on_validation_epoch_end(trainer, pl_module)
 
 
@@ -152,20 +153,21 @@ def _average(decay: float, means: Sequence[Tensor], weights: Sequence[Tensor], s
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes the checkpoint to resume from: every few minutes, and after each epoch's validation.
+    """A callback that writes the resume checkpoint: every few minutes, and after each epoch's validation.
 
-    It is a ``Checkpoint`` so that Lightning runs it after all other callbacks, whose states it saves.
+    The class is a ``Checkpoint``, because Lightning runs such callbacks after all others, whose states the checkpoint
+    saves.
     """
 
     def __init__(self, path: Path, minutes: float) -> None:
-        """Take the file and how often to write it."""
+        """Take the file and the minutes between two checkpoints."""
         self.path, self.seconds = path, 60 * minutes
         self.written = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write when it is time; an epoch's last batch is left to ``on_train_epoch_end``."""
+        """Write a checkpoint if it is due; ``on_train_epoch_end`` writes after an epoch's last batch."""
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
         last = batch_idx + 1 >= trainer.num_training_batches
         due = trainer.strategy.broadcast(time.monotonic() - self.written >= self.seconds)
@@ -174,11 +176,11 @@ class LastCheckpoint(Checkpoint):
             self.write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write after the epoch's validation."""
+        """Write a checkpoint after the epoch's validation."""
         self.write(trainer)
 
     def write(self, trainer: pl.Trainer) -> None:
-        """Write now, the log first."""
+        """Write a checkpoint now, after the log."""
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
                 logger.write()
@@ -187,7 +189,7 @@ class LastCheckpoint(Checkpoint):
 
     @staticmethod
     def _log_step(trainer: pl.Trainer) -> None:
-        """Log the step that has just been taken: Lightning logs it after the callbacks, too late for a checkpoint."""
+        """Log the last step: Lightning logs a step after the callbacks, too late for a checkpoint."""
         connector = trainer._logger_connector
         if connector.should_update_logs:
             row = {**convert_tensors_to_scalars(connector.metrics["log"]), "epoch": trainer.current_epoch}
@@ -197,10 +199,10 @@ class LastCheckpoint(Checkpoint):
 
 
 class ResumeLogs(pl.Callback):
-    """Lets the CSV log of a resumed run go on where its checkpoint was written."""
+    """A callback with which the CSV log of a resumed run continues from the step of the checkpoint."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Runs after the checkpoint was loaded."""
+        """Cut the log to the checkpoint's step, once the checkpoint is loaded."""
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger) and trainer.global_step > 0:
                 logger.resume(trainer.global_step)

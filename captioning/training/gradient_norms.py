@@ -1,4 +1,4 @@
-"""Gradients in training: their norms, how many steps were clipped, and an end to training where one is not finite."""
+"""Gradients in training: their norms, the number of clipped steps, and an error for gradients that are not finite."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -12,23 +12,23 @@ from captioning.core.errors import CaptioningError
 if TYPE_CHECKING:
     from captioning.training.callbacks import LastCheckpoint
 
-PATIENCE = 20  # steps in a row that a gradient scaler may skip: halved as often, its first scale (2^16) is below 1
+PATIENCE = 20  # consecutive steps that a gradient scaler may skip: 20 halvings take its first scale (2^16) below 1
 
 
 class Gradients(pl.Callback):
-    """Logs the norm of the gradient before clipping (Pascanu et al. 2013, arXiv 1211.5063), and stops at nan and inf.
+    """A log of the gradient's norm before clipping (Pascanu et al. 2013, arXiv 1211.5063), and a stop at nan and inf.
 
-    With half precision (``16-mixed``) a step whose gradient is not finite is skipped by the gradient scaler, which
-    lowers its scale: that is how it finds one, and ends training only where it finds none.
+    With half precision (``16-mixed``), the gradient scaler skips a step whose gradient is not finite and lowers its
+    scale. The scaler finds a suitable scale in this way, and training ends only if the scaler finds none.
     """
 
     def __init__(self, last: "LastCheckpoint", layers: bool = False) -> None:
-        """Take what saves a checkpoint, and whether to log more.
+        """Take the checkpoint callback and the amount of logging.
 
         Args:
-            last: writes the checkpoint to resume from.
-            layers: also log the norm of each layer (``gradients/recurrent.layers.0.Whh``) and the share of the steps
-                so far that were clipped (``gradients/clipped``).
+            last: the callback that writes the resume checkpoint.
+            layers: True to log also the norm of each layer (``gradients/recurrent.layers.0.Whh``) and the fraction of
+                clipped steps so far (``gradients/clipped``).
         """
         self.last, self.layers = last, layers
         self.steps = self.clipped = self.skipped = 0
@@ -37,34 +37,34 @@ class Gradients(pl.Callback):
         self.buffers: list[tuple[Tensor, Tensor]] = []
 
     def state_dict(self) -> dict[str, int]:
-        """The counts, so that a resumed run goes on with them."""
+        """The counts of steps and of clipped steps, for a resumed run."""
         return {"steps": self.steps, "clipped": self.clipped}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take up the counts."""
+        """Restore the counts."""
         self.steps, self.clipped = state_dict["steps"], state_dict["clipped"]
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        """Remember what the step begins with: a checkpoint must not hold what a batch without a finite loss left."""
+        """Keep the step's batch and buffers: no checkpoint may hold the buffers after a batch without a finite loss."""
         if not self.batches:
             self.buffers = [(buffer, buffer.clone()) for buffer in _changing(module)]
         self.batches.append(batch)
 
     def on_before_backward(self, trainer: pl.Trainer, module: pl.LightningModule, loss: Tensor) -> None:
-        """Remember the loss."""
+        """Keep the loss."""
         self.losses.append(loss.detach())
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Log the gradients of one step; of several batches where they are accumulated.
+        """Log the gradients of one step, which may be accumulated over several batches.
 
         Raises:
-            CaptioningError: a loss or a gradient is not finite; a checkpoint has been saved.
+            CaptioningError: a loss or a gradient is not finite; a checkpoint was saved before.
         """
         norms = norms_of(module)
         total = torch.stack(list(norms.values())).norm()
-        # one number, so that the device is waited for once a step
+        # A single boolean: the step waits for the device only once.
         finite = trainer.strategy.reduce_boolean_decision(bool((total + torch.stack(self.losses).sum()).isfinite()))
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self.skipped = 0 if finite else self.skipped + 1
@@ -108,7 +108,7 @@ class Gradients(pl.Callback):
         )
 
     def _save(self, trainer: pl.Trainer) -> None:
-        """Save the state before the step's batches; at an epoch's first step it has been saved already."""
+        """Save the state before the step's batches; at the first step of an epoch such a checkpoint exists already."""
         for buffer, before in self.buffers:
             buffer.copy_(before)
         progress = trainer.fit_loop.epoch_loop.batch_progress
@@ -121,13 +121,13 @@ class Gradients(pl.Callback):
 
 
 def norms_of(module: torch.nn.Module) -> dict[str, Tensor]:
-    """The norm of each parameter's gradient, by the parameter's name, in the module's order."""
+    """The norm of each parameter's gradient by parameter name, in the module's order."""
     gradients = {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
     return dict(zip(gradients, torch._foreach_norm(list(gradients.values())), strict=True))
 
 
 def by_layer(norms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The norms of layers: ``decoder.recurrent.layers.0.Whh.weight`` and ``.bias`` are one, without the ``decoder``."""
+    """The norms of layers: one for ``decoder.recurrent.layers.0.Whh.weight`` and ``.bias``, without the ``decoder``."""
     layers: dict[str, list[Tensor]] = {}
     for name, norm in norms.items():
         layers.setdefault(name.removeprefix("decoder.").removesuffix(".weight").removesuffix(".bias"), []).append(norm)
@@ -135,7 +135,7 @@ def by_layer(norms: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def is_clipped(trainer: pl.Trainer, module: torch.nn.Module, total: Tensor) -> bool:
-    """Whether the trainer is about to clip: by the gradient's norm, or by the value of its largest number."""
+    """True if the trainer will clip: by the gradient's norm, or by the value of its largest element."""
     limit = trainer.gradient_clip_val
     if not limit:
         return False
@@ -146,5 +146,5 @@ def is_clipped(trainer: pl.Trainer, module: torch.nn.Module, total: Tensor) -> b
 
 
 def _changing(module: torch.nn.Module) -> list[Tensor]:
-    """The buffers that a step may change: not those of the encoder, whose statistics stay as they were."""
+    """The buffers that a step may change; the encoder's statistics are fixed and left out."""
     return [buffer for name, buffer in module.named_buffers() if not name.startswith("encoder.")]

@@ -1,4 +1,4 @@
-"""``init_from=``: a run that begins with another run's weights."""
+"""Initial weights from another run (``init_from=``)."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -13,17 +13,17 @@ def read_initial(path: str | None, trust: Collection[str] = ()) -> Checkpoint | 
     """The checkpoint that a setting names.
 
     Args:
-        path: a file, or a run's folder (its best checkpoint); None for none.
-        trust: the classes that the run's own configuration names.
+        path: a checkpoint file, or a run's folder for its best checkpoint; None for no checkpoint.
+        trust: the classes named in the run's own configuration.
 
     Raises:
-        CaptioningError: there is none, or it can't be read.
+        CaptioningError: the checkpoint is missing or can't be read.
     """
     return None if path is None else read_checkpoint(Path(path), trust)
 
 
 def begin_with(module: torch.nn.Module, initial: Checkpoint) -> None:
-    """Give a module the weights of another run.
+    """Load the weights of another run into a module.
 
     Raises:
         CaptioningError: names or shapes of the weights differ.

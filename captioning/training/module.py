@@ -1,4 +1,4 @@
-"""What all training has in common: seeds, optimizer and schedule, the loss, and what a checkpoint carries."""
+"""The common part of all training: seeds, optimizer and schedule, the loss, and the content of a checkpoint."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,11 +13,11 @@ from captioning.runs.checkpoint import KEY, position_in
 
 
 class TrainingModule(pl.LightningModule):
-    """A network in training: a task writes ``losses``, and ``measured`` or a ``validation_step`` of its own.
+    """A network in training; a task implements ``losses``, and ``measured`` or its own ``validation_step``.
 
     Attributes:
-        own_part: what a checkpoint carries beside the weights, see ``captioning.runs.checkpoint.own_part``; set by who
-            runs the training, and nothing where not.
+        own_part: the content of a checkpoint beside the weights, see ``captioning.runs.checkpoint.own_part``; set by
+            the caller of the training, empty by default.
     """
 
     def __init__(
@@ -30,9 +30,9 @@ class TrainingModule(pl.LightningModule):
         """Take the parts.
 
         Args:
-            optimizer: makes the optimizer from groups of parameters (``params``).
-            schedule: (step, steps of the run) to the share of the learning rate.
-            seed: of dropout, and of whatever else a step draws.
+            optimizer: a function from groups of parameters (``params``) to the optimizer.
+            schedule: a function from (step, steps of the run) to the fraction of the learning rate.
+            seed: the seed of dropout and all other random numbers of a step.
         """
         super().__init__()
         self.make_optimizer, self.schedule = optimizer, schedule
@@ -41,13 +41,13 @@ class TrainingModule(pl.LightningModule):
 
     @abstractmethod
     def losses(self, batch: Any) -> dict[str, Sum]:
-        """The sums of a batch of this rank, by name; those that are trained on have a gradient.
+        """The sums of this rank's batch, by name; trained sums have a gradient.
 
-        Each mean is logged as ``train/NAME``, and what they add up to as ``train/loss``.
+        Each mean is logged as ``train/NAME``, and the sum of the trained means as ``train/loss``.
         """
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of a batch: the means over the batches of all ranks together, added up."""
+        """The loss of a batch: the sum of the trained means over the batches of all ranks."""
         sums = self.losses(batch)
         counts = [each.count for each in sums.values()]
         means = dict(zip(sums, self._means(list(sums.values())), strict=True))
@@ -59,52 +59,52 @@ class TrainingModule(pl.LightningModule):
         return loss
 
     def _means(self, sums: list[Sum]) -> list[Tensor]:
-        """This rank's sums, divided so that the mean over ranks, of losses as of gradients, is the batch's own."""
+        """This rank's sums, scaled so that losses and gradients averaged over ranks are means of the global batch."""
         counts = torch.tensor([each.count for each in sums], dtype=torch.float, device=self.device)
         every: Tensor = self.trainer.strategy.reduce(counts, reduce_op="sum")
         shares = self.trainer.world_size / every.clamp_min(1)
         return [each.total * share for each, share in zip(sums, shares, strict=True)]
 
     def measured(self, batch: Any, split: str) -> dict[str, Sum]:
-        """What is measured of a batch, by the measures' names, where each is a mean over a split.
+        """The sums that a batch adds to the measures, by measure name; each measure is a mean over a split.
 
         Args:
-            batch: of the split, on this module's device.
-            split: its name.
+            batch: a batch of the split, on this module's device.
+            split: the split's name.
         """
         raise NotImplementedError(f"{type(self).__name__} writes neither measured nor a validation_step of its own.")
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Log what is measured of a batch."""
+        """Log the measures of a batch."""
         self.log_means(self.measured(batch, "val"))
 
     def log_means(self, sums: Mapping[str, Sum]) -> None:
-        """Log the means of a validation batch as ``val/NAME``: their mean over a split is weighed by the counts."""
+        """Log the means of a validation batch as ``val/NAME``; the counts weight the mean over a split."""
         for name, each in sums.items():
             if each.count:
                 self.log(f"val/{name}", each.mean, batch_size=each.count, sync_dist=True)
 
     def trained_groups(self) -> list[dict[str, Any]]:
-        """The groups of parameters that the optimizer is given."""
+        """The groups of parameters for the optimizer."""
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Make what a step draws a function of the seed and the step, so that a resumed run draws the same."""
+        """Seed the random numbers of a step by the seed and the step, so that a resumed run draws the same numbers."""
         torch.manual_seed(hash((self.seed, self.trainer.global_step, batch_idx, self.global_rank)) % 2**63)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make one file enough to go on without this run's folder."""
+        """Add this package's part, so that the file alone suffices to resume."""
         checkpoint[KEY] = dict(self.own_part)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the data go on where the checkpoint was written."""
+        """Restore the position of the training data."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         data.resumed = position_in(checkpoint)
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, and the learning rate step by step."""
+        """The optimizer, and the learning rate's schedule by step."""
         optimizer: Any = self.make_optimizer(params=self.trained_groups())
-        # a fused optimizer offers to unscale half precision's gradients in its step: after they have been clipped
+        # A fused optimizer offers to unscale half-precision gradients in its step, which would be after clipping.
         optimizer._step_supports_amp_scaling = False
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step, steps))

@@ -1,4 +1,4 @@
-"""Silence for what a user can't act on."""
+"""Suppression of library messages that a user can't act on."""
 
 import logging
 import warnings
@@ -7,7 +7,7 @@ ADVERTISING = ("pytorch_lightning", "lightning_fabric")
 
 
 def quiet() -> None:
-    """Drop the advertisements, tips and self-reports of the libraries below; errors and real warnings stay."""
+    """Drop the advertisements, tips and self-reports of underlying libraries; errors and real warnings stay."""
     for name in ADVERTISING:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

@@ -1,4 +1,4 @@
-"""The same batches in every epoch, to see whether a model can learn them by heart."""
+"""The same batches in every epoch, as a test whether a model can overfit them."""
 
 from typing import Any
 
@@ -8,13 +8,14 @@ from captioning.data.module import ResumableData
 
 
 class SameBatches(pl.Callback):
-    """Gives every epoch the first one's order and captions; with ``trainer.limit_train_batches`` the same few batches.
+    """A callback that gives every epoch the order and captions of the first epoch.
 
-    Lightning's own ``overfit_batches`` puts a sampler of single items in the place of the data's sampler of batches.
+    With ``trainer.limit_train_batches``, every epoch has the same few batches. Lightning's own ``overfit_batches``
+    replaces the data's batch sampler by a sampler of single items.
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Let the data take every epoch for the first, before the loaders are made."""
+        """Report every epoch as epoch 0 to the data, before the loaders are made."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, ResumableData):
             position = data.position

@@ -1,10 +1,10 @@
-"""Learning rates over a run: each gives the share of the full rate at a step."""
+"""Learning rate schedules: each gives the fraction of the full learning rate at a step."""
 
 import math
 
 
 def constant(step: int, steps: int, warmup: int = 0) -> float:
-    """The full rate, after a linear rise over ``warmup`` steps."""
+    """A constant rate after a linear rise over ``warmup`` steps."""
     return min(1.0, (step + 1) / (warmup + 1))
 
 
@@ -12,10 +12,10 @@ def cosine(step: int, steps: int, warmup: int = 0, final: float = 0.0) -> float:
     """Half a cosine from 1 down to ``final`` (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts).
 
     Args:
-        step: of the optimizer, from 0.
-        steps: of the whole run.
-        warmup: steps of a linear rise before.
-        final: the share at the end.
+        step: the optimizer's step, from 0.
+        steps: the number of steps of the whole run.
+        warmup: the number of steps of the linear rise at the beginning.
+        final: the fraction at the end.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)

@@ -1,4 +1,4 @@
-"""The settings of a run that all training takes, made into what they name."""
+"""The construction of the training settings common to all tasks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,10 @@ from captioning.core.build import function, maker
 
 
 def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``TrainingModule`` that a configuration gives.
+    """The arguments of ``TrainingModule`` from a configuration.
 
     Raises:
-        CaptioningError: an optimizer or a schedule does not exist, or does not take its settings.
+        CaptioningError: an optimizer or a schedule does not exist, or does not accept its settings.
     """
     return {
         "optimizer": maker(config["optimizer"], torch.optim.Optimizer),

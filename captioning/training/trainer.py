@@ -1,4 +1,4 @@
-"""Lightning's trainer, with a run's callbacks and logs."""
+"""Lightning's trainer with a run's callbacks and logs."""
 
 import io
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ def make_trainer(config: Mapping[str, Any], folder: Path, monitor: Monitor) -> p
     """The trainer of a run.
 
     Args:
-        config: of the run.
-        folder: of the run.
-        monitor: chooses its best checkpoint.
+        config: the run's configuration.
+        folder: the run's folder.
+        monitor: the measurement that chooses the best checkpoint.
 
     Raises:
         CaptioningError: a setting of the trainer, a logger or a callback is wrong.
@@ -51,10 +51,10 @@ def make_trainer(config: Mapping[str, Any], folder: Path, monitor: Monitor) -> p
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's way of writing checkpoints, whole or not at all, also on a full disk."""
+    """Lightning's checkpoint writer with atomic writes, also on a full disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write to a neighbour first, then rename."""
+        """Write to a neighbouring file first, then rename it."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         with atomic_write(path, "wb") as file:

@@ -1,11 +1,11 @@
-"""Golden curves: the first losses of every decoder and cell, which a change that is not meant to must not alter.
+"""Golden curves: the first losses of every decoder and cell, which only an intended change may alter.
 
     python tests/golden/record.py
 
-records them anew, for this commit, into ``tests/golden/curves``; ``tests/golden/test_curves.py`` holds later versions
-to them. A run begins with weights that are drawn parameter by parameter from their names, so that a curve depends
-neither on the order in which a model makes its parameters nor on torch's generator. Dropout is off, photographs are
-squares of noise whose features are exact (``tiny_encoder``), and all is computed in single precision on one thread.
+records the curves anew, for this commit, in ``tests/golden/curves``; ``tests/golden/test_curves.py`` compares later
+versions with the curves. Each parameter's initial values are drawn from the parameter's name, so that a curve depends
+neither on the order in which a model makes its parameters nor on torch's generator. Dropout is off, the images are
+squares of noise whose features are exact (``tiny_encoder``), and a run computes in single precision on one thread.
 """
 
 import csv
@@ -70,7 +70,7 @@ KINDS: dict[str, list[str]] = {
 
 
 def data(folder: Path) -> list[str]:
-    """Draw 48 photographs and write a text; the settings that name them."""
+    """Draw 48 images and write a text; return the settings that name their folders."""
     rng = np.random.Generator(np.random.PCG64(7))
     rows = []
     for number in range(48):
@@ -90,9 +90,9 @@ def data(folder: Path) -> list[str]:
 
 @torch.no_grad()
 def fill(module: torch.nn.Module) -> None:
-    """Give each parameter values that depend on its name and shape alone, of the size that torch begins with.
+    """Give each parameter values that depend on its name and shape alone, of the size of torch's initial values.
 
-    What begins at 1, the bias of an open forget gate, stays.
+    Initial values of 1, the bias of an open forget gate, stay.
     """
     for name, parameter in module.named_parameters():
         rng = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
@@ -103,7 +103,7 @@ def fill(module: torch.nn.Module) -> None:
 
 @contextmanager
 def filled() -> Iterator[None]:
-    """Whatever is trained begins with the values of ``fill``."""
+    """Let every training begin with the values of ``fill``."""
     fit: Callable[..., Any] = pl.Trainer.fit
 
     def filling(trainer: pl.Trainer, module: pl.LightningModule, *arguments: Any, **settings: Any) -> Any:
@@ -115,7 +115,7 @@ def filled() -> Iterator[None]:
 
 
 def curve(kind: str, folder: Path) -> list[dict[str, str]]:
-    """The rows of ``metrics.csv`` of a run of two epochs, forty steps, in a folder that it may write to."""
+    """The rows of ``metrics.csv`` after a run of two epochs, forty steps, in a folder."""
     from captioning.jobs.config import compose
     from captioning.jobs.train import train
 

@@ -1,4 +1,4 @@
-"""The losses of every decoder and cell are what they were at the commit that each curve names."""
+"""The losses of every decoder and cell equal those of the commit that each curve names."""
 
 import csv
 import importlib.util

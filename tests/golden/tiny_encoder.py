@@ -8,10 +8,10 @@ from captioning.encoders import Encoder
 
 
 class MeanColours(Encoder):
-    """The mean colour of each of 16 regions, and all of them as one vector."""
+    """An encoder to the mean colour of each of 16 regions (``grid``), and to all 16 as one vector (``pooled``)."""
 
     def __init__(self, weights: None = None) -> None:
-        """Take nothing: there is nothing to train."""
+        """Take no weights: the encoder has none."""
         super().__init__(
             nn.Identity(),
             identity={"name": "mean colours"},
@@ -23,6 +23,6 @@ class MeanColours(Encoder):
         )
 
     def encode(self, images: Tensor) -> Features:
-        """See ``Encoder``."""
+        """See ``Encoder.encode``."""
         maps = F.avg_pool2d(images, 8)  # (B, 3, 4, 4)
         return Features(pooled=maps.flatten(1), grid=maps)

@@ -1,4 +1,4 @@
-"""The embedded sample: pictures drawn by code from a seed, in COCO's own files."""
+"""The embedded sample: pictures drawn by code from a seed, in COCO's file formats."""
 
 from captioning.data.scenes.reader import read_scenes
 

@@ -1,4 +1,4 @@
-"""Five differently worded captions of a scene, all of them true, from a small grammar."""
+"""Five differently worded and true captions of a scene, from a small grammar."""
 
 import numpy as np
 
@@ -57,7 +57,7 @@ TOGETHER = (
 
 
 def describe(scene: Scene, rng: np.random.Generator, count: int = 5) -> list[str]:
-    """Captions of a scene, each from another pattern; every one names all groups of objects."""
+    """Captions of a scene, each from another pattern; every caption names all groups of objects."""
     patterns = TOGETHER if scene.relation else ALONE
     order = rng.permutation(len(patterns))[:count]
     return [_sentence(patterns[number], scene, rng) for number in order]
@@ -77,7 +77,7 @@ def _sentence(pattern: str, scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _noun_phrase(group: Group, rng: np.random.Generator) -> str:
-    """Count, colour and name always; size and texture more often than not, as people do."""
+    """A noun phrase for a group: count, colour and name always; size and texture in most cases, as people do."""
     names = group.thing.singular if group.count == 1 else group.thing.plural
     words = [group.colour]
     tail = ""

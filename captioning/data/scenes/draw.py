@@ -1,4 +1,4 @@
-"""Drawing a scene: integers and Pillow's own rasteriser, so that the same seed gives the same pixels everywhere."""
+"""Drawing of scenes with integers and Pillow's own rasteriser, so that a seed gives the same pixels everywhere."""
 
 import math
 
@@ -10,7 +10,7 @@ from captioning.data.scenes.shapes import Thing
 from captioning.data.scenes.world import COLOURS, SIDE, Background, Scene, Texture
 
 Pixels = NDArray[np.int64]
-FINE = 3  # objects are drawn this many times larger and then reduced, for smooth edges
+FINE = 3  # the scale at which objects are drawn before their reduction, for smooth edges
 DETAILS = {"light": (250, 246, 230), "dark": (52, 46, 50)}
 
 Box = tuple[int, int, int, int]  # x, y, width, height
@@ -42,7 +42,7 @@ def draw_thing(
     """Draw one object.
 
     Returns:
-        Its colours (RGB) and its outline filled (L), both ``side`` × ``side`` pixels.
+        The object's colours (RGB) and its filled outline (L), both ``side`` × ``side`` pixels.
     """
     large = side * FINE
     turn = math.radians(int(rng.integers(-14, 15))) if thing.tilts else 0.0
@@ -75,7 +75,7 @@ def draw_thing(
 
 
 def _texture(colour: tuple[int, int, int], texture: Texture, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A square of colour, lighter above than below: ``(side, side, 3)``."""
+    """A square of a colour, lighter at the top than at the bottom: ``(side, side, 3)``."""
     x = np.arange(side, dtype=np.int32)
     y = x[:, None]
     if texture == "striped":
@@ -95,7 +95,7 @@ def _texture(colour: tuple[int, int, int], texture: Texture, side: int, rng: np.
 
 
 def draw_background(background: Background, rng: np.random.Generator) -> Pixels:
-    """A background of SIDE × SIDE pixels: ``(SIDE, SIDE, 3)``, possibly a little outside of 0 to 255."""
+    """A background of SIDE × SIDE pixels: ``(SIDE, SIDE, 3)``, possibly slightly outside the range from 0 to 255."""
     y, x = np.mgrid[:SIDE, :SIDE]
     horizon = int(rng.integers(70, 115))
     if background == "wall":
@@ -139,18 +139,18 @@ def _ground(
     grain: int,
     rng: np.random.Generator,
 ) -> Pixels:
-    """A sky that grows lighter down to the horizon, and grainy ground below it."""
+    """A sky that grows lighter towards the horizon, and grainy ground below the horizon."""
     below = _fade(ground, tuple(channel * 9 // 10 for channel in ground), SIDE - horizon)
     return np.concatenate([_fade(top, low, horizon), _grain(below, grain, rng)])
 
 
 def _fade(top: object, bottom: object, rows: int) -> Pixels:
-    """From one colour above to another below: ``(rows, SIDE, 3)``."""
+    """A fade from a top colour to a bottom colour: ``(rows, SIDE, 3)``."""
     first, last = np.asarray(top, dtype=np.int64), np.asarray(bottom, dtype=np.int64)
     weights = np.arange(rows)[:, None, None]
     return np.repeat(first + (last - first) * weights // max(rows - 1, 1), SIDE, axis=1)
 
 
 def _grain(pixels: Pixels, strength: int, rng: np.random.Generator) -> Pixels:
-    """Noise, the same on the three channels."""
+    """The pixels with added noise, equal on the three channels."""
     return pixels + rng.integers(-strength, strength + 1, size=pixels.shape[:2])[..., None]

@@ -1,4 +1,4 @@
-"""Drawing the scenes into a folder once, in COCO's form, and reading them back."""
+"""Reading of scenes, which are drawn once into a folder in COCO's format."""
 
 import json
 import os
@@ -20,24 +20,24 @@ from captioning.data.scenes.draw import draw_scene
 from captioning.data.scenes.shapes import THINGS
 from captioning.data.scenes.world import HELD_OUT, SIDE, plan_scene
 
-VERSION = 2  # raise it with any change that alters pictures or captions: folders drawn before are then refused
+VERSION = 2  # raise with any change of pictures or captions: folders of an earlier version are then refused
 MANIFEST = "manifest.json"
 
 
 def read_scenes(root: str | os.PathLike[str] = "data/scenes", count: int = 2400, seed: int = 0) -> CaptionedPhotos:
-    """Read the scenes; draw them first, if the folder is empty or missing.
+    """Read the scenes, after drawing them if the folder is empty or missing.
 
     Five in six scenes are for training, the others for validation and test. Eight combinations of a colour and a
     thing, one for each thing and each colour, are in half of the test scenes and nowhere else (``HELD_OUT``).
 
-    The folder is in COCO's form: ``captions_<split>.json`` and ``instances_<split>.json`` beside the pictures'
-    folders ``train``, ``val`` and ``test``. A category of the instances has one key more than COCO's: ``words``, all
-    words that name it in captions.
+    The folder is in COCO's format: ``captions_<split>.json`` and ``instances_<split>.json`` beside the pictures'
+    folders ``train``, ``val`` and ``test``. A category of the instances has one more key than COCO's: ``words``, all
+    words that name the category in captions.
 
     Args:
-        root: the folder; nothing that it holds is ever replaced, neither something else nor other scenes.
-        count: how many pictures, 12 or more.
-        seed: the same seed gives the same bytes.
+        root: the folder, whose files are never replaced, neither foreign files nor other scenes.
+        count: the number of pictures, 12 or more.
+        seed: the seed; equal seeds give equal bytes.
 
     Returns:
         The scenes with the boxes of all objects, in pixels.
@@ -65,7 +65,7 @@ def _is_drawn(root: Path, count: int, seed: int) -> bool:
 
 
 def _draw(root: Path, count: int, seed: int) -> None:
-    """Draw into the folder, its manifest last: a drawing that was interrupted is drawn again, over itself."""
+    """Draw into the folder, the manifest last: an interrupted drawing is drawn anew, over the old files."""
     if count < 12:
         raise CaptioningError(f"data.count={count}: at least 12 scenes are needed for three splits.")
     _refuse_others(root, count, seed)
@@ -82,16 +82,16 @@ def _draw(root: Path, count: int, seed: int) -> None:
                 "permissions, and run again."
             ) from error
         write_json(root / MANIFEST, _manifest(count, seed))
-        guard.unlink()  # whoever waits for it finds the manifest
+        guard.unlink()  # processes that wait for the guard find the manifest
 
 
 def _purpose(count: int, seed: int) -> str:
-    """What the folder is claimed for: a drawing that was interrupted is not taken for one of other settings."""
+    """The purpose in the folder's mark: an interrupted drawing is continued only with the same settings."""
     return f"scenes version {VERSION}, count {count}, seed {seed}"
 
 
 def _refuse_others(root: Path, count: int, seed: int) -> None:
-    """Refuse a folder of other scenes: whoever trains on them would have them replaced under the training."""
+    """Refuse a folder of other scenes, whose replacement would change the data under a running training."""
     purpose = kind_of(root) or ""
     if purpose.startswith("scenes ") and purpose != _purpose(count, seed) and not (root / MANIFEST).exists():
         raise CaptioningError(

@@ -1,4 +1,4 @@
-"""What can stand in a scene: eight things, as polygons in the square from -1 to 1 (x to the right, y downwards)."""
+"""The eight things in scenes, as polygons in the square from -1 to 1 (x to the right, y downwards)."""
 
 import math
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ class Part:
     """A polygon of a thing.
 
     Attributes:
-        points: its corners.
-        fill: ``"body"`` takes the thing's colour and texture and an outline; the others are flat details.
+        points: the corners.
+        fill: the kind of surface; ``"body"`` takes the thing's colour and texture and an outline; other values are flat
+            details.
     """
 
     points: tuple[Point, ...]
@@ -26,10 +27,10 @@ class Thing:
     """A kind of object.
 
     Attributes:
-        singular: its names, the first one the category's.
+        singular: the names; the first one is the category's.
         plural: the names of several, in the same order.
-        parts: what is drawn, from back to front.
-        tilts: it may be turned a little; houses and cars stand straight.
+        parts: the polygons to draw, from back to front.
+        tilts: True if the thing may be turned a little; houses and cars stand straight.
     """
 
     singular: tuple[str, ...]
@@ -44,7 +45,7 @@ class Thing:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All words that name it in captions, each once."""
+        """All words that name the thing in captions, each once."""
         return tuple(dict.fromkeys((*self.singular, *self.plural)))
 
 

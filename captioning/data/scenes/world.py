@@ -1,4 +1,4 @@
-"""What a scene is, and how one is drawn by lot: groups of things, their places, and the combinations kept for test."""
+"""The content of scenes and its random choice: groups of things, their places, and combinations held out for test."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -7,7 +7,7 @@ import numpy as np
 
 from captioning.data.scenes.shapes import THINGS, Thing
 
-SIDE = 160  # a picture's width and height in pixels
+SIDE = 160  # the width and height of a picture in pixels
 MARGIN = 3  # pixels between an object and the edge of its cell, so that objects stay apart
 
 Size = Literal["small", "big"]
@@ -32,7 +32,7 @@ SIZES: dict[Size, tuple[int, int]] = {"small": (36, 42), "big": (56, 68)}  # pix
 
 Pair = tuple[str, Thing]
 PAIRS: tuple[Pair, ...] = tuple((colour, thing) for thing in THINGS for colour in COLOURS)
-# Every thing and every colour lacks exactly one partner in training, since 3 and 8 have no common divisor.
+# Every thing and every colour lacks exactly one partner in training: 3 and 8 have no common divisor.
 HELD_OUT: tuple[Pair, ...] = tuple((list(COLOURS)[(3 * i + 1) % 8], thing) for i, thing in enumerate(THINGS))
 SEEN: tuple[Pair, ...] = tuple(pair for pair in PAIRS if pair not in HELD_OUT)
 
@@ -42,11 +42,11 @@ Rectangle = tuple[int, int, int, int]  # left, top, width, height
 
 @dataclass(frozen=True)
 class Group:
-    """One to four objects that are alike, and where they stand.
+    """One to four equal objects and their places.
 
     Attributes:
-        thing, colour, texture, size: what they are.
-        places: (x, y, side) of each one's square, in pixels; (x, y) is its upper left corner.
+        thing, colour, texture, size: the properties of the objects.
+        places: (x, y, side) of each object's square, in pixels; (x, y) is its upper left corner.
     """
 
     thing: Thing
@@ -57,18 +57,18 @@ class Group:
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """The number of objects."""
         return len(self.places)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows.
+    """The content of a picture.
 
     Attributes:
-        background: where it is.
+        background: the background's kind.
         groups: one group, or two of different things.
-        relation: where the first group is, seen from the second; None for one group.
+        relation: the position of the first group relative to the second; None for one group.
     """
 
     background: Background
@@ -77,20 +77,20 @@ class Scene:
 
 
 def pick(rng: np.random.Generator, choices: tuple[T, ...] | list[T]) -> T:
-    """One of the choices, all equally likely."""
+    """One of the choices, each with equal probability."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def plan_scene(rng: np.random.Generator, number: int, test: bool) -> Scene:
-    """Draw a scene by lot.
+    """Choose the content of a scene at random.
 
     Args:
-        rng: the scene's own generator.
-        number: the scene's place in its split; the first group goes through all combinations of colour and thing in
-            turn, so that a split of 56 scenes has them all.
-        test: every second scene shows a combination that no other split has.
+        rng: the generator of this scene.
+        number: the scene's index in its split; the first group goes through all combinations of colour and thing in
+            turn, so that a split of 56 scenes has all of them.
+        test: True for the test split, where every second scene shows a combination that no other split has.
     """
-    first = SEEN[number * 5 % len(SEEN)]  # 5 and 56 have no common divisor: neighbours differ
+    first = SEEN[number * 5 % len(SEEN)]  # 5 and 56 have no common divisor: consecutive scenes differ
     if test and number % 2:
         first = HELD_OUT[number // 2 % len(HELD_OUT)]
     background = pick(rng, BACKGROUNDS)

@@ -1,4 +1,4 @@
-"""Captioning: a photograph in, a sentence out."""
+"""Captioning: from a photograph to a sentence."""
 
 from captioning.tasks.captioning.task import CaptioningTask
 

@@ -1,4 +1,4 @@
-"""A split captioned by a trained captioner, and what an evaluation of it writes."""
+"""Captions of a split from a trained captioner, and the files of the evaluation."""
 
 import logging
 from collections import defaultdict
@@ -29,7 +29,7 @@ WRITTEN = (("captions", "json"), ("references", "json"), ("scores", "json"), ("c
 def caption_split(
     captioner: Captioner, config: Config, photos: CaptionedPhotos, split: str, search: Search
 ) -> Iterator[Caption]:
-    """A caption of each photograph of a split, with its attention where there are boxes to compare it with."""
+    """A caption for each photograph of a split, with attention maps if the photographs have boxes."""
     attention = any(photo.boxes for photo in photos[split])
     data = make_data(config, photos, captioner.vocabulary, captioner.encoder, captioner.decoder.reads, captioner.device)
     for batch in progress(data.loader(split), f"captioning {split}", unit="batch"):
@@ -41,10 +41,10 @@ def caption_split(
 
 
 def play_pointing(photos: Sequence[Photo], captions: Sequence[Caption], transform: ImageTransform) -> Score | None:
-    """The score of the pointing game, see ``captioning.analysis.pointing``.
+    """The score in the pointing game, see ``captioning.analysis.pointing``.
 
     Returns:
-        None where the decoder has no attention, the boxes of the objects are unknown, or no caption names one of them.
+        The score; None if the decoder has no attention, the objects' boxes are unknown, or no caption names an object.
     """
     named: list[Named] = []
     for photo, caption in zip(photos, captions, strict=True):
@@ -59,7 +59,7 @@ def play_pointing(photos: Sequence[Photo], captions: Sequence[Caption], transfor
 
 
 def write_captions(folder: Path, split: str, photos: Sequence[Photo], captions: Sequence[str]) -> None:
-    """Write captions in COCO's results format, their references in its annotations format, and a contact sheet."""
+    """Write captions in COCO's results format, references in COCO's annotations format, and a contact sheet."""
     ids = [photo.id for photo in photos]
     results = [{"image_id": id, "caption": caption} for id, caption in zip(ids, captions, strict=True)]
     write_json_output(folder / f"captions_{split}.json", results)
@@ -71,7 +71,7 @@ def write_captions(folder: Path, split: str, photos: Sequence[Photo], captions: 
 
 
 def details_of(pointing: Score | None, photographs: int) -> dict[str, object]:
-    """What the file of scores says beside them."""
+    """The details of an evaluation in the file of scores."""
     details: dict[str, object] = {"images": photographs}
     if pointing:
         details["pointing"] = {**asdict(pointing), "share": pointing.share}

@@ -1,4 +1,4 @@
-"""The Lightning module of captioning: an encoder, a decoder, and what is done with a batch."""
+"""The Lightning module of captioning: an encoder, a decoder, and the training and validation steps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from captioning.training.objectives import Objective, word_loss
 
 
 class CaptioningModule(TrainingModule):
-    """Trains a captioner, and scores the captions that it generates for whole splits."""
+    """The training of a captioner, validated by the captions that it generates for whole splits."""
 
     def __init__(
         self,
@@ -35,14 +35,14 @@ class CaptioningModule(TrainingModule):
         """Take the parts.
 
         Args:
-            encoder: photographs to features.
+            encoder: the model from photographs to features.
             decoder: the captioner.
-            vocabulary: of the decoder.
-            search: finds the captions that are scored.
-            objective: what a step makes small.
-            score: the captions of the validation split, in its order, to scores by name.
+            vocabulary: the vocabulary of the decoder.
+            search: the search for the captions to score.
+            objective: the quantity that a step minimizes.
+            score: a function from the captions of the validation split, in the split's order, to scores by name.
             encoder_lr: the learning rate of a fine-tuned encoder.
-            common: what all training takes, see ``TrainingModule``.
+            common: the arguments of ``TrainingModule``.
         """
         super().__init__(**common)
         self.encoder, self.decoder, self.encoder_lr = encoder, decoder, encoder_lr
@@ -51,16 +51,16 @@ class CaptioningModule(TrainingModule):
         self.captions: dict[int, str] = {}
 
     def losses(self, batch: Batch) -> dict[str, Sum]:
-        """What the objective makes of a batch."""
+        """The sums of the objective for a batch."""
         return self.objective(self.decoder, features_of(batch, self.encoder), batch, self.trainer.global_step)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the captions of the split before; what a search draws is a function of the seed and the step."""
+        """Clear the captions of the previous validation; the seed and the step determine a search's random numbers."""
         self.captions = {}
         torch.manual_seed(hash((self.seed, self.trainer.global_step, -1, self.global_rank)) % 2**63)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Generate captions, and take the words' log-likelihood for comparison."""
+        """Generate captions, and compute the words' log-likelihood for comparison."""
         features = features_of(batch, self.encoder)
         self.log_means({"nll": self._nll(features, batch)})
         found = self.search(self.decoder, features)
@@ -68,14 +68,14 @@ class CaptioningModule(TrainingModule):
             self.captions[photo] = self.vocabulary.decode(caption)
 
     def _nll(self, features: Features, batch: Batch) -> Sum:
-        """The negative log-likelihood of a batch's words under teacher forcing, whatever is trained on."""
-        if not len(batch.targets):  # photographs whose captions have no known word are captioned all the same
+        """The negative log-likelihood of a batch's words under teacher forcing, for any objective."""
+        if not len(batch.targets):  # photographs whose captions have no known word are captioned, too
             return Sum(batch.targets.new_zeros((), dtype=torch.float), 0)
         outputs = self.decoder.teacher_force(features, batch.words, batch.packing)
         return Sum(word_loss(self.decoder, outputs.hidden, batch.targets)[0], len(batch.targets))
 
     def on_validation_epoch_end(self) -> None:
-        """Score the whole split's captions at once, gathered over all ranks."""
+        """Score the captions of the whole split at once, gathered over all ranks."""
         if self.trainer.sanity_checking:
             return
         if self.trainer.world_size > 1:
@@ -86,7 +86,7 @@ class CaptioningModule(TrainingModule):
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
 
     def trained_groups(self) -> list[dict[str, Any]]:
-        """One group for the decoder, one with its own rate for what is trained of the encoder."""
+        """A group for the decoder, and a group with ``encoder_lr`` for the trained parameters of the encoder."""
         tuned = [p for p in self.encoder.parameters() if p.requires_grad]
         own = [p for p in self.decoder.parameters() if p.requires_grad]
         return [{"params": own}, *([{"params": tuned, "lr": self.encoder_lr}] if tuned else [])]

@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 
 
 class CaptioningTask(Task):
-    """A photograph in, a sentence out."""
+    """Captioning: from a photograph to a sentence."""
 
     @cached_property
     def metrics(self) -> list[Metric]:
-        """Those of the configuration."""
+        """The metrics of the configuration."""
         return build_metrics(self.config["metrics"])
 
     @property
     def measures(self) -> Mapping[str, Measure]:
-        """What the metrics say; and the negative log-likelihood of a word under teacher forcing."""
+        """The measures of the metrics, and the negative log-likelihood of a word under teacher forcing."""
         return {**measures_of(self.metrics), "nll": Measure("nll")}
 
     def read_source(self) -> CaptionedPhotos:
@@ -46,17 +46,17 @@ class CaptioningTask(Task):
         return read_photos(self.config)
 
     def inputs(self, source: CaptionedPhotos) -> dict[str, str]:
-        """Photographs, captions and splits, and the files that settings name."""
+        """Digests of photographs, captions and splits, and of files named in settings."""
         return inputs_of_photographs(self.config, source)
 
     def has(self, source: CaptionedPhotos, split: str) -> bool:
-        """Whether there are photographs in a split."""
+        """True if a split has photographs."""
         return bool(source.splits.get(split))
 
     def prepare(
         self, source: CaptionedPhotos, folder: Path, device: torch.device, initial: Checkpoint | None = None
     ) -> Prepared:
-        """A captioner, untrained, and its data; a frozen encoder's features are stored here."""
+        """An untrained captioner and its data; the features of a frozen encoder are stored here."""
         config = self.config
         vocabulary = initial.words if initial else build_vocabulary(source["train"], config["data"]["minimum_count"])
         encoder = make_encoder(config)
@@ -84,7 +84,7 @@ class CaptioningTask(Task):
         return Prepared(module, data, contents_of(vocabulary), size)
 
     def scorer(self, source: CaptionedPhotos, split: str) -> Callable[[Sequence[str]], Mapping[str, float]]:
-        """What scores one caption for each photograph of a split, in its order; references are counted once."""
+        """A scorer of one caption per photograph of a split, in the split's order; references are counted once."""
         scorer = Scorer(self.metrics, [photo.captions for photo in source[split]])
         return lambda captions: scorer.score(captions).corpus()
 
@@ -107,7 +107,7 @@ class CaptioningTask(Task):
         captioner = Captioner.load(checkpoint, device, trust)
         photos = self.source_of(split, source)
         members = photos[split]
-        torch.manual_seed(self.config["seed"])  # of a search that draws and has no seed of its own
+        torch.manual_seed(self.config["seed"])  # the seed of a random search without its own seed
         captions = list(caption_split(captioner, self.config, photos, split, search or make_search(self.config)))
         texts = [caption.text for caption in captions]
         scores = self.scorer(photos, split)(texts)

@@ -1,4 +1,4 @@
-"""Language models of characters: a text in, the next character out."""
+"""Language models of characters: from a text to its next character."""
 
 from captioning.tasks.language.task import LanguageTask
 

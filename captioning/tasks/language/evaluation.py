@@ -22,11 +22,11 @@ def measure(decoder: LanguageModel, data: TextData) -> dict[str, float]:
     """The negative log-likelihood of a character of the text's validation part.
 
     Args:
-        decoder: in evaluation mode.
-        data: of the text, in its characters.
+        decoder: the model, in evaluation mode.
+        data: the text, in the model's characters.
 
     Returns:
-        ``loss`` in nats and ``bits``.
+        ``loss`` in nats and ``bits`` in bits.
     """
     device = decoder.word_layer.weight.device
     total, count, state = 0.0, 0, State()
@@ -35,17 +35,17 @@ def measure(decoder: LanguageModel, data: TextData) -> dict[str, float]:
         if chunk.first:
             state = decoder.start(Features.none(len(chunk.places), device))
         outputs, state = decoder.teacher_force_from(state, chunk.words, chunk.packing)
-        if not chunk.first:  # the first chunk is there to be remembered
+        if not chunk.first:  # the first chunk is context only
             total += float(word_loss(decoder, outputs.hidden, chunk.targets)[0])
             count += len(chunk.targets)
     return {"loss": total / count, "bits": total / count / math.log(2)}
 
 
 def in_characters_of(vocabulary: CharacterVocabulary, text: Text) -> Text:
-    """A text with the numbers that a model has for its characters.
+    """A text converted to the character indices of a model.
 
     Raises:
-        CaptioningError: the model does not know one of them.
+        CaptioningError: the model does not know one of the characters.
     """
     if vocabulary.words == text.vocabulary.words:
         return text

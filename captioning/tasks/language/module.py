@@ -1,7 +1,7 @@
 """The Lightning module of a language model: truncated back-propagation through time over parallel streams.
 
-Karpathy, min-char-rnn (2015): the state is carried from chunk to chunk, the gradient is cut at each, and every pass
-over the text begins with a state of zeros.
+Karpathy, min-char-rnn (2015): the state is carried from chunk to chunk, the gradient is cut at the chunk's beginning,
+and every pass over the text begins with a state of zeros.
 
 Dimensions: B streams, T characters of a chunk, M = T·B.
 """
@@ -34,18 +34,18 @@ from captioning.training.objectives import Objective, word_loss
 
 log = logging.getLogger(__name__)
 
-MEMORY = 0.999  # of the smoothed loss
-CARRIED = "carried"  # what a checkpoint calls the state between two chunks
+MEMORY = 0.999  # the decay of the smoothed loss
+CARRIED = "carried"  # the name in a checkpoint of the state between two chunks
 
 
 @dataclass(frozen=True)
 class Reached:
-    """Where training is between two chunks.
+    """The progress of training between two chunks.
 
     Attributes:
-        state: of the model, after the last chunk.
-        smooth_loss: ``0.999`` of itself and ``0.001`` of the loss of each chunk, summed over T as in min-char-rnn; at
-            first that of a model that knows nothing, ``-log(1/V)·T``.
+        state: the model's state after the last chunk.
+        smooth_loss: the running mean of the chunks' losses, summed over T as in min-char-rnn, with weights 0.999 (old)
+            and 0.001 (new); at first the loss of a uniform model, ``-log(1/V)·T``.
     """
 
     state: State
@@ -53,24 +53,24 @@ class Reached:
 
 
 class Carrying:
-    """A language model that begins with a state in place of zeros, and remembers the state after what it was given."""
+    """A language model that starts from a given state, not from zeros, and keeps the state after its last input."""
 
     def __init__(self, decoder: LanguageModel, state: State) -> None:
-        """Take the model and the state before the words."""
+        """Take the model and the initial state."""
         self.decoder, self.state = decoder, state
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the model's."""
+        """All other attributes are those of the model."""
         return getattr(self.decoder, name)
 
     def teacher_force(self, features: Features, words: Tensor, packing: Packing) -> Outputs:
-        """See ``Decoder.teacher_force``; the gradient ends at the state."""
+        """See ``Decoder.teacher_force``; no gradient flows beyond the initial state."""
         outputs, self.state = self.decoder.teacher_force_from(self.state, words, packing)
         return outputs
 
 
 class LanguageModule(TrainingModule):
-    """Trains a language model of characters, and lets it write now and then."""
+    """The training of a language model of characters, which writes samples at regular steps."""
 
     def __init__(
         self,
@@ -88,13 +88,13 @@ class LanguageModule(TrainingModule):
 
         Args:
             decoder: the language model.
-            vocabulary: its characters.
-            objective: what a step makes small.
-            chunk: T.
-            sample_every: steps between two samples.
-            sample: a seed to what draws characters; its ``max_length`` is the length of a sample.
-            samples: the file that the samples are added to.
-            common: what all training takes, see ``TrainingModule``.
+            vocabulary: the characters.
+            objective: the quantity that a step minimizes.
+            chunk: T, the length of a chunk.
+            sample_every: the number of steps between two samples.
+            sample: a function from a seed to a sampling search, whose ``max_length`` is the length of a sample.
+            samples: the file to which samples are appended.
+            common: the arguments of ``TrainingModule``.
 
         Raises:
             CaptioningError: ``sample_every`` is below 1.
@@ -105,12 +105,12 @@ class LanguageModule(TrainingModule):
             raise CaptioningError(f"data.sample_every={sample_every}: take 1 step or more between two samples.")
         self.chunk, self.sample_every = chunk, sample_every
         self.sample, self.samples = sample, samples
-        self.reached = Reached(State(), math.log(len(vocabulary)) * self.chunk)  # by the last chunk that was read
-        self.carried = self.reached  # by the last step that was taken
+        self.reached = Reached(State(), math.log(len(vocabulary)) * self.chunk)  # after the last chunk
+        self.carried = self.reached  # after the last optimizer step
         self.validated = self.ended = State()
 
     def losses(self, batch: Chunk) -> dict[str, Sum]:
-        """What the objective makes of a chunk that goes on where the last one ended."""
+        """The sums of the objective for a chunk, which continues from the previous chunk's state."""
         carrying = Carrying(self.decoder, self._before(batch, self.reached.state))
         sums = self.objective(carrying, Features.none(len(batch.places)), batch, self.trainer.global_step)  # type: ignore[arg-type]
         self.ended = carrying.state.map(torch.detach)
@@ -118,7 +118,7 @@ class LanguageModule(TrainingModule):
         return sums
 
     def training_step(self, batch: Chunk, batch_idx: int) -> Tensor:
-        """The loss of a chunk; beside it min-char-rnn's smoothed loss, and bits."""
+        """The loss of a chunk; logs also min-char-rnn's smoothed loss, and bits."""
         loss = super().training_step(batch, batch_idx)
         nll: Any = self.trainer.strategy.reduce(self.nll, reduce_op="mean")  # over ranks
         smooth_loss = MEMORY * self.reached.smooth_loss + (1 - MEMORY) * float(nll) * self.chunk
@@ -129,23 +129,23 @@ class LanguageModule(TrainingModule):
         return loss
 
     def _before(self, chunk: Chunk, state: State) -> State:
-        """The state that a chunk begins with: zeros at the text's beginning."""
+        """The state before a chunk: zeros at the text's beginning."""
         return self.decoder.start(Features.none(len(chunk.places))) if chunk.first else state
 
     def optimizer_step(self, *arguments: Any, **settings: Any) -> None:
-        """Take the step; what it began with is kept until it is taken, for a checkpoint of a step that fails."""
+        """Take the step; ``carried`` keeps the state before it until success, for a checkpoint after a failure."""
         super().optimizer_step(*arguments, **settings)
         self.carried = self.reached
 
     def on_train_batch_start(self, batch: Chunk, batch_idx: int) -> None:
-        """Write a sample every so many steps: before a step, so that a run resumed there writes it too."""
+        """Write a sample at regular steps: before the step, so that a run resumed there writes the sample, too."""
         due = self.trainer.global_step > 0 and self.trainer.global_step % self.sample_every == 0
         if due and batch_idx % self.trainer.accumulate_grad_batches == 0 and self.trainer.is_global_zero:
             self.show(batch.words)
         super().on_train_batch_start(batch, batch_idx)
 
     def show(self, words: Tensor) -> None:
-        """Write a sample to the log and to the file; it goes on from the first of the words."""
+        """Write a sample to the log and to the file; the sample continues from the first of the words."""
         step = self.trainer.global_step
         title, sample = f"step {step}, loss {self.reached.smooth_loss / self.chunk:.3f}", self.sample(step)
         self.decoder.eval()
@@ -157,7 +157,7 @@ class LanguageModule(TrainingModule):
             file.write(f"---- {title}\n{text}\n")
 
     def validation_step(self, batch: Chunk, batch_idx: int) -> None:
-        """The loss of the validation text; its first chunk is there to be remembered, and does not count."""
+        """Log the loss of the validation text, without the first chunk, which is context only."""
         before = self._before(batch, self.validated)
         outputs, self.validated = self.decoder.teacher_force_from(before, batch.words, batch.packing)
         if not batch.first:
@@ -165,7 +165,7 @@ class LanguageModule(TrainingModule):
             self.log_means({"loss": Sum(nll, size), "bits": Sum(nll / math.log(2), size)})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save what the next chunk begins with, of all ranks, and how far the samples go."""
+        """Save the states of all ranks for the next chunk, and the size of the samples' file."""
         super().on_save_checkpoint(checkpoint)
         hidden = self.carried.state.sequence.get("hidden")
         if hidden is not None:
@@ -177,7 +177,7 @@ class LanguageModule(TrainingModule):
             }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with them; samples that were written after the checkpoint will be written again."""
+        """Restore the states; samples written after the checkpoint are cut off and will be written again."""
         super().on_load_checkpoint(checkpoint)
         carried = checkpoint[CARRIED]
         state = State({}, {"hidden": carried["hidden"][self.global_rank].to(self.device)})

@@ -1,4 +1,4 @@
-"""The task of language modelling, character by character."""
+"""The task of language modelling by characters."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ from captioning.training.settings import training_settings
 
 
 class LanguageTask(Task):
-    """A text in, its next character out."""
+    """Language modelling: from a text to its next character."""
 
     splits = ("val",)
 
@@ -41,11 +41,11 @@ class LanguageTask(Task):
         return call(self.config["data"]["source"], Text)
 
     def inputs(self, source: Text) -> dict[str, str]:
-        """The text's characters, and the files that settings name."""
+        """Digests of the text's characters, and of files named in settings."""
         return inputs_of_text(self.config, source)
 
     def prepare(self, source: Text, folder: Path, device: torch.device, initial: Checkpoint | None = None) -> Prepared:
-        """A language model of characters, untrained, and its text."""
+        """An untrained language model of characters and its text."""
         config = self.config
         data, vocabulary = self._data(source), source.vocabulary
         if initial and initial.characters.words != vocabulary.words:
@@ -67,7 +67,7 @@ class LanguageTask(Task):
         def sample(seed: int) -> Sample:
             return build({**config["search"], "seed": seed}, Sample)
 
-        sample(config["seed"])  # what it does not take is said now, and not at the first sample
+        sample(config["seed"])  # report an invalid setting now, not at the first sample
         objective = build(without_foreign(config["objective"]), Objective)
         objective.begin(vocabulary, [])
         module = LanguageModule(
@@ -94,10 +94,10 @@ class LanguageTask(Task):
         trust: Collection[str] = (),
         search: Any = None,
     ) -> Evaluation:
-        """Measure the loss of the text's last part; the text may be another one than that of training.
+        """Measure the loss of the text's last part; the text may differ from the training text.
 
         Raises:
-            CaptioningError: the model does not know a character of the text; a search was asked for.
+            CaptioningError: the model does not know a character of the text; a search was given.
         """
         if search is not None:
             raise CaptioningError("A language model is measured without a search: leave the options of a search out.")

@@ -1,4 +1,4 @@
-"""What training makes small: one objective a file."""
+"""Objectives of training, one per file."""
 
 from captioning.training.objectives.cross_entropy import CrossEntropy
 from captioning.training.objectives.objective import Objective, Words

@@ -1,6 +1,6 @@
-"""A loss of logits, and its gradients, without ever holding the logits of all rows.
+"""A loss of logits and its gradients, without the logits of all rows in memory at once.
 
-Dimensions: M rows, O inputs of each, V logits of each.
+Dimensions: M rows, O inputs and V logits of a row.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,20 +21,20 @@ def sum_in_chunks(
     rows: int,
     weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The sum over all rows of a loss of logits, some rows at a time.
+    """The sum over all rows of a loss of logits, computed in chunks of rows.
 
-    The gradient of each chunk is taken as soon as its loss is known, while its logits are there, and kept until it is
-    asked for: nothing is computed twice. (As in Hsu et al., "Liger Kernel", 2024, arXiv 2410.10989, section 3.2.)
+    The gradient of each chunk is computed directly after its loss, from the same logits, and kept until the backward
+    pass: nothing is computed twice. (As in Hsu et al., "Liger Kernel", 2024, arXiv 2410.10989, section 3.2.)
 
     Args:
-        layer: inputs ``(m, O)`` to logits ``(m, V)``.
-        loss: logits, targets and weights to their summed loss, to a number for each row, through which no gradient
-            goes, and to the gradient of the sum by the logits.
+        layer: a function from inputs ``(m, O)`` to logits ``(m, V)``.
+        loss: a function from logits, targets and weights to the summed loss, a number for each row (without a
+            gradient), and the gradient of the sum with respect to the logits.
         inputs: ``(M, O)``.
         targets: ``(M,)``.
-        parameters: of the layer; those that it does not depend on may be among them.
-        rows: of a chunk.
-        weights: ``(M,)`` of the rows, if any.
+        parameters: the parameters of the layer; parameters without effect on the layer are allowed.
+        rows: the number of rows in a chunk.
+        weights: ``(M,)``, the rows' weights, if any.
 
     Returns:
         The sum, and the numbers ``(M,)``.

@@ -14,7 +14,7 @@ from captioning.training.scheduled_sampling import never
 
 
 class CrossEntropy(Objective):
-    """Teacher forcing: the words of captions are to be likely after the words before them."""
+    """Cross-entropy under teacher forcing: each word of a caption is predicted from the words before."""
 
     def __init__(
         self,
@@ -26,15 +26,16 @@ class CrossEntropy(Objective):
         """Take the settings.
 
         Args:
-            label_smoothing: the share of the target's probability spread evenly over the vocabulary (Szegedy et al.
+            label_smoothing: the fraction of the target's probability spread evenly over the vocabulary (Szegedy et al.
                 2016, arXiv 1512.00567, section 7).
-            per: the mean over all words, or over sequences (captions, streams of a text) of the sum over their words.
-            feature_dropout: the share of the features' numbers dropped in training.
-            scheduled_sampling: step to the probability that the model's own word goes in, in place of the caption's
-                (Bengio et al. 2015, arXiv 1506.03099).
+            per: the kind of mean: over all words, or over sequences (captions, streams of a text) of the sum over their
+                words.
+            feature_dropout: the fraction of the features' elements dropped in training.
+            scheduled_sampling: a function from the step to the probability that the model's own word replaces the
+                caption's as input (Bengio et al. 2015, arXiv 1506.03099).
 
         Raises:
-            CaptioningError: a share is none.
+            CaptioningError: a fraction is out of range.
         """
         for name, share in (("label_smoothing", label_smoothing), ("feature_dropout", feature_dropout)):
             if not 0 <= share <= 1:
@@ -43,7 +44,7 @@ class CrossEntropy(Objective):
         self.scheduled_sampling, self.dropout = scheduled_sampling, FastDropout(feature_dropout)
 
     def __call__(self, decoder: Decoder, features: Features, batch: Words, step: int) -> dict[str, Sum]:
-        """The loss of the words, their log-likelihood, and what the decoder adds."""
+        """The loss of the words, their log-likelihood, and the decoder's additional losses."""
         features = features.map(self.dropout) if decoder.training else features
         own_words = self.scheduled_sampling(step)
         if own_words > 0:

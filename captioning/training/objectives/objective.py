@@ -1,4 +1,4 @@
-"""What an objective is.
+"""The protocol of objectives.
 
 Dimensions: B images, M words of a packed batch.
 """
@@ -17,46 +17,46 @@ from captioning.decoders import Decoder
 
 
 class Words(Protocol):
-    """The texts of a batch, of which an objective may need more in a task of its own."""
+    """The texts of a batch; an objective of a custom task may need further fields."""
 
     @property
     def words(self) -> Tensor:
-        """``(M,)`` the words that go in, START first, in packed order."""
+        """``(M,)`` the input words, START first, in packed order."""
 
     @property
     def targets(self) -> Tensor:
-        """``(M,)`` the words to be said, END last."""
+        """``(M,)`` the target words, END last."""
 
     @property
     def packing(self) -> Packing:
-        """Where each word stands."""
+        """The position of each word."""
 
 
 class Objective(ABC):
-    """What training makes small; it owns the reading of a batch.
+    """A quantity that training minimizes; the objective runs the decoder on a batch.
 
-    Training adds the sums and counts of all ranks, divides, adds the means of those that are trained on, and logs all
-    of them.
+    Training adds the sums and counts of all ranks, divides, adds the means of the trained sums to the loss, and logs
+    all means.
     """
 
-    def begin(  # noqa: B027  # nothing to do is what most objectives do
+    def begin(  # noqa: B027  # most objectives have nothing to do here
         self, vocabulary: Vocabulary | CharacterVocabulary, references: Sequence[Sequence[str]]
     ) -> None:
-        """Learn, once and before training, what an objective may need of the data; most need nothing.
+        """Prepare the objective from the data, once before training; most objectives need nothing.
 
         Args:
-            vocabulary: of the decoder.
-            references: the captions of each photograph of the training split, as written, in the split's order, which
-                is that of a batch's ``photos``; none of a text.
+            vocabulary: the vocabulary of the decoder.
+            references: the captions of each photograph of the training split, as written; a batch's ``photos`` index
+                this list; empty for a text.
         """
 
     @abstractmethod
     def __call__(self, decoder: Decoder, features: Features, batch: Words, step: int) -> dict[str, Sum]:
-        """The sums of a batch, by name, with the number of things that each is the sum of.
+        """The sums of a batch by name, each with the number of its terms.
 
         Args:
-            decoder: what is trained, in training mode.
-            features: of the batch's B photographs.
-            batch: their captions.
-            step: of the optimizer, from 0.
+            decoder: the trained model, in training mode.
+            features: the features of the batch's B photographs.
+            batch: the captions of the photographs.
+            step: the optimizer's step, from 0.
         """

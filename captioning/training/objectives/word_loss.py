@@ -1,6 +1,6 @@
-"""The loss of words, with a weight for each, without ever holding the logits of all of them.
+"""The weighted loss of words, without the logits of all words in memory at once.
 
-Dimensions: M words of a packed batch, O what the word layer reads, V vocabulary.
+Dimensions: M words of a packed batch, O inputs of the output layer, V words of the vocabulary.
 """
 
 from functools import partial
@@ -12,27 +12,27 @@ from torch import Tensor
 from captioning.decoders import Decoder
 from captioning.training.objectives.chunked import sum_in_chunks
 
-AT_ONCE = 2**23  # logits: 32 MB of single precision
+AT_ONCE = 2**23  # logits computed at once: 32 MB in single precision
 
 
 def word_loss(
     decoder: Decoder, hidden: Tensor, targets: Tensor, weights: Tensor | None = None, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The weighted sum of the words' negative log-likelihoods, with few of the logits at once in training.
+    """The weighted sum of the words' negative log-likelihoods; training computes it in chunks of words.
 
-    Three copies of the logits in single precision (they, their log-softmax and its gradient) would be the most that a
-    training step holds: at M = 14,000 and V = 10,000 more than 1.5 GB.
+    Three tensors of the logits' size in single precision (logits, log-softmax and its gradient) would dominate the
+    memory of a training step: more than 1.5 GB at M = 14,000 and V = 10,000.
 
     Args:
-        decoder: whose ``logits`` they are.
-        hidden: ``(M, O)``, what its word layer reads.
-        targets: ``(M,)``, the words to be said.
-        weights: ``(M,)``, of each word's loss; no gradient goes through them; 1 for each where not given.
-        label_smoothing: the share of the target's probability spread evenly over the vocabulary (Szegedy et al. 2016,
-            arXiv 1512.00567, section 7).
+        decoder: the decoder whose ``logits`` are computed.
+        hidden: ``(M, O)``, the inputs of the decoder's output layer.
+        targets: ``(M,)``, the target words.
+        weights: ``(M,)``, the weight of each word's loss, without a gradient; 1 by default.
+        label_smoothing: the fraction of the target's probability spread evenly over the vocabulary (Szegedy et al.
+            2016, arXiv 1512.00567, section 7).
 
     Returns:
-        The sum, and log p ``(M,)`` of each word to be said, in nats, through which no gradient goes.
+        The sum, and the log-probability ``(M,)`` of each target word in nats, without a gradient.
     """
     if not (torch.is_grad_enabled() and len(hidden)):
         total, log_likelihood, _ = _sum(decoder.logits(hidden), targets, weights, label_smoothing)
@@ -52,7 +52,7 @@ def word_loss(
 def _sum(
     logits: Tensor, targets: Tensor, weights: Tensor | None, label_smoothing: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss of all words, and log p ``(M,)`` of them and ``(M, V)`` of the whole vocabulary."""
+    """The loss of all words, the targets' log-probabilities ``(M,)``, and those of the whole vocabulary ``(M, V)``."""
     log_p = F.log_softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     log_likelihood = log_p.gather(1, targets.unsqueeze(1)).squeeze(1)
     losses = -log_likelihood
@@ -64,9 +64,9 @@ def _sum(
 def _sum_and_gradient(
     logits: Tensor, targets: Tensor, weights: Tensor | None, label_smoothing: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss of all words, log p ``(M,)`` of them, and the gradient ``(M, V)``: p less what it should be."""
+    """The loss of all words, the targets' log-probabilities ``(M,)``, and the gradient ``(M, V)``, p - target."""
     total, log_likelihood, log_p = _sum(logits, targets, weights, label_smoothing)
-    gradient = log_p.exp_()  # in place: one copy of the logits less
+    gradient = log_p.exp_()  # in place: saves one copy of the logits
     if label_smoothing:
         gradient -= label_smoothing / logits.shape[-1]
     gradient.scatter_add_(1, targets.unsqueeze(1), torch.full_like(gradient[:, :1], label_smoothing - 1))
