@@ -27,7 +27,7 @@ ALLOWED["training"] = ALLOWED["runs"] | {"runs", "data", "metrics"}
 ALLOWED["tasks"] = ALLOWED["training"] | {"training", "predict", "report", "analysis", "text"}
 ALLOWED["jobs"] = ALLOWED["tasks"] | {"tasks"}
 ALLOWED["__main__"] = {"core", "jobs", ""}
-ALLOWED["__init__"] = {"predict", ""}
+ALLOWED["__init__"] = ALLOWED["predict"] | {"predict", "metrics", ""}  # the public names, imported when asked for
 
 
 def room(module: str) -> str:
