@@ -173,6 +173,12 @@ def test_c2_nothing_else_is_made_either(
     assert not (tmp_path / "owned").exists()
 
 
+def test_c2_what_a_trusted_metric_asks_for_is_not_made(stranger: Stranger, tmp_path: Path) -> None:
+    path = stranger({"metrics": {"mine": {"_target_": "mine.Metric", "thing": EVIL}}})
+    with pytest.raises(CaptioningError, match=r"its metric asks for helper\.Evil to be made"):
+        evaluated(read_checkpoint(path, ["mine"]), ["data=own", f"data.root={tmp_path}"], ["mine"])
+
+
 def test_c2_metrics_of_a_stranger_are_left_out(stranger: Stranger, tmp_path: Path) -> None:
     read = read_checkpoint(stranger({"metrics": {"evil": EVIL, "spice": {"_target_": "captioning.metrics.Spice"}}}))
     kept = evaluated(read, ["data=own", f"data.root={tmp_path}"])["metrics"]
@@ -327,7 +333,7 @@ SEARCHES: list[dict[str, Any]] = [
         ({"version": 99}, "this checkpoint has version 99"),
         ({"config": None}, "has no configuration"),
         ({"config": {"encoder": [1]}}, "its encoder is no group of settings"),
-        ({"config": {}}, "makes no network|can't be imported|names no task"),
+        ({"config": {}}, "makes no network|no settings with a _target_|names no task"),
         ({"vocabulary": None}, "its vocabulary is damaged"),
         ({"vocabulary": ["a", "b"]}, r"its vocabulary is damaged\. A vocabulary begins with"),
         ({"vocabulary": [*SPECIAL, 3]}, "its vocabulary is damaged"),

@@ -132,6 +132,8 @@ def _made(value: Any) -> Any:
 
 
 def _import(config: Mapping[str, Any]) -> Any:
+    if not isinstance(config, Mapping) or "_target_" not in config:
+        raise CaptioningError(f"{config}: no settings with a _target_, the dotted path of a class or function.")
     target = str(config.get("_target_"))
     try:
         return resolve_name(target)

@@ -14,7 +14,7 @@ class Measure:
     """
 
     name: str
-    higher_is_better: bool = False
+    higher_is_better: bool
     scale: float = 1.0
 
     def text(self, value: float, digits: int | None = None) -> str:

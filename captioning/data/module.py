@@ -84,7 +84,8 @@ class PhotoData(ResumableData):
             split: the split's name.
             shuffle: True for training.
         """
-        return PhotoDataset(**self._images(split)), range(len(self.photos[split]))
+        places = range(len(self.photos[split]))
+        return PhotoDataset(**self._images(split)), places
 
     def _images(self, split: str) -> dict[str, Any]:
         """The arguments of ``PhotoDataset``."""

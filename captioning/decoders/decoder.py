@@ -135,7 +135,9 @@ class Decoder(nn.Module, ABC):
         """
         return self.teacher_force_by_steps(features, words, packing)
 
-    def teacher_force_from(self, state: State, words: Tensor, packing: Packing) -> tuple[Outputs, State]:
+    def teacher_force_from(
+        self, state: State, words: Tensor, packing: Packing, own_words: float = 0.0
+    ) -> tuple[Outputs, State]:
         """Feed words under teacher forcing from a given state, for truncated backpropagation through time.
 
         The gradient flows back into ``state`` unless the caller detaches it (``state.map(torch.detach)``).
@@ -144,6 +146,7 @@ class Decoder(nn.Module, ABC):
             state: the state before the words, of one sequence or of S sequences for each of B images.
             words: ``(M,)``, the input words, in packed order.
             packing: the place of each word.
+            own_words: see ``teacher_force_by_steps``.
 
         Returns:
             The outputs, and the state after each sequence's last word.
@@ -151,7 +154,7 @@ class Decoder(nn.Module, ABC):
         Raises:
             ValueError: the sequences differ in length, and a part of the decoder's state grows with every word.
         """
-        outputs, states = self._advance_all(state, words, packing)
+        outputs, states = self._advance_all(state, words, packing, own_words, keep=True)
         return outputs, _after_last_words(states, packing)
 
     def teacher_force_by_steps(
@@ -170,23 +173,27 @@ class Decoder(nn.Module, ABC):
         return self._advance_all(self.start(features), words, packing, own_words)[0]
 
     def _advance_all(
-        self, state: State, words: Tensor, packing: Packing, own_words: float = 0.0
+        self, state: State, words: Tensor, packing: Packing, own_words: float = 0.0, keep: bool = False
     ) -> tuple[Outputs, list[State]]:
-        """The outputs of all words, and the T + 1 states before, between and after them."""
+        """The outputs of all words, and the T + 1 states before, between and after them if ``keep`` is set."""
         B, S, _ = packing.shape
         tokens = packing.unpack(words)  # (B, S, T)
         if any(part.shape[1] != S for part in state.sequence.values()):
             state = state.reorder(torch.zeros(B, S, dtype=torch.long, device=tokens.device))
         hidden: list[Tensor] = []
         states = [state]
+        traces: dict[str, list[Tensor]] = {name: [] for name in self.traced}
         for t in range(len(packing.sizes)):
             fed = tokens[:, :, t]
             if own_words and t > 0:
                 fed = torch.where(torch.rand_like(fed, dtype=torch.float) < own_words, self._draw(hidden[-1]), fed)
             output, state = self.advance(fed, state)
             hidden.append(output)
-            states.append(state)
-        trace = {name: _pack_steps([one.sequence[name] for one in states[1:]], packing) for name in self.traced}
+            for name, values in traces.items():
+                values.append(state.sequence[name])
+            if keep:
+                states.append(state)
+        trace = {name: _pack_steps(values, packing) for name, values in traces.items()}
         return Outputs(_pack_steps(hidden, packing), trace), states
 
     @torch.no_grad()

@@ -89,7 +89,11 @@ class RecurrentDecoder(Decoder):
         """See ``Decoder.teacher_force``; terms that depend on an image alone are computed once for its captions."""
         return self.teacher_force_from(self.start(features), words, packing)[0]
 
-    def teacher_force_from(self, state: State, words: Tensor, packing: Packing) -> tuple[Outputs, State]:
+    def teacher_force_from(
+        self, state: State, words: Tensor, packing: Packing, own_words: float = 0.0
+    ) -> tuple[Outputs, State]:
         """See ``Decoder.teacher_force_from``; the sequences may differ in length."""
+        if own_words:  # drawn from what has just been predicted: one step after the other
+            return super().teacher_force_from(state, words, packing, own_words)
         loop = self.packed_loop(state, packing)
         return Outputs(self.outputs(words, loop), loop.traces), loop.state()

@@ -56,8 +56,12 @@ def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collect
     composed = compose([*data, *of_metrics])
     others = {name: settings for name, settings in config.items() if name not in ("data", "choices", "metrics")}
     changed = change(others, [each for each in overrides if each not in of_data and each not in of_metrics])
-    metrics = {**composed["metrics"], **({} if of_metrics else trusted_metrics(config, trust))}
-    return {**composed, **changed, "metrics": metrics}
+    if not of_metrics and config.get("metrics"):  # version 1 had those of conf/ alone
+        composed["metrics"] = trusted_metrics(config, where, trust)
+    encoder = dict(changed.get("encoder", {}))
+    if "weights" in encoder:
+        encoder["weights"] = None  # those of the checkpoint are loaded
+    return {**composed, **changed, "encoder": encoder}
 
 
 def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -176,6 +176,10 @@ class Composer:
                 self.composed[lines] = self.loader.load_configuration(self.name, list(lines), RunMode.RUN)
             except (HydraException, OmegaConfBaseException) as error:
                 raise UsageError(explained(error, " ".join(lines))) from error
+            except ValueError as error:  # Hydra's own, for a choice that is none
+                group = next((each for each in groups if each.value() is None), None)
+                said = f"{line_of(group)}: null is no choice of this group" if group else " ".join(lines)
+                raise UsageError(f"{said}. Leave the group out by ~{said.partition('=')[0]}.") from error
         return self.composed[lines]
 
 

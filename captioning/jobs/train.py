@@ -13,6 +13,7 @@ import hydra
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from pytorch_lightning.callbacks import Timer
 
@@ -120,8 +121,8 @@ def train(config: dict[str, Any], folder: Path, record: Mapping[str, str] | None
         run.compare_settings(config)
         run.keep_record(record or {})
         task = build(config["task"], Task, config=config)
-        monitor = Monitor.among(task.measures, config["monitor"])
         source = task.read_source()
+        monitor = Monitor.among(task.measures, config["monitor"])
         initial = read_initial(config["init_from"], targets_of(config))
         inputs = {}
         if rank() == 0:
@@ -150,6 +151,7 @@ def _train(
 ) -> float:
     config = dict(task.config)
     pl.seed_everything(config["seed"], workers=True)
+    trainer = make_trainer(config, run.folder, monitor)  # first: a wrong setting is told before features are stored
     prepared = task.prepare(source, run.folder, find_device(device_of(config)), initial)
     module = prepared.module
     module.own_part = own_part(config, prepared.contents, unresolved)
@@ -161,8 +163,10 @@ def _train(
     run.bind(config, inputs)
     parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     log.info("%s: %s, %.1f M trained parameters.", run.folder, prepared.size, parameters / 1e6)
-    trainer = make_trainer(config, run.folder, monitor)
-    trainer.fit(module, prepared.data, ckpt_path=resume_from, weights_only=True)
+    try:
+        trainer.fit(module, prepared.data, ckpt_path=resume_from, weights_only=True)
+    except MisconfigurationException as error:
+        raise CaptioningError(f"{type(module).__name__}: {' '.join(str(error).split())}") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
     if trainer.is_global_zero:

@@ -19,6 +19,7 @@ from captioning.runs.trust import acted_on, of_this_package, shown
 LONGEST_WORD = 1000  # the maximum characters of a word in a vocabulary
 VERSION = 2  # the version of this package's part of a checkpoint; version 1 had no tasks
 KEY = "captioning"
+OBJECTIVE = "objective"  # the name of the objective among the parts of what is trained
 BEST, LAST = "best.ckpt", "last.ckpt"
 VOCABULARIES: dict[str, type[Vocabulary] | type[CharacterVocabulary]] = {  # kinds of a task's vocabulary, by name
     "vocabulary": Vocabulary,
@@ -300,7 +301,10 @@ def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: 
     Raises:
         CaptioningError: names or shapes differ; the message names the first ones.
     """
-    for name, part in module.named_children():
+    parts = dict(module.named_children())
+    if OBJECTIVE not in parts:  # of use in training alone
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(f"{OBJECTIVE}.")}
+    for name, part in parts.items():
         if isinstance(part, Encoder):
             weights = part.renamed(weights, prefix=f"{name}.")
     own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}

@@ -75,5 +75,5 @@ class Monitor:
 
     def text(self, name: str, value: float, digits: int | None = None) -> str:
         """A value of ``val/NAME`` or ``test/NAME``, formatted for people."""
-        measure = self.measures.get(name.rpartition("/")[2], Measure(name))
+        measure = self.measures.get(name.rpartition("/")[2], Measure(name, higher_is_better=False))
         return measure.text(value, digits if measure.scale != 1 else None)

@@ -91,7 +91,7 @@ def _is_of_an_earlier_version(path: Path) -> bool:
         return False
     if path.suffix == ".csv":
         return re.match(r"job,status[,\n]", text) is not None
-    return "captioning.runs.sweep_table.SweepTable" in text
+    return any(f"captioning.{place}.SweepTable" in text for place in ("runs.sweep_table", "training.sweep"))
 
 
 def _read_overrides(config: DictConfig, loader: ConfigLoader) -> list[Override]:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, read_json, write_json
 from captioning.core.ownership import is_ours
+from captioning.runs.earlier import upgraded
 from captioning.runs.folder import RunFolder
 from captioning.runs.monitor import Monitor
 from captioning.runs.sweep_folders import claim_folder, plan
@@ -68,7 +69,7 @@ class SweepTable(Callback):
                 {"job": name, "status": "failed"} for name in failed if not any(row["job"] == name for row in rows)
             ]
             if rows:
-                self._write_table(folder, rows, Monitor.of(_plain(config)), failed)
+                self._write_table(folder, rows, Monitor.of(_of_a_job(folder, rows) or _plain(config)), failed)
             told = [name for name in failed if RunFolder(folder / name).failure.exists()]
             refused = [name for name in failed if name not in told]
             if told:
@@ -143,6 +144,15 @@ def _exit_on_error() -> Iterator[None]:
     except Exception:
         traceback.print_exc()
         sys.exit(1)
+
+
+def _of_a_job(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The resolved configuration of a finished job; None if there is none."""
+    finished = next((row for row in rows if row.get("status") == "finished"), None)
+    if finished is None:
+        return None
+    found: Any = OmegaConf.to_container(OmegaConf.load(RunFolder(folder / str(finished["job"])).config))
+    return upgraded(found)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

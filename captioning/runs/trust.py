@@ -7,14 +7,17 @@ settings only numbers are used; paths, sources and everything else are up to the
 
 import inspect
 import json
+import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
+
+log = logging.getLogger(__name__)
 
 ROOMS = {
     "encoder": "captioning.encoders",
@@ -75,15 +78,29 @@ def check_task(config: Mapping[str, Any], path: Path, trust: Collection[str] = (
     _refuse_nested({key: value for key, value in settings.items() if key != "_target_"}, "task", path, trust)
 
 
-def trusted_metrics(config: Mapping[str, Any], trust: Collection[str] = ()) -> dict[str, Any]:
-    """The metrics of a checkpoint that are this package's own or trusted, and have no settings to be built."""
-    return {
-        name: dict(settings)
-        for name, settings in config.get("metrics", {}).items()
-        if isinstance(settings, Mapping)
-        and isinstance(target := settings.get("_target_"), str)
-        and (is_trusted(target, trust) or (len(settings) == 1 and _is_class_of("captioning.metrics", target)))
-    }
+def trusted_metrics(config: Mapping[str, Any], path: Path, trust: Collection[str] = ()) -> dict[str, Any]:
+    """The metrics of a checkpoint that are this package's own or trusted; the others are named in the log.
+
+    Args:
+        config: the checkpoint's configuration.
+        path: the checkpoint's file, for the messages.
+        trust: the modules and classes that the user names.
+
+    Raises:
+        CaptioningError: a setting of a metric names something to be built that is not trusted.
+    """
+    kept = {}
+    for name, settings in config.get("metrics", {}).items():
+        target = settings.get("_target_") if isinstance(settings, Mapping) else None
+        if not isinstance(target, str):
+            continue
+        if is_trusted(target, trust) or _is_class_of("captioning.metrics", target):
+            _refuse_nested({key: value for key, value in settings.items() if key != "_target_"}, "metric", path, trust)
+            kept[str(name)] = dict(settings)
+        else:
+            module = shown(target.rpartition(".")[0] or target)
+            log.warning("%s: its metric %s is left out: say --trust %s to import it.", path, shown(target), module)
+    return kept
 
 
 def of_this_package(config: Mapping[str, Any]) -> bool:
@@ -92,10 +109,17 @@ def of_this_package(config: Mapping[str, Any]) -> bool:
 
 
 def targets_of(config: Mapping[str, Any]) -> list[str]:
-    """The classes named in a configuration: classes from the user's own command line are trusted."""
-    metrics = [each for each in (config.get("metrics") or {}).values() if isinstance(each, Mapping)]
-    groups = [config.get(group) or {} for group in (*ROOMS, "task")]
-    return [str(each["_target_"]) for each in (*groups, *metrics) if "_target_" in each]
+    """All classes named in a configuration, at any depth: those of the user's own command line are trusted."""
+    return [target for group in (*ROOMS, "task", "metrics") for target in _targets_in(config.get(group))]
+
+
+def _targets_in(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            yield str(value["_target_"])
+        value = list(value.values())
+    for each in value if isinstance(value, list | tuple) else ():
+        yield from _targets_in(each)
 
 
 def is_trusted(target: str, trust: Collection[str]) -> bool:

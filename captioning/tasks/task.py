@@ -87,7 +87,8 @@ class Task(Measuring):
 
     def has(self, source: Any, split: str) -> bool:
         """True if a split has something to score."""
-        return split in self.splits
+        splits = getattr(source, "splits", None)
+        return split in self.splits and (not isinstance(splits, Mapping) or bool(splits.get(split)))
 
     @abstractmethod
     def prepare(self, source: Any, folder: Path, device: torch.device, initial: Checkpoint | None = None) -> Prepared:
@@ -129,6 +130,8 @@ class Task(Measuring):
         Raises:
             CaptioningError: the checkpoint or the split does not fit.
         """
+        if search is not None:
+            raise CaptioningError("This task is scored without a search: leave the options of a search out.")
         where = find_device(device)
         read = read_checkpoint(checkpoint, trust)
         prepared = self.prepare(self.source_of(split, source), out, where)
@@ -156,3 +159,8 @@ class Task(Measuring):
 
 def _mean(sums: Sequence[Sum]) -> float:
     return sum(float(each.total) for each in sums) / max(sum(each.count for each in sums), 1)
+
+
+def with_hint(error: CaptioningError, hint: str) -> CaptioningError:
+    """The same error, with a hint if the data's source is one for another task."""
+    return CaptioningError(f"{error} {hint}.") if "is not a function that returns" in str(error) else error

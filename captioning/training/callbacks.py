@@ -80,8 +80,8 @@ class BestCheckpoint(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """The name of the callback's state in a checkpoint: that of Lightning's callback, as in earlier versions."""
-        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+        """The name of the callback's state in a checkpoint: not that of a user's own ``ModelCheckpoint``."""
+        return f"captioning.{type(self).__qualname__}"
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best checkpoint under its present path.
@@ -112,8 +112,8 @@ class Patience(EarlyStopping):
 
     @property
     def state_key(self) -> str:
-        """The name of the callback's state in a checkpoint: that of Lightning's callback, as in earlier versions."""
-        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
+        """The name of the callback's state in a checkpoint: not that of a user's own ``EarlyStopping``."""
+        return f"captioning.{type(self).__qualname__}"
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the counts of an interrupted run, but no settings."""

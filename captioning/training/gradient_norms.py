@@ -1,7 +1,8 @@
 """Gradients in training: their norms, the number of clipped steps, and an error for gradients that are not finite."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -9,10 +10,16 @@ from torch import Tensor
 
 from captioning.core.errors import CaptioningError
 
-if TYPE_CHECKING:
-    from captioning.training.callbacks import LastCheckpoint
-
 PATIENCE = 20  # consecutive steps that a gradient scaler may skip: 20 halvings take its first scale (2^16) below 1
+
+
+class Writer(Protocol):
+    """A callback that writes the checkpoint from which a run is resumed."""
+
+    path: Path
+
+    def write(self, trainer: pl.Trainer) -> None:
+        """Write the checkpoint now."""
 
 
 class Gradients(pl.Callback):
@@ -22,7 +29,7 @@ class Gradients(pl.Callback):
     scale. The scaler finds a suitable scale in this way, and training ends only if the scaler finds none.
     """
 
-    def __init__(self, last: "LastCheckpoint", layers: bool = False) -> None:
+    def __init__(self, last: Writer, layers: bool = False) -> None:
         """Take the checkpoint callback and the amount of logging.
 
         Args:

@@ -8,8 +8,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from captioning.core.errors import CaptioningError
 from captioning.core.sums import Sum
 from captioning.runs.checkpoint import KEY, position_in
+
+# names of callbacks' states in checkpoints, and their beginnings in version 1
+EARLIER_KEYS = {"captioning.BestCheckpoint": "ModelCheckpoint{", "captioning.Patience": "EarlyStopping{"}
 
 
 class TrainingModule(pl.LightningModule):
@@ -35,6 +39,9 @@ class TrainingModule(pl.LightningModule):
             seed: the seed of dropout and all other random numbers of a step.
         """
         super().__init__()
+        own = type(self)
+        if own.measured is TrainingModule.measured and own.validation_step is TrainingModule.validation_step:
+            raise CaptioningError(f"{own.__name__} needs a method measured, or a validation_step of its own.")
         self.make_optimizer, self.schedule = optimizer, schedule
         self.seed = seed
         self.own_part: Mapping[str, Any] = {}
@@ -48,7 +55,7 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a batch: the sum of the trained means over the batches of all ranks."""
-        sums = self.losses(batch)
+        sums = _checked(self.losses(batch), getattr(self, "objective", self))
         counts = [each.count for each in sums.values()]
         means = dict(zip(sums, self._means(list(sums.values())), strict=True))
         loss = torch.stack([mean for name, mean in means.items() if sums[name].trained]).sum()
@@ -72,7 +79,7 @@ class TrainingModule(pl.LightningModule):
             batch: a batch of the split, on this module's device.
             split: the split's name.
         """
-        raise NotImplementedError(f"{type(self).__name__} writes neither measured nor a validation_step of its own.")
+        raise NotImplementedError
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log the measures of a batch."""
@@ -100,6 +107,11 @@ class TrainingModule(pl.LightningModule):
         """Restore the position of the training data."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         data.resumed = position_in(checkpoint)
+        states = checkpoint["callbacks"]
+        for name, before in EARLIER_KEYS.items():
+            found = next((key for key in states if key.startswith(before)), None)
+            if name not in states and found is not None and checkpoint[KEY].get("version") == 1:
+                states[name] = states.pop(found)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the learning rate's schedule by step."""
@@ -109,3 +121,20 @@ class TrainingModule(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _checked(sums: Any, source: Any) -> dict[str, Sum]:
+    """The sums of a batch, as an objective must give them.
+
+    Raises:
+        CaptioningError: the sums are something else, or none of them is trained on.
+    """
+    name = type(source).__name__
+    if not isinstance(sums, dict) or not all(isinstance(each, Sum) for each in sums.values()):
+        raise CaptioningError(f"{name} gives {type(sums).__name__}: a dict is wanted of names to Sum(total, count).")
+    trained = [key for key, each in sums.items() if each.trained]
+    if not trained or not any(sums[key].total.requires_grad for key in trained):
+        raise CaptioningError(f"{name} gives no sum to train on: one with trained=True and a gradient is needed.")
+    if "loss" in sums and len(trained) > 1:
+        raise CaptioningError(f"{name} names one of several sums loss, which is the name of all of them together.")
+    return sums

@@ -18,7 +18,7 @@ def test_time_of_a_batch_stays_flat(made_up, tmp_path: Path) -> None:
         rows.begin()  # zeros that take no disk
         rows.finish({"format": FORMAT})
         store = FeatureStore(folder, ("pooled",))
-        assert len(store[range(photos)]) == photos  # the file is in memory, where the disk is not measured
+        assert store[range(photos)].images == photos  # the file is in memory, where the disk is not measured
         batches = CaptionDataset(captions, 5, features=store.__getitem__)
         seconds = []
         for draw in islice(BatchSampler(captions.photos, 64, shuffle=True), 20):

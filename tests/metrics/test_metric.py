@@ -30,7 +30,7 @@ class Overlap(Metric):
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        return Measure("overlap", higher_is_better=True, scale=100), Measure("missed")
+        return Measure("overlap", higher_is_better=True, scale=100), Measure("missed", higher_is_better=False)
 
     def statistics(self, pairs: Pairs) -> ArrayLike:
         rows = []

@@ -19,6 +19,7 @@ from captioning.data import read_characters
 from captioning.data.streams import Streams
 from captioning.decoders import LanguageModel, Outputs
 from captioning.jobs.config import compose
+from captioning.jobs.evaluate import evaluate
 from captioning.jobs.train import train
 from captioning.predict.writer import Writer
 from captioning.runs.checkpoint import read_checkpoint
@@ -181,10 +182,10 @@ def test_each_pass_begins_with_zeros_and_the_losses_are_min_char_rnns(
     sizes: list[float] = []
     going_on = LanguageModel.teacher_force_from
 
-    def spy(self: LanguageModel, state: State, words: Tensor, packing: Any) -> Any:
+    def spy(self: LanguageModel, state: State, *given: Any) -> Any:
         if self.training:
             sizes.append(float(state.sequence["hidden"].abs().max()))
-        return going_on(self, state, words, packing)
+        return going_on(self, state, *given)
 
     monkeypatch.setattr(LanguageModel, "teacher_force_from", spy)
     rows = [row for row in run(tiny(), tmp_path / "run") if "train/loss" in row]
@@ -256,8 +257,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_it_can_spoil_anything(
     whole = run(tiny("trainer.max_epochs=1"), tmp_path / "whole")
     going_on = LanguageModel.teacher_force_from
 
-    def spoilt(self: LanguageModel, state: State, words: Tensor, packing: Any) -> Any:
-        outputs, state = going_on(self, state, words * 0, packing)
+    def spoilt(self: LanguageModel, state: State, words: Tensor, *rest: Any) -> Any:
+        outputs, state = going_on(self, state, words * 0, *rest)
         return Outputs(outputs.hidden * math.nan), state.map(lambda part: part * math.nan)
 
     with monkeypatch.context() as patch:
@@ -308,3 +309,36 @@ def test_what_does_not_go_with_a_text_is_a_sentence(tiny: Callable[..., list[str
         CaptioningError, match=r"monitor=CIDEr: there is no such measurement here. There are loss, bits"
     ):
         run([*run_of, "monitor=CIDEr"], tmp_path / "run")
+
+
+def test_scheduled_sampling_carries_the_state(tiny: Callable[..., list[str]], tmp_path: Path) -> None:
+    """The characters that go in are the model's own, and the chunk goes on from the state of the one before."""
+    drawn = ("scheduled_sampling=linear", "scheduled_sampling.k=0.5", "scheduled_sampling.least=0.5")
+    run(tiny(*drawn, "trainer.max_epochs=1"), tmp_path / "drawn")
+    run(tiny("trainer.max_epochs=1"), tmp_path / "plain")
+    states = [
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["carried"]["hidden"]
+        for name in ("drawn", "plain")
+    ]
+    assert all(float(state.abs().sum()) > 0 for state in states) and not torch.equal(*states)
+
+
+def test_another_task_s_data_are_a_sentence_with_the_right_one(tiny: Callable[..., list[str]], tmp_path: Path) -> None:
+    with pytest.raises(CaptioningError, match="task=language models a text"):
+        run([*tiny(), "data.source._target_=captioning.data.read_own", "~data.source.text"], tmp_path / "run")
+    with pytest.raises(CaptioningError, match=r"a text \(data=text\) needs task=language"):
+        run([*tiny(), "task=captioning"], tmp_path / "run")
+
+
+def test_the_text_is_scored_by_evaluate(tiny: Callable[..., list[str]], tmp_path: Path) -> None:
+    """The loss of the validation part, of this text or of another one in the same characters."""
+    run(tiny("trainer.max_epochs=1"), tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    found = evaluate(tmp_path / "run", overrides=[f"data.text={tmp_path / 'verse.txt'}"], device="cpu")
+    assert found.split == "val"
+    assert found.scores["loss"] == pytest.approx(summary["val/loss"], rel=1e-5)
+    assert found.scores["bits"] == pytest.approx(summary["val/bits"], rel=1e-5)
+    assert json.loads((tmp_path / "run" / "scores_val.json").read_text())["scores"] == found.scores
+    (tmp_path / "other.txt").write_text("ÄÖÜ" * 400)
+    with pytest.raises(CaptioningError, match="does not know 3 of its characters"):
+        evaluate(tmp_path / "run", overrides=[f"data.text={tmp_path / 'other.txt'}"], device="cpu")

@@ -1,15 +1,23 @@
 """The trainer, its loggers and callbacks are built from the configuration, and checked."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import torch
 
 from captioning.core.errors import CaptioningError
+from captioning.core.features import Features
+from captioning.core.sums import Sum
+from captioning.decoders import Decoder
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
 from captioning.runs.monitor import Monitor
+from captioning.training.objectives import Objective
 from captioning.training.trainer import make_trainer
 
 Overrides = Callable[..., list[str]]
@@ -30,7 +38,7 @@ class Counter(pl.Callback):
 
 def test_a_callback_is_added_by_a_setting(tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Counter, "counted", 0)
-    monkeypatch.setitem(__import__("sys").modules, "counters", __import__("types").SimpleNamespace(Counter=Counter))
+    monkeypatch.setitem(sys.modules, "counters", SimpleNamespace(Counter=Counter))
     own = ("+callbacks.counter._target_=counters.Counter", "+callbacks.counter.by=2")
     train(compose(tiny(*own, "trainer.max_epochs=1", "test=false")), tmp_path / "run")
     assert Counter.counted == 2 * 5
@@ -68,3 +76,67 @@ def test_optimizers_and_schedules_are_checked_before_anything_is_trained(
     with pytest.raises(CaptioningError, match=said):
         train(compose(tiny(*settings)), tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+class Wrong(Objective):
+    """Gives what it is told to."""
+
+    def __init__(self, gives: str) -> None:
+        super().__init__()
+        self.gives = gives
+
+    def forward(self, decoder: Decoder, features: Features, batch: Any, step: int) -> Any:
+        total = decoder.teacher_force(features, batch.words, batch.packing).hidden.sum()
+        given = {
+            "tensor": total,
+            "nothing": {},
+            "tensors": {"a": total},
+            "untrained": {"a": Sum(total, 1, trained=False)},
+            "no gradient": {"a": Sum(total.detach(), 1)},
+            "two": dict.fromkeys(("loss", "b"), Sum(total, 1)),
+        }
+        return given[self.gives]
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        ("tensor", "Wrong gives Tensor: a dict is wanted"),
+        ("tensors", "Wrong gives dict: a dict is wanted of names to Sum"),
+        ("nothing", "Wrong gives no sum to train on"),
+        ("untrained", "Wrong gives no sum to train on"),
+        ("no gradient", "Wrong gives no sum to train on"),
+        ("two", "Wrong names one of several sums loss"),
+    ],
+)
+@pytest.mark.parametrize("text", [False, True], ids=["captions", "text"])
+def test_an_objective_that_gives_something_else_is_a_sentence(
+    gives: str, said: str, text: bool, tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wrong", SimpleNamespace(Wrong=Wrong))
+    own = [*tiny("test=false"), "objective._target_=wrong.Wrong", f"+objective.gives={gives}"]
+    if text:
+        (tmp_path / "text.txt").write_text("hello, world. " * 40)
+        kept = [each for each in own if each.startswith(("trainer", "objective", "+objective", "test"))]
+        small = ["data.batch_size=2", "data.chunk=5", "decoder.hidden_size=4"]
+        own = ["experiment=char_rnn", f"data.text={tmp_path / 'text.txt'}", *small, *kept]
+    with pytest.raises(CaptioningError, match=said):
+        train(compose(own), tmp_path / "run")
+
+
+def test_own_callbacks_of_the_same_kinds_stand_beside_the_run_s(tiny: Overrides, tmp_path: Path) -> None:
+    """They have states of their own in the checkpoint, also when a run goes on."""
+    place = "pytorch_lightning.callbacks"
+    own = [f"+callbacks.keep._target_={place}.ModelCheckpoint", "+callbacks.keep.monitor=val/CIDEr"]
+    own += ["+callbacks.keep.mode=max", f"+callbacks.keep.dirpath={tmp_path / 'kept'}"]
+    own += [
+        f"+callbacks.stop._target_={place}.EarlyStopping",
+        "+callbacks.stop.monitor=val/CIDEr",
+        "+callbacks.stop.mode=max",
+    ]
+    for epochs in (1, 2):
+        train(compose(tiny(*own, f"trainer.max_epochs={epochs}", "test=false")), tmp_path / "run")
+    states = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    assert {"captioning.BestCheckpoint", "captioning.Patience"} < states.keys()
+    assert sum(key.startswith(("ModelCheckpoint", "EarlyStopping")) for key in states) == 2
+    assert list((tmp_path / "kept").glob("*.ckpt"))

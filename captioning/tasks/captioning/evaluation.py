@@ -19,7 +19,7 @@ from captioning.predict.captioner import Caption, Captioner
 from captioning.report.pictures import draw_contact_sheet
 from captioning.runs.parts import Config
 from captioning.search import Search
-from captioning.tasks.photographs import make_data
+from captioning.tasks.photographs import features_of, make_data
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,8 @@ def caption_split(
     attention = any(photo.boxes for photo in photos[split])
     data = make_data(config, photos, captioner.vocabulary, captioner.encoder, captioner.decoder.reads, captioner.device)
     for batch in progress(data.loader(split), f"captioning {split}", unit="batch"):
-        features = batch.features
-        if features is None:
-            with torch.no_grad():
-                features = captioner.encoder(batch.images.to(captioner.device))
+        with torch.no_grad():
+            features = features_of(batch.to(captioner.device), captioner.encoder)
         yield from captioner.caption_features(features, search, attention)
 
 

@@ -52,7 +52,9 @@ class CaptioningModule(TrainingModule):
 
     def losses(self, batch: Batch) -> dict[str, Sum]:
         """The sums of the objective for a batch."""
-        return self.objective(self.decoder, features_of(batch, self.encoder), batch, self.trainer.global_step)
+        features = features_of(batch, self.encoder)
+        sums: dict[str, Sum] = self.objective(self.decoder, features, batch, self.trainer.global_step)
+        return sums
 
     def on_validation_epoch_start(self) -> None:
         """Clear the captions of the previous validation; the seed and the step determine a search's random numbers."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from captioning.core.build import build, without_foreign
+from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
@@ -21,7 +22,7 @@ from captioning.tasks.captioning.evaluation import caption_split, details_of, pl
 from captioning.tasks.captioning.module import CaptioningModule
 from captioning.tasks.inputs import inputs_of_photographs
 from captioning.tasks.photographs import make_data, read_photos
-from captioning.tasks.task import Evaluation, Prepared, Task
+from captioning.tasks.task import Evaluation, Prepared, Task, with_hint
 from captioning.training.objectives import Objective
 from captioning.training.settings import training_settings
 
@@ -39,11 +40,14 @@ class CaptioningTask(Task):
     @property
     def measures(self) -> Mapping[str, Measure]:
         """The measures of the metrics, and the negative log-likelihood of a word under teacher forcing."""
-        return {**measures_of(self.metrics), "nll": Measure("nll")}
+        return {**measures_of(self.metrics), "nll": Measure("nll", higher_is_better=False)}
 
     def read_source(self) -> CaptionedPhotos:
         """Captioned photographs."""
-        return read_photos(self.config)
+        try:
+            return read_photos(self.config)
+        except CaptioningError as error:
+            raise with_hint(error, "task=captioning captions images; a text (data=text) needs task=language") from error
 
     def inputs(self, source: CaptionedPhotos) -> dict[str, str]:
         """Digests of photographs, captions and splits, and of files named in settings."""
@@ -67,7 +71,7 @@ class CaptioningTask(Task):
         if config["word_vectors"]:
             found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
             log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))
-        objective = build(without_foreign(config["objective"]), Objective)
+        objective = make_fast(build(without_foreign(config["objective"]), Objective))
         objective.begin(vocabulary, [photo.captions for photo in source["train"]])
         module = CaptioningModule(
             encoder,

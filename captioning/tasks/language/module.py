@@ -63,10 +63,27 @@ class Carrying:
         """All other attributes are those of the model."""
         return getattr(self.decoder, name)
 
+    def start(self, features: Features) -> State:
+        """The state in which the last input left the model."""
+        return self.state
+
     def teacher_force(self, features: Features, words: Tensor, packing: Packing) -> Outputs:
         """See ``Decoder.teacher_force``; no gradient flows beyond the initial state."""
-        outputs, self.state = self.decoder.teacher_force_from(self.state, words, packing)
+        return self.teacher_force_by_steps(features, words, packing)
+
+    def teacher_force_by_steps(
+        self, features: Features, words: Tensor, packing: Packing, own_words: float = 0.0
+    ) -> Outputs:
+        """See ``Decoder.teacher_force_by_steps``; no gradient flows beyond the initial state."""
+        outputs, self.state = self.decoder.teacher_force_from(self.state, words, packing, own_words)
         return outputs
+
+    def __call__(self, features: Features, tokens: Tensor) -> Tensor:
+        """See ``Decoder.forward``."""
+        packing = Packing.of(tokens)
+        outputs = self.teacher_force(features, packing.pack(tokens), packing)
+        logits: Tensor = self.decoder.logits(outputs.hidden)
+        return packing.unpack(logits)
 
 
 class LanguageModule(TrainingModule):
@@ -112,15 +129,16 @@ class LanguageModule(TrainingModule):
     def losses(self, batch: Chunk) -> dict[str, Sum]:
         """The sums of the objective for a chunk, which continues from the previous chunk's state."""
         carrying = Carrying(self.decoder, self._before(batch, self.reached.state))
-        sums = self.objective(carrying, Features.none(len(batch.places)), batch, self.trainer.global_step)  # type: ignore[arg-type]
-        self.ended = carrying.state.map(torch.detach)
-        self.nll = (sums.get("nll") or next(iter(sums.values()))).mean.detach()
+        features = Features.none(len(batch.places), batch.words.device)
+        sums: dict[str, Sum] = self.objective(carrying, features, batch, self.trainer.global_step)
+        self.sums, self.ended = sums, carrying.state.map(torch.detach)
         return sums
 
     def training_step(self, batch: Chunk, batch_idx: int) -> Tensor:
         """The loss of a chunk; logs also min-char-rnn's smoothed loss, and bits."""
         loss = super().training_step(batch, batch_idx)
-        nll: Any = self.trainer.strategy.reduce(self.nll, reduce_op="mean")  # over ranks
+        of_words = self.sums["nll"].mean.detach() if "nll" in self.sums else loss.detach()
+        nll: Any = self.trainer.strategy.reduce(of_words, reduce_op="mean")  # over ranks
         smooth_loss = MEMORY * self.reached.smooth_loss + (1 - MEMORY) * float(nll) * self.chunk
         self.reached = Reached(self.ended, smooth_loss)
         size = len(batch.targets)

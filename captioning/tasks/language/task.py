@@ -21,7 +21,7 @@ from captioning.speed import make_fast
 from captioning.tasks.inputs import inputs_of_text
 from captioning.tasks.language.evaluation import in_characters_of, measure
 from captioning.tasks.language.module import LanguageModule
-from captioning.tasks.task import Evaluation, Prepared, Task
+from captioning.tasks.task import Evaluation, Prepared, Task, with_hint
 from captioning.training.objectives import Objective
 from captioning.training.settings import training_settings
 
@@ -34,11 +34,14 @@ class LanguageTask(Task):
     @property
     def measures(self) -> Mapping[str, Measure]:
         """The negative log-likelihood of a character, in nats and in bits."""
-        return {name: Measure(name) for name in ("loss", "bits")}
+        return {name: Measure(name, higher_is_better=False) for name in ("loss", "bits")}
 
     def read_source(self) -> Text:
         """A text."""
-        return call(self.config["data"]["source"], Text)
+        try:
+            return call(self.config["data"]["source"], Text)
+        except CaptioningError as error:
+            raise with_hint(error, "task=language models a text (data=text), task=captioning images") from error
 
     def inputs(self, source: Text) -> dict[str, str]:
         """Digests of the text's characters, and of files named in settings."""
@@ -68,7 +71,7 @@ class LanguageTask(Task):
             return build({**config["search"], "seed": seed}, Sample)
 
         sample(config["seed"])  # report an invalid setting now, not at the first sample
-        objective = build(without_foreign(config["objective"]), Objective)
+        objective = make_fast(build(without_foreign(config["objective"]), Objective))
         objective.begin(vocabulary, [])
         module = LanguageModule(
             decoder,

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Literal
 
+from torch import nn
+
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.sums import Sum
 from captioning.decoders import Decoder
-from captioning.speed.dropout import FastDropout
 from captioning.training.objectives.objective import Objective, Words
 from captioning.training.objectives.word_loss import word_loss
 from captioning.training.scheduled_sampling import never
@@ -37,13 +38,14 @@ class CrossEntropy(Objective):
         Raises:
             CaptioningError: a fraction is out of range.
         """
+        super().__init__()
         for name, share in (("label_smoothing", label_smoothing), ("feature_dropout", feature_dropout)):
             if not 0 <= share <= 1:
                 raise CaptioningError(f"objective.{name}={share}: take a share from 0 to 1.")
         self.label_smoothing, self.per = label_smoothing, per
-        self.scheduled_sampling, self.dropout = scheduled_sampling, FastDropout(feature_dropout)
+        self.scheduled_sampling, self.dropout = scheduled_sampling, nn.Dropout(feature_dropout)
 
-    def __call__(self, decoder: Decoder, features: Features, batch: Words, step: int) -> dict[str, Sum]:
+    def forward(self, decoder: Decoder, features: Features, batch: Words, step: int) -> dict[str, Sum]:
         """The loss of the words, their log-likelihood, and the decoder's additional losses."""
         features = features.map(self.dropout) if decoder.training else features
         own_words = self.scheduled_sampling(step)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.core.features import Features
 from captioning.core.packing import Packing
@@ -32,14 +32,14 @@ class Words(Protocol):
         """The position of each word."""
 
 
-class Objective(ABC):
+class Objective(nn.Module, ABC):
     """A quantity that training minimizes; the objective runs the decoder on a batch.
 
     Training adds the sums and counts of all ranks, divides, adds the means of the trained sums to the loss, and logs
     all means.
     """
 
-    def begin(  # noqa: B027  # most objectives have nothing to do here
+    def begin(  # most objectives have nothing to do here
         self, vocabulary: Vocabulary | CharacterVocabulary, references: Sequence[Sequence[str]]
     ) -> None:
         """Prepare the objective from the data, once before training; most objectives need nothing.
@@ -51,7 +51,7 @@ class Objective(ABC):
         """
 
     @abstractmethod
-    def __call__(self, decoder: Decoder, features: Features, batch: Words, step: int) -> dict[str, Sum]:
+    def forward(self, decoder: Decoder, features: Features, batch: Words, step: int) -> dict[str, Sum]:
         """The sums of a batch by name, each with the number of its terms.
 
         Args:

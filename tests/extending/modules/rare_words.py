@@ -17,18 +17,18 @@ class RareWords(Objective):
 
     def __init__(self, power: float = 0.3) -> None:
         """Take the exponent; 0 is cross-entropy."""
+        super().__init__()
         self.power = power
 
     def begin(self, vocabulary, references) -> None:
         """Count the words of the training captions."""
         counts = Counter(word for captions in references for caption in captions for word in tokenize(caption))
         numbers = torch.tensor([float(max(counts[word], 1)) for word in vocabulary.words])
-        self.weights = (numbers / numbers.max()) ** -self.power
+        self.register_buffer("weights", (numbers / numbers.max()) ** -self.power)
 
-    def __call__(self, decoder, features, batch, step: int) -> dict[str, Sum]:
+    def forward(self, decoder, features, batch, step: int) -> dict[str, Sum]:
         """The weighted sum over the words; beside it the plain log-likelihood."""
         outputs = decoder.teacher_force(features, batch.words, batch.packing)
-        weights = self.weights.to(batch.targets.device)[batch.targets]
-        total, log_likelihood = word_loss(decoder, outputs.hidden, batch.targets, weights)
+        total, log_likelihood = word_loss(decoder, outputs.hidden, batch.targets, self.weights[batch.targets])
         words = len(batch.targets)
         return {"rare words": Sum(total, words), "nll": Sum(-log_likelihood.sum(), words, trained=False)}
