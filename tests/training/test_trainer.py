@@ -134,6 +134,7 @@ def test_own_callbacks_of_the_same_kinds_stand_beside_the_run_s(tiny: Overrides,
         "+callbacks.stop.monitor=val/CIDEr",
         "+callbacks.stop.mode=max",
     ]
+    own += ["patience=5"]
     for epochs in (1, 2):
         train(compose(tiny(*own, f"trainer.max_epochs={epochs}", "test=false")), tmp_path / "run")
     states = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
