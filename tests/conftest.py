@@ -77,13 +77,14 @@ QUICK = ("jobs/test_score.py", "training/test_objectives.py", "training/test_chu
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests; benchmarks mark themselves."""
+    """Mark the slow tests and put them first, so that no worker is left with them; benchmarks mark themselves."""
     for item in items:
         name = item.path.relative_to(Path(__file__).parent).as_posix()
         if name.startswith("benchmarks/"):
             continue
         if item.get_closest_marker("java") or (name.startswith(SLOW) and not name.startswith(QUICK)):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 """The direction of the imports: a caption travels one way through the house, and so do they."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "captioning"
+FILES = [file for file in sorted(PACKAGE.rglob("*.py")) if file.name != "__init__.py"]
 # what each room may use, besides itself: `jobs -> tasks -> training, predict -> runs -> decoders -> cells -> core`, and
 # beside them rooms that each know only what lies below them
 ALLOWED: dict[str, set[str]] = {
@@ -53,6 +55,25 @@ def test_imports_go_one_way(file: Path) -> None:
     parts = file.relative_to(PACKAGE).parts
     here = parts[0] if len(parts) > 1 else file.stem
     assert imports(file) - {here} <= ALLOWED[here]
+
+
+def modules_of(file: Path) -> set[str]:
+    """The modules of the package that a file imports, wherever in the file it does, by their dotted names."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.startswith("captioning.")}
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    """But for ``__init__.py``, which gathers the names of its folder."""
+    names = {".".join(("captioning", *file.relative_to(PACKAGE).with_suffix("").parts)): file for file in FILES}
+    graph = {name: modules_of(file) & names.keys() - {name} for name, file in names.items()}
+    assert sum(map(len, graph.values())) > 300
+    TopologicalSorter(graph).prepare()  # raises on a circle
 
 
 def test_every_room_is_known() -> None:

@@ -75,7 +75,7 @@ class Composer:
         Raises:
             UsageError: an override is wrong.
         """
-        overrides = [self.read(line) for line in lines]
+        overrides = [self.parse(line) for line in lines]
         for each in overrides:
             if each.is_sweep_override():
                 key, text = each.get_key_element(), line_of(each).partition("=")[2]
@@ -113,7 +113,7 @@ class Composer:
         """
         jobs: list[list[str]] = [[]]
         for line in lines:
-            override = self.read(line)
+            override = self.parse(line)
             if not override.is_sweep_override():
                 jobs = [[*job, line] for job in jobs]
                 continue
@@ -125,7 +125,7 @@ class Composer:
         first, *_ = [self.compose(job) for job in jobs]
         return first
 
-    def read(self, line: str) -> Override:
+    def parse(self, line: str) -> Override:
         """Parse one override.
 
         Raises:
