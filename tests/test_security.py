@@ -333,7 +333,7 @@ SEARCHES: list[dict[str, Any]] = [
         ({"version": 99}, "this checkpoint has version 99"),
         ({"config": None}, "has no configuration"),
         ({"config": {"encoder": [1]}}, "its encoder is no group of settings"),
-        ({"config": {}}, "makes no network|no settings with a _target_|names no task"),
+        ({"config": {}}, "makes no network|names no class|names no task"),
         ({"vocabulary": None}, "its vocabulary is damaged"),
         ({"vocabulary": ["a", "b"]}, r"its vocabulary is damaged\. A vocabulary begins with"),
         ({"vocabulary": [*SPECIAL, 3]}, "its vocabulary is damaged"),

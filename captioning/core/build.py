@@ -133,7 +133,7 @@ def _made(value: Any) -> Any:
 
 def _import(config: Mapping[str, Any]) -> Any:
     if not isinstance(config, Mapping) or "_target_" not in config:
-        raise CaptioningError(f"{config}: no settings with a _target_, the dotted path of a class or function.")
+        raise CaptioningError(f"_target_: {config} names no class or function by its dotted path.")
     target = str(config.get("_target_"))
     try:
         return resolve_name(target)

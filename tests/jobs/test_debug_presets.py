@@ -1,13 +1,14 @@
 """The debug presets, by the real command line, with photographs and with characters."""
 
 import csv
-import os
-import subprocess
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from captioning.__main__ import main
 
 Overrides = Callable[..., list[str]]
 SIZES = ["decoder.hidden_size=64", "decoder.embedding_size=32", "optimizer.lr=0.01"]
@@ -34,10 +35,12 @@ def experiment(request: pytest.FixtureRequest, tiny: Overrides, tmp_path: Path) 
 
 def train(tmp_path: Path, *arguments: str) -> Path:
     """Train; the run's folder, the only one."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    command = [sys.executable, "-m", "captioning", "train", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(sys, "argv", sys.argv[:1])
+        patch.setattr(sys, "path", sys.path[:])
+        patch.setattr(logging.getLogger(), "handlers", logging.getLogger().handlers[:])  # Hydra makes them its own
+        assert main(["train", *arguments]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     return folder
 

@@ -45,6 +45,13 @@ def make_old(run: Path) -> None:
     for path in (run / "checkpoints").glob("*.ckpt"):
         content = torch.load(path, weights_only=True)
         ours = content["captioning"]
+        states = content.get("callbacks", {})
+        for name, earlier in (
+            ("BestCheckpoint", "ModelCheckpoint{'monitor'}"),
+            ("Patience", "EarlyStopping{'monitor'}"),
+        ):
+            if f"captioning.{name}" in states:
+                states[earlier] = states.pop(f"captioning.{name}")
         content["captioning"] = {"version": 1, "config": downgraded(ours["config"]), **ours["contents"]}
         torch.save(content, path)
 
@@ -52,7 +59,7 @@ def make_old(run: Path) -> None:
 @pytest.fixture
 def settings(tiny: Overrides) -> list[str]:
     odd = ("objective.feature_dropout=0.25", "scheduled_sampling=linear", "objective.label_smoothing=0.1")
-    return tiny("decoder=show_attend_tell", "decoder.attention_size=6", *odd)
+    return tiny("decoder=show_attend_tell", "decoder.attention_size=6", "patience=2", *odd)
 
 
 def test_upgrading_undoes_downgrading(settings: list[str]) -> None:

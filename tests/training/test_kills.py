@@ -61,7 +61,7 @@ def content(folder: Path) -> dict[str, Any]:
             best = [
                 state["best_model_score"]
                 for key, state in loaded.get("callbacks", {}).items()
-                if "ModelCheckpoint" in key
+                if key == "captioning.BestCheckpoint"
             ]
             assert best or "callbacks" not in loaded
             found[name] = loaded["epoch"], loaded["global_step"], [float(score) for score in best]
@@ -153,7 +153,7 @@ def test_paths_in_a_state_remove_nothing(tiny: Overrides, tmp_path: Path, monkey
         path.write_text("mine")
     last = copies[0] / "checkpoints" / "last.ckpt"
     loaded = torch.load(last, weights_only=True)
-    state = next(state for key, state in loaded["callbacks"].items() if key.startswith("ModelCheckpoint"))
+    state = loaded["callbacks"]["captioning.BestCheckpoint"]
     for evil in ("x/..", str(notes[1])):
         score = torch.tensor(-1.0)
         paths = {"best_model_path": evil, "kth_best_model_path": evil, "last_model_path": evil, "dirpath": "/"}
