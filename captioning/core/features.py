@@ -200,11 +200,6 @@ class Features(Mapping[str, Tensor]):
         """The features with a function applied to each part; the lengths stay."""
         return Features(self.lengths, **{name: function(part) for name, part in self.items()})
 
-    def pin_memory(self) -> "Features":
-        """The same features in page-locked memory; ``DataLoader(pin_memory=True)`` calls this method."""
-        lengths = {part: length.pin_memory() for part, length in self.lengths.items()}
-        return Features(lengths, **{name: part.pin_memory() for name, part in self.items()})
-
 
 def check_part_name(part: str) -> None:
     """Check that the feature store can name a folder after an encoder's part.

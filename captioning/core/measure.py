@@ -17,6 +17,6 @@ class Measure:
     higher_is_better: bool
     scale: float = 1.0
 
-    def text(self, value: float, digits: int | None = None) -> str:
-        """The scaled value as text; without ``digits`` one decimal for a scale other than 1, else four."""
-        return f"{self.scale * value:.{(4 if self.scale == 1 else 1) if digits is None else digits}f}"
+    def text(self, value: float, digits: int = 1) -> str:
+        """The scaled value as text: four decimals for a scale of 1, else ``digits``."""
+        return f"{self.scale * value:.{4 if self.scale == 1 else digits}f}"

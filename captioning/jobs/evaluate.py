@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         write_json(options.json, content_of(found))
     if options.json != STDOUT:
-        values = [_text(found.measures.get(name, Measure(name, False)), value) for name, value in found.scores.items()]
+        measures = {name: found.measures.get(name, Measure(name, higher_is_better=False)) for name in found.scores}
+        values = [measures[name].text(value, 2) for name, value in found.scores.items()]
         widths = [max(7, len(name), len(value)) for name, value in zip(found.scores, values, strict=True)]
         print("  ".join(name.rjust(width) for name, width in zip(found.scores, widths, strict=True)))
         print("  ".join(value.rjust(width) for value, width in zip(values, widths, strict=True)))
@@ -130,11 +131,6 @@ def evaluate(
     found = replace(found, split=split, measures=task.measures)
     write_scores(out, found)
     return found
-
-
-def _text(measure: Measure, value: float) -> str:
-    """A value with two digits where it is multiplied for people, and as it is where not."""
-    return measure.text(value, None if measure.scale == 1 else 2)
 
 
 def content_of(found: "Evaluation") -> dict[str, Any]:

@@ -73,7 +73,6 @@ class Monitor:
         """The best row with the measurement, the first one among equals; empty if no row has the measurement."""
         return min((row for row in rows if self.key in row), key=self.rank, default={})
 
-    def text(self, name: str, value: float, digits: int | None = None) -> str:
+    def text(self, name: str, value: float, digits: int = 1) -> str:
         """A value of ``val/NAME`` or ``test/NAME``, formatted for people."""
-        measure = self.measures.get(name.rpartition("/")[2], Measure(name, higher_is_better=False))
-        return measure.text(value, digits if measure.scale != 1 else None)
+        return self.measures.get(name.rpartition("/")[2], Measure(name, higher_is_better=False)).text(value, digits)

@@ -27,7 +27,7 @@ def make_decoder(config: Config, vocabulary: Vocabulary | CharacterVocabulary, f
     arguments: dict[str, Any] = {"vocabulary_size": len(vocabulary), "features": features}
     if any("cell" in signature(function).parameters for function in takers(class_of(settings, Decoder))):
         arguments["cell"] = maker(without_foreign(config["cell"]), Cell)
-    return make_fast(build(settings, Decoder, **arguments))
+    return make_fast(build(settings, Decoder, **arguments), compiled=bool(config.get("compile")))
 
 
 def make_search(config: Config) -> Search:

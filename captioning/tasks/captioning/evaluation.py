@@ -23,7 +23,7 @@ from captioning.tasks.photographs import features_of, make_data
 
 log = logging.getLogger(__name__)
 
-WRITTEN = (("captions", "json"), ("references", "json"), ("scores", "json"), ("captions", "png"))
+WRITTEN = (("captions", "json"), ("references", "json"), ("captions", "png"))
 
 
 def caption_split(

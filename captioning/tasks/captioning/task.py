@@ -66,8 +66,6 @@ class CaptioningTask(Task):
         encoder = make_encoder(config)
         decoder = make_decoder(config, vocabulary, encoder.spec)
         encoder.keep(decoder.reads)
-        if config["compile"]:
-            make_fast(decoder, compiled=True)
         if config["word_vectors"]:
             found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
             log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))

@@ -64,8 +64,6 @@ class LanguageTask(Task):
             )
         decoder = make_decoder(config, vocabulary, NO_FEATURES)
         assert isinstance(decoder, LanguageModel)
-        if config["compile"]:
-            make_fast(decoder, compiled=True)
 
         def sample(seed: int) -> Sample:
             return build({**config["search"], "seed": seed}, Sample)
