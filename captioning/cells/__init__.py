@@ -3,7 +3,7 @@
 from captioning.cells.cell import Cell
 from captioning.cells.gru import GRU
 from captioning.cells.lstm import LSTM
-from captioning.cells.lstm_variants import CoupledLSTM, NoForgetGateLSTM, PeepholeLSTM
+from captioning.cells.lstm_variants import CoupledLSTM, MaxoutLSTM, NoForgetGateLSTM, PeepholeLSTM
 from captioning.cells.mutations import MUT1, MUT2, MUT3
 from captioning.cells.recurrent import Recurrent
 from captioning.cells.rnn import RNN
@@ -17,6 +17,7 @@ __all__ = [
     "RNN",
     "Cell",
     "CoupledLSTM",
+    "MaxoutLSTM",
     "NoForgetGateLSTM",
     "PeepholeLSTM",
     "Recurrent",

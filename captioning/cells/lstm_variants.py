@@ -49,6 +49,36 @@ class PeepholeLSTM(Cell):
         return i, f, (o + peep_o * c_next).sigmoid(), c_next
 
 
+class MaxoutLSTM(Cell):
+    """An LSTM whose new content is the larger of two candidates, without tanh.
+
+    Max-out units are Goodfellow et al.'s (2013, arXiv 1302.4389, section 2); this cell is that of the captioner of
+    Rennie et al. 2017 (arXiv 1612.00563, section 2, where the image is the first word)::
+
+        i, f, o = σ(Wxh x + Whh h + Wih v)      g = max(a, b),  (a, b) = Wxh x + Whh h + Wih v
+        c' = f · c + i · g                      h' = o · tanh(c')
+    """
+
+    gates = 5
+    memories = 2
+
+    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
+        """One step: terms ``(N, 5H)`` in the order i, f, o, a, b, state ``(N, 2H)``, h before c."""
+        i, f, o, g = self._activate(terms, state)
+        c = f * state[..., self.hidden_size :] + i * g
+        return torch.cat([o * c.tanh(), c], dim=-1)
+
+    def gates_of(self, terms: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """The input gate i, the forget gate f and the output gate o."""
+        i, f, o, _ = self._activate(terms, state)
+        return {"i": i, "f": f, "o": o}
+
+    def _activate(self, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """i, f, o and g, ``(N, H)`` each."""
+        i, f, o, a, b = (terms + self.Whh(state[..., : self.hidden_size])).chunk(5, dim=-1)
+        return i.sigmoid(), f.sigmoid(), o.sigmoid(), torch.maximum(a, b)
+
+
 class _TwoGates(Cell):
     """The common base class of the two cells without a separate forget gate."""
 

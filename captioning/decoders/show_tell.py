@@ -3,20 +3,41 @@
 arXiv 1411.4555, equations 10 to 12: ``x_{-1} = CNN(I)``, ``x_t = We S_t``, ``p_{t+1} = LSTM(x_t)``. The image enters
 once, as the word before START, through a matrix that projects the image to the words' width.
 
-Deviations: the cell may be any cell of any depth; the paper has one layer of LSTM (equations 4 to 9).
+Deviations: the cell may be any cell of any depth; the paper has one layer of LSTM (equations 4 to 9). The embedded
+image may be normalised (``image_norm``): its numbers are then as large as a layer of recurrent units expects. The
+paper's network gets no such help, and a photograph of fifty times a word's deviation saturates the gates.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from captioning.cells import Cell, Recurrent
+from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.state import State
 from captioning.decoders.decoder import image_vector
 from captioning.decoders.loop import Loop
 from captioning.decoders.recurrent import RecurrentDecoder
+
+
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that normalises a batch of a single photograph by the running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, E)`` to ``(B, E)``."""
+        if len(x) > 1:
+            return super().forward(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+NORMS: dict[str | None, Callable[[int], nn.Module]] = {
+    None: lambda _: nn.Identity(),
+    "batch": _BatchNorm,
+    "layer": nn.LayerNorm,
+}
 
 
 class ShowTell(RecurrentDecoder):
@@ -29,6 +50,7 @@ class ShowTell(RecurrentDecoder):
         cell: Callable[..., Cell],
         *,
         image: str = "pooled",
+        image_norm: Literal["batch", "layer"] | None = None,
         **common: Any,
     ) -> None:
         """Make the layers.
@@ -38,19 +60,26 @@ class ShowTell(RecurrentDecoder):
             features: the shapes of the encoder's features.
             cell: a function that makes one recurrent layer.
             image: the name of the part of the features that is CNN(I); for a part with regions, CNN(I) is their mean.
+            image_norm: the normalisation of the embedded image: ``batch`` (Ioffe & Szegedy 2015, arXiv 1502.03167) over
+                the photographs of a batch, ``layer`` (Ba et al. 2016, arXiv 1607.06450) over the numbers of each
+                photograph; None for none.
             common: the settings of ``RecurrentDecoder``.
 
         Raises:
-            CaptioningError: the encoder has no such part, or see ``RecurrentDecoder``.
+            CaptioningError: the encoder has no such part, ``image_norm`` is something else, or see
+                ``RecurrentDecoder``.
         """
+        if image_norm not in NORMS:
+            raise CaptioningError(f"decoder.image_norm={image_norm}: take batch, layer or null.")
         super().__init__(vocabulary_size, features, cell, **common)
         self.image, self.reads = image, (image,)
         self.image_embedding = nn.Linear(features.size(image), self.embedding_size)
+        self.image_norm = NORMS[image_norm](self.embedding_size)
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
 
     def start(self, features: Features) -> State:
         """The state after the image as a word: one step per image, for all captions of the image."""
-        x = self.image_embedding(image_vector(features, self.image)).unsqueeze(1)  # (B, 1, E)
+        x = self.image_norm(self.image_embedding(image_vector(features, self.image))).unsqueeze(1)  # (B, 1, E)
         _, hidden = self.recurrent.step(x, self.recurrent.initial(len(x), 1, like=x))
         return State({}, {"hidden": hidden})
 

@@ -3,13 +3,26 @@
 import pytest
 import torch
 
-from captioning.cells import GRU, LSTM, MUT1, MUT2, MUT3, RNN, Cell, CoupledLSTM, NoForgetGateLSTM, PeepholeLSTM
+from captioning.cells import (
+    GRU,
+    LSTM,
+    MUT1,
+    MUT2,
+    MUT3,
+    RNN,
+    Cell,
+    CoupledLSTM,
+    MaxoutLSTM,
+    NoForgetGateLSTM,
+    PeepholeLSTM,
+)
 
 E, H, N = 5, 7, 4
 BLOCKS = {  # each gate's place among the blocks of the terms
     LSTM: {"i": 0, "f": 1, "o": 3},
     PeepholeLSTM: {"i": 0, "f": 1, "o": 3},
     CoupledLSTM: {"i": 0, "o": 2},
+    MaxoutLSTM: {"i": 0, "f": 1, "o": 2},
     NoForgetGateLSTM: {"i": 0, "o": 2},
     GRU: {"r": 0, "z": 1},
     MUT1: {"z": 1, "r": 2},

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from captioning.cells import GRU, LSTM, MUT1, MUT2, MUT3, Cell, CoupledLSTM, NoForgetGateLSTM, PeepholeLSTM
+from captioning.cells import GRU, LSTM, MUT1, MUT2, MUT3, Cell, CoupledLSTM, MaxoutLSTM, NoForgetGateLSTM, PeepholeLSTM
 
 E, H, P, N, T = 5, 7, 3, 4, 6
 
@@ -57,6 +57,17 @@ def test_closed_peepholes_leave_an_lstm_and_open_ones_show_each_gate_the_memory(
     with torch.no_grad():
         cell.peepholes.zero_()
     torch.testing.assert_close(run(cell, x), run(plain, x))
+
+
+def test_a_maxout_lstm_keeps_the_larger_candidate_without_tanh() -> None:
+    cell, x = MaxoutLSTM(E, H), torch.randn(N, E)
+    terms, (h, c) = cell.input(x), torch.randn(2, N, H)
+    i, f, o, a, b = (x @ cell.Wxh.weight.T + cell.Wxh.bias + cell.Whh(h)).split(H, dim=-1)
+    candidate = torch.where(a > b, a, b)
+    memory = torch.sigmoid(f) * c + torch.sigmoid(i) * candidate
+    expected = torch.cat([torch.sigmoid(o) * torch.tanh(memory), memory], -1)
+    torch.testing.assert_close(cell(terms, torch.cat([h, c], -1)), expected)
+    assert candidate.abs().max() > 1 or cell(terms * 9, torch.cat([h, c], -1))[:, H:].abs().max() > 1
 
 
 @pytest.mark.parametrize("size", [E, H])

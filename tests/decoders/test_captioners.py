@@ -42,6 +42,18 @@ def test_show_tell_reads_the_photograph_as_the_word_before_start(features: Featu
     torch.testing.assert_close(decoder(features, TOKENS)[:, 0], decoder.word_layer(hidden[:, 1:]))
 
 
+def test_show_tell_normalises_one_photograph_by_the_running_statistics(features: Features) -> None:
+    torch.manual_seed(0)
+    decoder = ShowTell(V, SPEC, LSTM, image_norm="batch", **SIZES)
+    decoder.image_norm.running_mean.fill_(0.3)
+    decoder.image_norm.running_var.fill_(4.0)
+    one = features.map(lambda part: part[:1])
+    torch.testing.assert_close(
+        decoder.train().start(one).sequence["hidden"], decoder.eval().start(one).sequence["hidden"]
+    )
+    assert decoder.image_norm.running_mean.eq(0.3).all()
+
+
 @pytest.mark.parametrize(("factored", "layer"), [(False, 0), (True, 1)])
 def test_lrcn_gives_the_photograph_to_one_layer(features: Features, factored: bool, layer: int) -> None:
     decoder = LRCN(V, SPEC, LSTM, factored=factored, depth=2, **SIZES)

@@ -28,6 +28,7 @@ B, S, T, V = 3, 2, 6, 17
 SETTINGS = {
     "lrcn": ["factored=false", "factored=true"],
     "neuraltalk": ["inject=first", "inject=every"],
+    "show_tell": ["image_norm=null", "image_norm=batch", "image_norm=layer"],
     "show_attend_tell": ["attention=soft", "attention=hard"],
 }
 DECODERS = [

@@ -54,12 +54,14 @@ CELLS = (
     "lstm_peephole",
     "lstm_coupled",
     "lstm_no_forget_gate",
+    "lstm_maxout",
     "mut1",
     "mut2",
     "mut3",
 )
 KINDS: dict[str, list[str]] = {
     **{decoder: [*PHOTOS, f"decoder={decoder}", *filter(None, [SMALL.get(decoder)])] for decoder in DECODERS},
+    "show_tell_batch_norm": [*PHOTOS, "decoder=show_tell", "decoder.image_norm=batch"],
     "neuraltalk_first": [*PHOTOS, "decoder=neuraltalk", "decoder.inject=first"],
     "show_attend_tell_hard": [*PHOTOS, "decoder=show_attend_tell", "decoder.attention=hard", SMALL["show_attend_tell"]],
     **{f"cell_{cell}": [*PHOTOS, "decoder=neuraltalk", f"cell={cell}"] for cell in CELLS},

@@ -136,6 +136,20 @@ def test_a_decoder_looks_at_the_part_that_is_named(kind: str) -> None:
         assert changed == {"pooled": part == "pooled", "grid": part == "grid"}
 
 
+@wired("decoder=show_tell decoder.image_norm")
+def test_the_embedded_photograph_is_normalised() -> None:
+    given = features()
+    larger = given.map(lambda part: 9 * part)
+    embedded = {}
+    for norm in ("null", "batch", "layer"):
+        made = decoder("show_tell", f"decoder.image_norm={norm}").train()
+        shifts = [made.image_norm(made.image_embedding(each["pooled"])) for each in (given, larger)]
+        embedded[norm] = shifts[1].std(0 if norm == "batch" else 1, correction=0)
+    assert (embedded["null"] > 1.5).any()
+    for norm in ("batch", "layer"):
+        torch.testing.assert_close(embedded[norm], torch.ones_like(embedded[norm]), atol=0.05, rtol=0)
+
+
 @wired("decoder=show_attend_tell decoder.attends")
 def test_attention_looks_at_the_part_that_is_named() -> None:
     torch.manual_seed(0)

@@ -136,6 +136,7 @@ CELLS = {"rnn": cells.RNN, "gru": cells.GRU, "lstm": cells.LSTM, "lstm_forget_bi
 CELLS |= {
     "lstm_peephole": cells.PeepholeLSTM,
     "lstm_coupled": cells.CoupledLSTM,
+    "lstm_maxout": cells.MaxoutLSTM,
     "mut1": cells.MUT1,
     "mut2": cells.MUT2,
 }
