@@ -1,9 +1,17 @@
 """Fixtures of all tests: the folder of real data, a tiny data set, and the settings of a tiny captioner."""
 
-import captioning.__main__  # noqa: F401  # isort: skip  # before torch: threads must wait as in the commands
+import captioning.__main__  # isort: skip  # before torch: threads must wait as in the commands
 
+import io
 import json
+import logging
 import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, product
 from pathlib import Path
@@ -92,6 +100,53 @@ def made_up() -> Callable[[int], TokenizedCaptions]:
     """A function from a number of images to their captions, five of ten words each, referenced nowhere else."""
     vocabulary = Vocabulary([*SPECIAL, *WORDS])
     return lambda photos: TokenizedCaptions.of(MadeUp(photos), vocabulary, max_words=30)
+
+
+@pytest.fixture(scope="session")
+def in_child() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """A function that runs lines of ``captioning …`` in a fork of this process, in which torch is imported already.
+
+    ``in_child(["train", …], ["evaluate", …], cwd=folder)``; after each line that succeeds, its output ends with a null
+    character; the first line that fails is the last.
+    """
+
+    def run(*lines: Sequence[object], cwd: Path) -> "subprocess.CompletedProcess[str]":
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            child = os.fork()
+            if not child:
+                _run_lines(lines, cwd, out.fileno(), err.fileno())
+            _, status = os.waitpid(child, 0)
+            out.seek(0), err.seek(0)
+            return subprocess.CompletedProcess(lines, os.waitstatus_to_exitcode(status), out.read(), err.read())
+
+    return run
+
+
+def _run_lines(lines: Sequence[Sequence[object]], cwd: Path, out: int, err: int) -> None:
+    """Run command lines as ``python -m captioning`` does, and end the process."""
+    status = 1
+    try:
+        signal.alarm(300)
+        os.dup2(out, 1), os.dup2(err, 2)
+        sys.stdout, sys.stderr = io.TextIOWrapper(io.FileIO(1, "w")), io.TextIOWrapper(io.FileIO(2, "w"))
+        os.chdir(cwd)
+        sys.argv, sys.path = ["captioning"], [str(cwd), *sys.path]
+        logging.getLogger().handlers.clear()
+        warnings.resetwarnings()
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
+        for line in lines:
+            status = captioning.__main__.main([str(each) for each in line])
+            if status:
+                break
+            print(end=chr(0))
+    except SystemExit as exit:
+        status = exit.code if isinstance(exit.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,31 +11,17 @@ import pytest
 
 Overrides = Callable[..., list[str]]
 MODULES = Path(__file__).parent / "modules"
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-# one process for several commands: each would wait for torch anew
-COMMANDS = """
-import json, sys
-from captioning.__main__ import main
-for line in json.loads(sys.argv.pop()):
-    assert main(line) in (0, None), line
-    print(end=chr(0), flush=True)
-"""
 
 
 @pytest.fixture
-def commands(tmp_path: Path) -> Callable[..., list[str]]:
+def commands(tmp_path: Path, in_child: Callable[..., "subprocess.CompletedProcess[str]"]) -> Callable[..., list[str]]:
     """Runs lines of ``captioning …`` in a folder that holds a user's module; gives what each prints."""
 
     def run(module: str, *lines: Sequence[str | Path]) -> list[str]:
         folder = tmp_path / "elsewhere"
         folder.mkdir(exist_ok=True)
         (folder / f"{module}.py").write_text((MODULES / f"{module}.py").read_text())
-        told = json.dumps([[str(each) for each in line] for line in lines])
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-c", COMMANDS, told]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        done = in_child(*lines, cwd=folder)
         assert done.returncode == 0, done.stderr
         return done.stdout.split(chr(0))[:-1]
 

@@ -22,6 +22,7 @@ from captioning.__main__ import main
 from captioning.predict.captioner import Captioner
 from captioning.search import Beam
 
+InChild = Callable[..., "subprocess.CompletedProcess[str]"]
 LEARNS = [  # to tell colours: captions that are all the same would prove little
     "decoder.hidden_size=32",
     "decoder.output_dropout=0",
@@ -55,21 +56,10 @@ def captioning(*arguments: object) -> Said:
 
 
 @pytest.fixture(scope="module")
-def run(tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory, in_child: InChild) -> Path:
     """The folder of a run."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    command = [
-        sys.executable,
-        "-m",
-        "captioning",
-        "train",
-        *tiny_settings,
-        *LEARNS,
-        "name=tiny",
-        "data.features_root=features",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
+    done = in_child(["train", *tiny_settings, *LEARNS, "name=tiny", "data.features_root=features"], cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     assert "runs/tiny: test/BLEU-1" in done.stderr
     return elsewhere / "runs" / "tiny"

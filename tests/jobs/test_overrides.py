@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from captioning.jobs.config import conf_dir
 from captioning.jobs.overrides import Composer
 from captioning.jobs.values import takes
 
+InChild = Callable[..., "subprocess.CompletedProcess[str]"]
 WRONG = [
     # groups
     ("decoder=foo", "there is no 'foo' in the group decoder. Choose one of base, language_model, lrcn, "),
@@ -254,20 +256,16 @@ def test_other_commands_say_the_same(
     "line",
     ["trainer.max_epochs=abc", "-m decodr=lrcn,mrnn", "hydra.sweeper.max_batch_size=0 -m seed=1,2 hydra/launcher=x"],
 )
-def test_in_a_process_of_its_own(line: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    command = [sys.executable, "-m", "captioning", "train", *line.split()]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+def test_in_a_process_of_its_own(line: str, tmp_path: Path, in_child: InChild) -> None:
+    done = in_child(["train", *line.split()], cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("captioning: error: ") and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_hydra_finds_while_it_runs_is_a_line(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+def test_what_hydra_finds_while_it_runs_is_a_line(tmp_path: Path, in_child: InChild) -> None:
     line = ["-m", "experiment=char_rnn_table", "++hydra.sweeper.params={decodr:'lrcn,mrnn'}"]
-    command = [sys.executable, "-m", "captioning", "train", *line]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = in_child(["train", *line], cwd=tmp_path)
     assert done.returncode in (1, 2)
     assert "decodr" in done.stderr
     assert "Traceback" not in done.stderr and "HYDRA_FULL_ERROR" not in done.stderr

@@ -49,12 +49,15 @@ print(*captioner(photo))
 """
 
 
-def test_trains_evaluates_captions_and_loads(tiny: Overrides, tiny_data: Path, tmp_path: Path) -> None:
+def test_trains_evaluates_captions_and_loads(
+    in_child: Callable[..., "subprocess.CompletedProcess[str]"], tiny: Overrides, tiny_data: Path, tmp_path: Path
+) -> None:
     folder, photo, mine = tmp_path / "elsewhere", str(tiny_data / "0.png"), tmp_path / "runs" / "mine"
     folder.mkdir()
     (folder / "my_module.py").write_text(own_module())
 
-    run(folder, "-m", "captioning", "train", *tiny(*MINE, "trainer.max_epochs=1", "test=false", "name=mine"))
+    done = in_child(["train", *tiny(*MINE, "trainer.max_epochs=1", "test=false", "name=mine")], cwd=folder)
+    assert done.returncode == 0, done.stderr
     assert not (mine / "scores_test.json").exists()
     places = [each for each in tiny() if each.startswith(("data.root=", "data.features_root="))]
     names, _, captioned, decoder, caption = run(folder, "-c", AFTERWARDS, str(mine), photo, *places)

@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
@@ -17,6 +18,7 @@ from captioning.runs.checkpoint import own_part
 from captioning.runs.metrics_file import read_metrics
 
 VERSE = "Größe ☃ und 你好,\r\nnaïve Cafés – jawohl!\n" * 30
+InChild = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = [
     "experiment=char_rnn",
     "data.text=verse.txt",
@@ -32,19 +34,13 @@ SMALL = [
 ]
 
 
-def captioning(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    command = [sys.executable, "-m", "captioning", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, in_child: InChild) -> Path:
     """The folder of a run, trained in two goes."""
     folder = tmp_path_factory.mktemp("text")
     (folder / "verse.txt").write_bytes(VERSE.encode())
     for epochs in (1, 2):
-        done = captioning(folder, "train", *SMALL, f"trainer.max_epochs={epochs}", "data.sample_every=5")
+        done = in_child(["train", *SMALL, f"trainer.max_epochs={epochs}", "data.sample_every=5"], cwd=folder)
         assert done.returncode == 0, done.stderr
         assert "runs/char_rnn: val/bits" in done.stderr
     return folder / "runs" / "char_rnn"
@@ -127,12 +123,12 @@ def test_a_captioner_does_not_write_and_a_language_model_does_not_caption(run: P
     assert "best.ckpt: this is a language model of characters" in errors
 
 
-def test_a_sweep_ends_with_a_table_of_losses(run: Path) -> None:
+def test_a_sweep_ends_with_a_table_of_losses(run: Path, in_child: InChild) -> None:
     folder = run.parents[1]
     sizes = "{rnn_1: 6, rnn_2: 4, lstm_1: 3, lstm_2: 2}"
     settings = [word for word in SMALL if not word.startswith(("experiment", "decoder.hidden_size"))]
     settings = [*settings, "experiment=char_rnn_table", f"hidden={sizes}", "trainer.max_epochs=1", "cell=rnn,lstm"]
-    done = captioning(folder, "train", "-m", *settings, "decoder.depth=1,2", "sweep=cells")
+    done = in_child(["train", "-m", *settings, "decoder.depth=1,2", "sweep=cells"], cwd=folder)
     assert done.returncode == 0, done.stderr
     with (folder / "runs" / "cells" / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

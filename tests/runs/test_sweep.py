@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -28,14 +27,16 @@ from captioning.runs.sweep_folders import plan
 from captioning.runs.sweep_table import job_rows
 
 Overrides = Callable[..., list[str]]
+Done = subprocess.CompletedProcess[str]
 TARGETS = "decoder._target_=captioning.decoders.NeuralTalk,no_such.Thing"
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
-def sweep(folder: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "captioning", "train", "-m", *overrides, TARGETS, "cell=lstm,gru", "sweep=both"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+@pytest.fixture
+def sweep(in_child: Callable[..., Done]) -> Callable[..., Done]:
+    """Runs a sweep of four jobs, of which two fail."""
+    line = ["train", "-m", TARGETS, "cell=lstm,gru", "sweep=both"]
+    return lambda folder, *overrides: in_child([*line, *overrides], cwd=folder)
 
 
 def read_table(folder: Path) -> list[dict[str, str]]:
@@ -43,7 +44,9 @@ def read_table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_failing_job_stops_no_other_and_nothing_is_done_twice(tiny: Overrides, tmp_path: Path) -> None:
+def test_a_failing_job_stops_no_other_and_nothing_is_done_twice(
+    sweep: Callable[..., Done], tiny: Overrides, tmp_path: Path
+) -> None:
     fast = tiny("trainer.max_epochs=1", "encoder.last_stage=layer1", "test=false")
     done = sweep(tmp_path, *fast)
     folder = tmp_path / "runs" / "both"

@@ -3,7 +3,6 @@
 import math
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,10 +116,11 @@ def test_the_buffers_of_a_bad_step_are_not_saved(
     assert saved["decoder.baseline"].isfinite() and saved["decoder.baseline"] != 0
 
 
-def test_a_rate_that_explodes_is_a_sentence_and_exit_status_one(tiny: Overrides) -> None:
+def test_a_rate_that_explodes_is_a_sentence_and_exit_status_one(
+    tiny: Overrides, in_child: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
     rates = ("optimizer=sgd", "optimizer.lr=1e38", "trainer.gradient_clip_val=null", "logger.gradients=true")
-    command = [sys.executable, "-m", "captioning", "train", *tiny(*rates, *SHORT, "name=burst")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = in_child(["train", *tiny(*rates, *SHORT, "name=burst")], cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert re.search(r"error: Step 1: the loss is (nan|inf).*photographs .*lower optimizer\.lr", done.stderr)
 
