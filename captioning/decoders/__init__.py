@@ -1,5 +1,6 @@
 """Decoders, one captioner per file, and their base classes."""
 
+from captioning.decoders.adaptive import Adaptive
 from captioning.decoders.decoder import Decoder, Outputs
 from captioning.decoders.language_model import LanguageModel
 from captioning.decoders.lrcn import LRCN
@@ -8,11 +9,13 @@ from captioning.decoders.neuraltalk import NeuralTalk
 from captioning.decoders.recurrent import RecurrentDecoder
 from captioning.decoders.show_attend_tell import ShowAttendTell
 from captioning.decoders.show_tell import ShowTell
+from captioning.decoders.up_down import UpDown
 from captioning.decoders.visual_memory import VisualMemory
 
 __all__ = [
     "LRCN",
     "MRNN",
+    "Adaptive",
     "Decoder",
     "LanguageModel",
     "NeuralTalk",
@@ -20,5 +23,6 @@ __all__ = [
     "RecurrentDecoder",
     "ShowAttendTell",
     "ShowTell",
+    "UpDown",
     "VisualMemory",
 ]

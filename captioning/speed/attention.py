@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from captioning.decoders.attention import AdditiveAttention, masked_softmax
+from captioning.decoders.attention import AdditiveAttention, SentinelAttention, masked_softmax
 
 Weigh = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
@@ -53,3 +53,11 @@ class FastAttention(AdditiveAttention):
             settings: keyword arguments of ``torch.compile``.
         """
         self.weigh = torch.compile(weigh_by_sums, *arguments, **settings)
+
+
+class FastSentinelAttention(FastAttention, SentinelAttention):
+    """``FastAttention`` over the regions and the sentinel."""
+
+    def sentinel_key(self, sentinel: Tensor) -> Tensor:
+        """The key ``(…, A)``, twice ``Ws s``."""
+        return 2 * super().sentinel_key(sentinel)

@@ -10,8 +10,8 @@ from torch import nn
 
 from captioning.cells import LSTM, Cell
 from captioning.decoders import RecurrentDecoder
-from captioning.decoders.attention import AdditiveAttention
-from captioning.speed.attention import FastAttention
+from captioning.decoders.attention import AdditiveAttention, SentinelAttention
+from captioning.speed.attention import FastAttention, FastSentinelAttention
 from captioning.speed.compiled import compile_parts
 from captioning.speed.dropout import FastDropout
 from captioning.speed.linear import FastLinear
@@ -24,6 +24,7 @@ EXACT: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: FastLinear,
     nn.Dropout: FastDropout,
     AdditiveAttention: FastAttention,
+    SentinelAttention: FastSentinelAttention,
     LSTM: FastLSTM,
 }
 # for these classes and their subclasses

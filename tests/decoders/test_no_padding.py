@@ -9,7 +9,17 @@ from torch import nn
 from captioning.cells import GRU, Cell
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
-from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowAttendTell, ShowTell, VisualMemory
+from captioning.decoders import (
+    LRCN,
+    MRNN,
+    Adaptive,
+    Decoder,
+    NeuralTalk,
+    ShowAttendTell,
+    ShowTell,
+    UpDown,
+    VisualMemory,
+)
 
 B, L, D, V = 4, 3, 5, 12
 LENGTHS = torch.tensor([[9, 1, 4], [2, 7, 3], [5, 0, 1], [8, 8, 2]])
@@ -22,6 +32,8 @@ IMAGE = {
     MRNN: {"VI"},
     VisualMemory: {"recurrent.layers.0.Wih"},
     ShowAttendTell: {"attention.key", "initial.0.0", "initial.0.2"},
+    Adaptive: {"attention.key", "Wa", "Wb", "recurrent.layers.0.Wih", "Wxv"},
+    UpDown: {"attention.key", "attending.layers.0.Wih"},
 }
 
 
@@ -47,12 +59,12 @@ def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
     decoder.logits(outputs.hidden)
 
     score = rows.pop("attention.score", 0)
-    assert score in (0, M * L)
+    assert score in (0, M * L, M * (L + 1))  # the sentinel is one more
     image = {name: rows.pop(name) for name in IMAGE[kind]}
     start = {"recurrent.layers.0": B, "recurrent.layers.0.Wxh": B, "recurrent.layers.0.Whh": B}
     if kind is ShowTell:  # the photograph is its first word
         rows.subtract(start)
-    assert image == {name: B * L if name == "attention.key" else B for name in IMAGE[kind]}
+    assert image == {name: B * L if name in ("attention.key", "Wa") else B for name in IMAGE[kind]}
     assert rows.pop("Wuv", M) == M
     assert {"embedding", "word_layer"} <= rows.keys()
     assert set(rows.values()) == {M}, rows

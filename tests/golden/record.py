@@ -45,8 +45,13 @@ TEXT = [
     *("experiment=char_rnn", "data.batch_size=4", "data.chunk=15", "data.sample_every=1000", "decoder.hidden_size=16"),
     *("decoder.layer_dropout=0", "decoder.output_dropout=0", "ema_decay=null", "scheduler=constant", "monitor=loss"),
 ]
-SMALL = {"show_attend_tell": "decoder.attention_size=10", "mrnn": "decoder.second_embedding_size=10"}
-DECODERS = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "show_attend_tell")
+SMALL = {
+    "show_attend_tell": "decoder.attention_size=10",
+    "mrnn": "decoder.second_embedding_size=10",
+    "adaptive": "decoder.attention_size=10",
+    "up_down": "decoder.attention_size=10",
+}
+DECODERS = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "show_attend_tell", "adaptive", "up_down")
 CELLS = (
     "rnn",
     "gru",

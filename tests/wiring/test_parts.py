@@ -24,21 +24,24 @@ from captioning.search import Beam, Greedy, Sample, Search
 Line = Callable[..., list[str]]
 Watched = Callable[[list[str]], Seen]
 
-RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "show_attend_tell", "language_model")
+ATTENDING = ("show_attend_tell", "adaptive", "up_down")
+RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "language_model", *ATTENDING)
 SMALL = ("decoder.embedding_size=6", "decoder.hidden_size=8", "decoder.depth=2")
 OWN = {
     "mrnn": ("decoder.second_embedding_size=5", "decoder.multimodal_size=7"),
     "visual_memory": ("decoder.memory_size=5",),
     "show_attend_tell": ("decoder.attention_size=5",),
+    "adaptive": ("decoder.attention_size=5",),
+    "up_down": ("decoder.attention_size=5",),
 }
 VOCABULARY = Vocabulary([*SPECIAL, *WORDS])
 SPEC = FeatureSpec(pooled=(12,), grid=(2, 2, 3))
 
 
-def decoder(kind: str, *more: str) -> Decoder:
+def decoder(kind: str, *more: str, spec: FeatureSpec = SPEC) -> Decoder:
     """A decoder of a few numbers, in evaluation mode, with weights that are the same for the same shapes."""
     torch.manual_seed(0)
-    made = make_decoder(compose([*COLOURS, f"decoder={kind}", *SMALL, *OWN.get(kind, ()), *more]), VOCABULARY, SPEC)
+    made = make_decoder(compose([*COLOURS, f"decoder={kind}", *SMALL, *OWN.get(kind, ()), *more]), VOCABULARY, spec)
     return made.eval()
 
 
@@ -136,13 +139,14 @@ def test_a_decoder_looks_at_the_part_that_is_named(kind: str) -> None:
         assert changed == {"pooled": part == "pooled", "grid": part == "grid"}
 
 
-@wired("decoder=show_attend_tell decoder.attends")
-def test_attention_looks_at_the_part_that_is_named() -> None:
-    torch.manual_seed(0)
-    line = [*COLOURS, "decoder=show_attend_tell", *SMALL, "decoder.attention_size=5", "decoder.attends=objects"]
-    made = make_decoder(compose(line), VOCABULARY, FeatureSpec(objects=(5, 9), grid=(2, 2, 3)))
+@wired(*(f"decoder={kind} decoder.attends" for kind in ATTENDING))
+@pytest.mark.parametrize("kind", ATTENDING)
+def test_attention_looks_at_the_part_that_is_named(kind: str) -> None:
+    spec, given = FeatureSpec(objects=(5, 9), grid=(2, 2, 3)), torch.randn(2, 5, 9)
+    made = decoder(kind, "decoder.attends=objects", spec=spec)
     assert tuple(made.reads) == ("objects",)
-    assert made.Lz.in_features == 9
+    found = [hidden(made, Features(objects=part, grid=torch.zeros(2, 4, 3))) for part in (given, given + 1)]
+    assert not torch.equal(*found)
 
 
 @wired("decoder=neuraltalk decoder.inject")
@@ -190,6 +194,13 @@ def test_soft_attention_has_its_size_and_its_penalty() -> None:
     assert {5} <= {size for name, each in made.attention.named_parameters() for size in each.shape if "weight" in name}
     weighed = losses(decoder("show_attend_tell", "decoder.doubly_stochastic=0.25"))["doubly_stochastic"]
     assert weighed == pytest.approx(losses(made)["doubly_stochastic"] / 4)
+
+
+@wired("decoder=adaptive decoder.attention_size", "decoder=up_down decoder.attention_size")
+@pytest.mark.parametrize("kind", ["adaptive", "up_down"])
+def test_attention_has_its_size(kind: str) -> None:
+    layers = [layer for name, layer in decoder(kind).attention.named_children() if name != "score"]
+    assert [layer.out_features for layer in layers] == [5] * (3 if kind == "adaptive" else 2)
 
 
 @wired("decoder=show_attend_tell decoder.attention", "decoder=show_attend_tell decoder.expected")
