@@ -9,6 +9,7 @@ from captioning.decoders.neuraltalk import NeuralTalk
 from captioning.decoders.recurrent import RecurrentDecoder
 from captioning.decoders.show_attend_tell import ShowAttendTell
 from captioning.decoders.show_tell import ShowTell
+from captioning.decoders.transformer import Transformer
 from captioning.decoders.up_down import UpDown
 from captioning.decoders.visual_memory import VisualMemory
 
@@ -23,6 +24,7 @@ __all__ = [
     "RecurrentDecoder",
     "ShowAttendTell",
     "ShowTell",
+    "Transformer",
     "UpDown",
     "VisualMemory",
 ]

@@ -11,7 +11,8 @@ from torch import nn
 from captioning.cells import LSTM, Cell
 from captioning.decoders import RecurrentDecoder
 from captioning.decoders.attention import AdditiveAttention, SentinelAttention
-from captioning.speed.attention import FastAttention, FastSentinelAttention
+from captioning.decoders.multi_head import MultiHeadAttention
+from captioning.speed.attention import FastAttention, FastMultiHeadAttention, FastSentinelAttention
 from captioning.speed.compiled import compile_parts
 from captioning.speed.dropout import FastDropout
 from captioning.speed.linear import FastLinear
@@ -25,6 +26,7 @@ EXACT: dict[type[nn.Module], type[nn.Module]] = {
     nn.Dropout: FastDropout,
     AdditiveAttention: FastAttention,
     SentinelAttention: FastSentinelAttention,
+    MultiHeadAttention: FastMultiHeadAttention,
     LSTM: FastLSTM,
 }
 # for these classes and their subclasses

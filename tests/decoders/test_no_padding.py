@@ -15,8 +15,10 @@ from captioning.decoders import (
     Adaptive,
     Decoder,
     NeuralTalk,
+    RecurrentDecoder,
     ShowAttendTell,
     ShowTell,
+    Transformer,
     UpDown,
     VisualMemory,
 )
@@ -24,6 +26,7 @@ from captioning.decoders import (
 B, L, D, V = 4, 3, 5, 12
 LENGTHS = torch.tensor([[9, 1, 4], [2, 7, 3], [5, 0, 1], [8, 8, 2]])
 M = int(LENGTHS.sum())
+REGIONS = ("attention.key", "Wa", "regions.0", "Wkv")
 # what sees the photograph: once for each
 IMAGE = {
     NeuralTalk: {"recurrent.layers.0.Wih"},
@@ -34,13 +37,15 @@ IMAGE = {
     ShowAttendTell: {"attention.key", "initial.0.0", "initial.0.2"},
     Adaptive: {"attention.key", "Wa", "Wb", "recurrent.layers.0.Wih", "Wxv"},
     UpDown: {"attention.key", "attending.layers.0.Wih"},
+    Transformer: {"regions.0", *(f"layers.{layer}.Wkv" for layer in range(3))},
 }
 
 
 @pytest.mark.parametrize("kind", IMAGE, ids=lambda kind: kind.__name__)
 def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
     torch.manual_seed(0)
-    decoder = kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), GRU, embedding_size=6, hidden_size=6)
+    settings = {"cell": GRU, "hidden_size": 8} if issubclass(kind, RecurrentDecoder) else {}
+    decoder = kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), embedding_size=8, **settings)
     rows: Counter[str] = Counter()
 
     def count(name: str) -> None:
@@ -64,7 +69,7 @@ def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
     start = {"recurrent.layers.0": B, "recurrent.layers.0.Wxh": B, "recurrent.layers.0.Whh": B}
     if kind is ShowTell:  # the photograph is its first word
         rows.subtract(start)
-    assert image == {name: B * L if name in ("attention.key", "Wa") else B for name in IMAGE[kind]}
+    assert image == {name: B * L if name.endswith(REGIONS) else B for name in IMAGE[kind]}
     assert rows.pop("Wuv", M) == M
     assert {"embedding", "word_layer"} <= rows.keys()
     assert set(rows.values()) == {M}, rows

@@ -9,7 +9,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.vocabulary import PAD
-from captioning.decoders import Adaptive, Decoder, NeuralTalk, ShowAttendTell, UpDown
+from captioning.decoders import Adaptive, Decoder, NeuralTalk, RecurrentDecoder, ShowAttendTell, Transformer, UpDown
 from captioning.decoders.attention import AdditiveAttention
 from captioning.search import Beam
 from captioning.speed import make_fast
@@ -23,15 +23,18 @@ KINDS: dict[str, tuple[type[Decoder], dict[str, str]]] = {
     "hard": (ShowAttendTell, {"attention": "hard"}),
     "adaptive": (Adaptive, {}),
     "up_down": (UpDown, {}),
+    "transformer": (Transformer, {}),
 }
 PADDINGS = pytest.mark.parametrize("padding", [0.0, 7.0, float("nan"), float("inf")])
 
 
 def make(fast: bool, name: str = "soft") -> Decoder:
     torch.manual_seed(0)
-    sizes = {"embedding_size": 6, "hidden_size": 7, "attention_size": 8, "depth": 2}
     kind, settings = KINDS[name]
-    decoder = kind(V, SPEC, LSTM, attends="objects", **settings, **sizes)
+    sizes = {"embedding_size": 8, "depth": 2}
+    if issubclass(kind, RecurrentDecoder):
+        sizes |= {"hidden_size": 7, "attention_size": 8, "cell": LSTM}
+    decoder = kind(V, SPEC, attends="objects", **settings, **sizes)
     return make_fast(decoder) if fast else decoder
 
 
@@ -56,7 +59,8 @@ def results(decoder: Decoder, features: Features, tokens: Tensor) -> tuple[Tenso
     decoder.zero_grad()
     (decoder.logits(outputs.hidden).square().sum() + total).backward()
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in decoder.parameters()]
-    return packing.unpack(outputs.hidden), packing.unpack(outputs.trace["attention"]), total.detach(), gradients
+    attention = outputs.trace["attention"] if "attention" in decoder.traced else torch.zeros(len(packing.rows), 1)
+    return packing.unpack(outputs.hidden), packing.unpack(attention), total.detach(), gradients
 
 
 @PADDINGS
@@ -147,7 +151,8 @@ def test_a_part_that_is_not_there_or_has_no_regions_is_a_sentence() -> None:
     with pytest.raises(CaptioningError, match=r"'pooled'.*this encoder has objects, whole"):
         NeuralTalk(V, SPEC, GRU)
     for kind in {kind for kind, _ in KINDS.values()}:
+        cell = {"cell": GRU} if issubclass(kind, RecurrentDecoder) else {}
         with pytest.raises(CaptioningError, match=r"'grid'.*this encoder has objects, whole"):
-            kind(V, SPEC, GRU)
+            kind(V, SPEC, **cell)
         with pytest.raises(CaptioningError, match=r"^decoder\.attends=whole: this part is a single vector"):
-            kind(V, SPEC, GRU, attends="whole")
+            kind(V, SPEC, attends="whole", **cell)

@@ -63,11 +63,13 @@ CELLS = (
     "mut2",
     "mut3",
 )
+WITHOUT_CELLS = [setting for setting in PHOTOS if not setting.startswith("decoder.hidden_size=")]
 KINDS: dict[str, list[str]] = {
     **{decoder: [*PHOTOS, f"decoder={decoder}", *filter(None, [SMALL.get(decoder)])] for decoder in DECODERS},
     "neuraltalk_first": [*PHOTOS, "decoder=neuraltalk", "decoder.inject=first"],
     "show_attend_tell_hard": [*PHOTOS, "decoder=show_attend_tell", "decoder.attention=hard", SMALL["show_attend_tell"]],
     **{f"cell_{cell}": [*PHOTOS, "decoder=neuraltalk", f"cell={cell}"] for cell in CELLS},
+    "transformer": [*WITHOUT_CELLS, "decoder=transformer", "decoder.heads=4", "decoder.feed_forward_size=20"],
     "two_layers": [*PHOTOS, "decoder=neuraltalk", "decoder.depth=2", "decoder.tied=true", "decoder.embedding_size=16"],
     "language_model": TEXT,
     "language_model_rnn": [*TEXT, "cell=rnn", "decoder.depth=1", "decoder.one_hot=false"],

@@ -16,6 +16,7 @@ from captioning.core.images import read_image
 from captioning.core.packing import Packing
 from captioning.core.vocabulary import END, SPECIAL, START, Vocabulary
 from captioning.decoders import Decoder
+from captioning.decoders.transformer import sinusoids
 from captioning.encoders import Encoder
 from captioning.jobs.evaluate import evaluate
 from captioning.runs.parts import make_decoder, make_encoder, make_search
@@ -25,6 +26,7 @@ Line = Callable[..., list[str]]
 Watched = Callable[[list[str]], Seen]
 
 ATTENDING = ("show_attend_tell", "adaptive", "up_down")
+CELLESS = ("transformer",)
 RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "language_model", *ATTENDING)
 SMALL = ("decoder.embedding_size=6", "decoder.hidden_size=8", "decoder.depth=2")
 OWN = {
@@ -33,6 +35,7 @@ OWN = {
     "show_attend_tell": ("decoder.attention_size=5",),
     "adaptive": ("decoder.attention_size=5",),
     "up_down": ("decoder.attention_size=5",),
+    "transformer": ("decoder.heads=2", "decoder.feed_forward_size=5"),
 }
 VOCABULARY = Vocabulary([*SPECIAL, *WORDS])
 SPEC = FeatureSpec(pooled=(12,), grid=(2, 2, 3))
@@ -41,7 +44,8 @@ SPEC = FeatureSpec(pooled=(12,), grid=(2, 2, 3))
 def decoder(kind: str, *more: str, spec: FeatureSpec = SPEC) -> Decoder:
     """A decoder of a few numbers, in evaluation mode, with weights that are the same for the same shapes."""
     torch.manual_seed(0)
-    made = make_decoder(compose([*COLOURS, f"decoder={kind}", *SMALL, *OWN.get(kind, ()), *more]), VOCABULARY, spec)
+    small = without(SMALL, "decoder.hidden_size=") if kind in CELLESS else SMALL
+    made = make_decoder(compose([*COLOURS, f"decoder={kind}", *small, *OWN.get(kind, ()), *more]), VOCABULARY, spec)
     return made.eval()
 
 
@@ -80,13 +84,33 @@ def test_layers_are_of_their_sizes(kind: str) -> None:
     assert sizes == [8, 8]
 
 
+@wired("decoder=transformer decoder.depth", "decoder=transformer decoder.feed_forward_size")
+@wired("decoder=transformer decoder.heads")
+def test_a_transformer_s_layers_are_of_their_sizes() -> None:
+    made = decoder("transformer", "decoder.heads=3")
+    assert tuple(made.embedding.weight.shape) == (len(VOCABULARY), 6)
+    assert [layer.W1.out_features for layer in made.layers] == [5, 5]
+    assert [layer.attention.split(torch.zeros(4, 6)).shape for layer in made.layers] == [(3, 4, 2)] * 2
+
+
+@wired("decoder=transformer decoder.layer_dropout")
+def test_with_all_of_a_transformer_s_sublayers_dropped_the_words_alone_are_left() -> None:
+    made = decoder("transformer", "decoder.layer_dropout=1")
+    words, packing = captions()
+    places = sinusoids(6, 6, words.device).repeat_interleave(packing.sizes[0], dim=0)
+    with torch.no_grad():
+        alone = made.norm(made.embedding(words) * 6**0.5 + places)
+    torch.testing.assert_close(hidden(made.train()), alone)
+    assert not torch.allclose(hidden(made.eval()), alone)
+
+
 @wired("decoder=lrcn decoder.depth")
 def test_lrcn_has_two_layers_or_as_many_as_are_set() -> None:
     assert len(decoder("lrcn", "decoder.depth=3").recurrent.layers) == 3
 
 
 @wired("decoder=base decoder.embedding_dropout", "decoder=base decoder.output_dropout")
-@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize("kind", [*RECURRENT, *CELLESS])
 def test_words_and_outputs_lose_their_share_in_training_alone(kind: str) -> None:
     made = decoder(kind, "decoder.embedding_dropout=0.25", "decoder.output_dropout=0.75")
     tokens = torch.randint(4, len(VOCABULARY), (400,))
@@ -139,8 +163,8 @@ def test_a_decoder_looks_at_the_part_that_is_named(kind: str) -> None:
         assert changed == {"pooled": part == "pooled", "grid": part == "grid"}
 
 
-@wired(*(f"decoder={kind} decoder.attends" for kind in ATTENDING))
-@pytest.mark.parametrize("kind", ATTENDING)
+@wired(*(f"decoder={kind} decoder.attends" for kind in (*ATTENDING, *CELLESS)))
+@pytest.mark.parametrize("kind", [*ATTENDING, *CELLESS])
 def test_attention_looks_at_the_part_that_is_named(kind: str) -> None:
     spec, given = FeatureSpec(objects=(5, 9), grid=(2, 2, 3)), torch.randn(2, 5, 9)
     made = decoder(kind, "decoder.attends=objects", spec=spec)
