@@ -1,6 +1,7 @@
 """Decoders, one captioner per file, and their base classes."""
 
 from captioning.decoders.adaptive import Adaptive
+from captioning.decoders.attention_on_attention import AttentionOnAttention
 from captioning.decoders.decoder import Decoder, Outputs
 from captioning.decoders.language_model import LanguageModel
 from captioning.decoders.lrcn import LRCN
@@ -17,6 +18,7 @@ __all__ = [
     "LRCN",
     "MRNN",
     "Adaptive",
+    "AttentionOnAttention",
     "Decoder",
     "LanguageModel",
     "NeuralTalk",

@@ -22,17 +22,18 @@ from captioning.core.state import State
 class Rows(ABC):
     """Rows of words with the images that the words belong to: a whole loop over words, or one time step of a loop."""
 
+    @property
     @abstractmethod
-    def part(self, name: str) -> Tensor:
-        """A part of ``State.image`` as it is, ``(B, …)``."""
+    def parts(self) -> dict[str, Tensor]:
+        """``State.image``: the parts by name as they are, ``(B, …)``."""
 
     @abstractmethod
     def image(self, name: str) -> Tensor:
         """A part of ``State.image``, shaped to broadcast with the rows: ``(B, 1, …)`` or one entry a row."""
 
-    @abstractmethod
     def find_image(self, name: str) -> Tensor | None:
         """A part of ``State.image`` as ``image`` returns it; None if the state has no such part."""
+        return self.image(name) if name in self.parts else None
 
     @abstractmethod
     def by_image(self, rows: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ class Rows(ABC):
         Returns:
             ``(…, D)``.
         """
-        return self.rows(self.by_image(weights) @ self.part(name))
+        return self.rows(self.by_image(weights) @ self.parts[name])
 
     @abstractmethod
     def trace(self, name: str, values: Tensor) -> None:
@@ -118,22 +119,19 @@ class OneStep(Loop, Now):
         self.before = state
         self.after = State(dict(state.image), dict(state.sequence))
 
-    def part(self, name: str) -> Tensor:
-        """See ``Rows.part``."""
-        return self.before.image[name]
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """See ``Rows.parts``."""
+        return self.before.image
 
     def image(self, name: str) -> Tensor:
         """See ``Rows.image``: ``(B, 1, …)``."""
-        return self.part(name).unsqueeze(1)
+        return self.parts[name].unsqueeze(1)
 
     def image_first(self, name: str) -> Tensor | None:
         """See ``Loop.image_first``: ``(B, 1, …)``."""
         self.after.image.pop(name, None)
         return self.find_image(name)
-
-    def find_image(self, name: str) -> Tensor | None:
-        """See ``Rows.find_image``: ``(B, 1, …)``."""
-        return self.image(name) if name in self.before.image else None
 
     def by_image(self, rows: Tensor) -> Tensor:
         """See ``Rows.by_image``: ``(B, S, …)``, as the rows are."""
@@ -179,18 +177,15 @@ class PackedWords(Loop):
         self.traces: dict[str, Tensor] = {}
         self.ended: dict[str, Tensor] = {}
 
-    def part(self, name: str) -> Tensor:
-        """See ``Rows.part``."""
-        return self.before.image[name]
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """See ``Rows.parts``."""
+        return self.before.image
 
     def image(self, name: str) -> Tensor:
         """See ``Rows.image``: ``(M, …)``."""
         # not part[row_images], whose gradient is far slower on a CPU
-        return self.part(name).index_select(0, self.packing.row_images)
-
-    def find_image(self, name: str) -> Tensor | None:
-        """See ``Rows.find_image``: ``(M, …)``."""
-        return self.image(name) if name in self.before.image else None
+        return self.parts[name].index_select(0, self.packing.row_images)
 
     def by_image(self, rows: Tensor) -> Tensor:
         """See ``Rows.by_image``: ``(M, …)`` to ``(B, S · T, …)``."""
@@ -264,20 +259,18 @@ class _PackedNow(Now):
         self.images: dict[str, Tensor] = {}
         self.traces: dict[str, list[Tensor]] = {}
 
-    def part(self, name: str) -> Tensor:
-        return self.loop.part(name)
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        return self.loop.parts
 
     def image(self, name: str) -> Tensor:
         part = self.images.get(name)
         if part is None:
-            part = self.part(name).index_select(0, self.packing.images[: self.n])
+            part = self.parts[name].index_select(0, self.packing.images[: self.n])
         elif len(part) > self.n:
             part = part[: self.n]
         self.images[name] = part
         return part
-
-    def find_image(self, name: str) -> Tensor | None:
-        return self.image(name) if name in self.loop.before.image else None
 
     def by_image(self, rows: Tensor) -> Tensor:
         B, S, _ = self.packing.shape

@@ -20,6 +20,7 @@ from captioning.decoders import (
     LRCN,
     MRNN,
     Adaptive,
+    AttentionOnAttention,
     Decoder,
     NeuralTalk,
     RecurrentDecoder,
@@ -33,7 +34,8 @@ from captioning.speed import make_fast
 from captioning.training.objectives import CrossEntropy
 
 V, D, H, T = 10_000, 2048, 512, 20  # COCO with ResNet-101
-KINDS = [NeuralTalk, ShowTell, LRCN, MRNN, VisualMemory, ShowAttendTell, Adaptive, UpDown, Transformer]
+KINDS = [NeuralTalk, ShowTell, LRCN, MRNN, VisualMemory, ShowAttendTell, Adaptive, UpDown]
+KINDS += [AttentionOnAttention, Transformer]
 AT_LEAST = {NeuralTalk: 0.7, ShowAttendTell: 0.6}
 halves = pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 

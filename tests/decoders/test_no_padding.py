@@ -13,6 +13,7 @@ from captioning.decoders import (
     LRCN,
     MRNN,
     Adaptive,
+    AttentionOnAttention,
     Decoder,
     NeuralTalk,
     RecurrentDecoder,
@@ -26,7 +27,7 @@ from captioning.decoders import (
 B, L, D, V = 4, 3, 5, 12
 LENGTHS = torch.tensor([[9, 1, 4], [2, 7, 3], [5, 0, 1], [8, 8, 2]])
 M = int(LENGTHS.sum())
-REGIONS = ("attention.key", "Wa", "regions.0", "Wkv")
+REGIONS = ("attention.key", "Wa", "regions", "regions.0", "Wkv", "Wqkv", "aoa.Wq", "aoa.Wv", "key", "value")
 # what sees the photograph: once for each
 IMAGE = {
     NeuralTalk: {"recurrent.layers.0.Wih"},
@@ -37,6 +38,10 @@ IMAGE = {
     ShowAttendTell: {"attention.key", "initial.0.0", "initial.0.2"},
     Adaptive: {"attention.key", "Wa", "Wb", "recurrent.layers.0.Wih", "Wxv"},
     UpDown: {"attention.key", "attending.layers.0.Wih"},
+    AttentionOnAttention: {
+        *("regions", "key", "value"),
+        *(f"refining.{layer}.{part}" for layer in range(6) for part in ("Wqkv", "aoa.Wq", "aoa.Wv")),
+    },
     Transformer: {"regions.0", *(f"layers.{layer}.Wkv" for layer in range(3))},
 }
 
@@ -69,6 +74,8 @@ def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
     start = {"recurrent.layers.0": B, "recurrent.layers.0.Wxh": B, "recurrent.layers.0.Whh": B}
     if kind is ShowTell:  # the photograph is its first word
         rows.subtract(start)
+    if kind is AttentionOnAttention:  # of the regions' mean, and of the context at every word
+        rows["recurrent.layers.0.Wih"] -= B
     assert image == {name: B * L if name.endswith(REGIONS) else B for name in IMAGE[kind]}
     assert rows.pop("Wuv", M) == M
     assert {"embedding", "word_layer"} <= rows.keys()

@@ -9,7 +9,16 @@ from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.vocabulary import PAD
-from captioning.decoders import Adaptive, Decoder, NeuralTalk, RecurrentDecoder, ShowAttendTell, Transformer, UpDown
+from captioning.decoders import (
+    Adaptive,
+    AttentionOnAttention,
+    Decoder,
+    NeuralTalk,
+    RecurrentDecoder,
+    ShowAttendTell,
+    Transformer,
+    UpDown,
+)
 from captioning.decoders.attention import AdditiveAttention
 from captioning.search import Beam
 from captioning.speed import make_fast
@@ -23,6 +32,7 @@ KINDS: dict[str, tuple[type[Decoder], dict[str, str]]] = {
     "hard": (ShowAttendTell, {"attention": "hard"}),
     "adaptive": (Adaptive, {}),
     "up_down": (UpDown, {}),
+    "attention on attention": (AttentionOnAttention, {}),
     "transformer": (Transformer, {}),
 }
 PADDINGS = pytest.mark.parametrize("padding", [0.0, 7.0, float("nan"), float("inf")])
@@ -33,7 +43,9 @@ def make(fast: bool, name: str = "soft") -> Decoder:
     kind, settings = KINDS[name]
     sizes = {"embedding_size": 8, "depth": 2}
     if issubclass(kind, RecurrentDecoder):
-        sizes |= {"hidden_size": 7, "attention_size": 8, "cell": LSTM}
+        sizes |= {"hidden_size": 8, "cell": LSTM}
+    if kind not in (AttentionOnAttention, Transformer):
+        sizes["attention_size"] = 8
     decoder = kind(V, SPEC, attends="objects", **settings, **sizes)
     return make_fast(decoder) if fast else decoder
 

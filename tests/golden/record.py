@@ -50,8 +50,10 @@ SMALL = {
     "mrnn": "decoder.second_embedding_size=10",
     "adaptive": "decoder.attention_size=10",
     "up_down": "decoder.attention_size=10",
+    "attention_on_attention": "decoder.refining_layers=2",
 }
 DECODERS = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "show_attend_tell", "adaptive", "up_down")
+DECODERS += ("attention_on_attention",)
 CELLS = (
     "rnn",
     "gru",

@@ -25,7 +25,7 @@ from captioning.search import Beam, Greedy, Sample, Search
 Line = Callable[..., list[str]]
 Watched = Callable[[list[str]], Seen]
 
-ATTENDING = ("show_attend_tell", "adaptive", "up_down")
+ATTENDING = ("show_attend_tell", "adaptive", "up_down", "attention_on_attention")
 CELLESS = ("transformer",)
 RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "language_model", *ATTENDING)
 SMALL = ("decoder.embedding_size=6", "decoder.hidden_size=8", "decoder.depth=2")
@@ -91,6 +91,19 @@ def test_a_transformer_s_layers_are_of_their_sizes() -> None:
     assert tuple(made.embedding.weight.shape) == (len(VOCABULARY), 6)
     assert [layer.W1.out_features for layer in made.layers] == [5, 5]
     assert [layer.attention.split(torch.zeros(4, 6)).shape for layer in made.layers] == [(3, 4, 2)] * 2
+
+
+@wired("decoder=attention_on_attention decoder.heads", "decoder=attention_on_attention decoder.refining_layers")
+def test_attention_on_attention_has_its_heads_and_its_refining_layers() -> None:
+    made = decoder("attention_on_attention", "decoder.heads=4", "decoder.refining_layers=3")
+    attentions = [made.attention, *(layer.attention for layer in made.refining)]
+    assert [each.split(torch.zeros(5, 8)).shape for each in attentions] == [(4, 5, 2)] * 4
+    with torch.no_grad():
+        whole = hidden(made)
+        for layer in made.refining:
+            layer.norm.bias.add_(1)
+            assert not torch.equal(hidden(made), whole)
+            layer.norm.bias.sub_(1)
 
 
 @wired("decoder=transformer decoder.layer_dropout")

@@ -99,7 +99,7 @@ def test_the_objective_is_given_the_scheduled_sampling() -> None:
 
 VOCABULARY = Vocabulary([*SPECIAL, "a"])
 SPEC = FeatureSpec(pooled=(4,), grid=(1, 2, 2))
-SMALL = ("decoder.embedding_size=8", "decoder.hidden_size=4")
+SMALL = ("decoder.embedding_size=8", "decoder.hidden_size=8")
 
 
 def plain(made: object) -> Any:
@@ -144,6 +144,7 @@ DECODERS: dict[str, Any] = {"show_attend_tell": decoders.ShowAttendTell, "langua
 DECODERS |= {"neuraltalk": decoders.NeuralTalk, "show_tell": decoders.ShowTell, "lrcn": decoders.LRCN}
 DECODERS |= {"mrnn": decoders.MRNN, "visual_memory": decoders.VisualMemory, "adaptive": decoders.Adaptive}
 DECODERS |= {"up_down": decoders.UpDown, "transformer": decoders.Transformer}
+DECODERS["attention_on_attention"] = decoders.AttentionOnAttention
 READERS: dict[str, Any] = {"coco": (data.read_coco, data.prepare_coco), "coco2014": (data.read_coco, data.prepare_coco)}
 READERS |= {"coco_karpathy": (data.read_karpathy, data.prepare_coco), "flickr30k": (data.read_karpathy, None)}
 READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.read_flickr8k, None)}
