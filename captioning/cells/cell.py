@@ -72,6 +72,13 @@ class Cell(nn.Module, ABC):
         """
         return {}
 
+    def memory(self, state: Tensor) -> Tensor:
+        """The memory m ``(…, H)`` of a state ``(…, C)``: an LSTM's c, before the output gate.
+
+        A cell without an output gate (RNN, GRU, MUT1 to MUT3) has its memory in the hidden state itself: m = h.
+        """
+        return state[..., -self.hidden_size :]
+
     def input(self, x: Tensor) -> Tensor:
         """The input's term ``Wxh x``: ``(…, E)`` to ``(…, G·H)``."""
         terms: Tensor = self.Wxh(x)

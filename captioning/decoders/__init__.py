@@ -1,5 +1,7 @@
 """Decoders, one captioner per file, and their base classes."""
 
+from captioning.decoders.adaptive import Adaptive
+from captioning.decoders.attention_on_attention import AttentionOnAttention
 from captioning.decoders.decoder import Decoder, Outputs
 from captioning.decoders.language_model import LanguageModel
 from captioning.decoders.lrcn import LRCN
@@ -8,11 +10,15 @@ from captioning.decoders.neuraltalk import NeuralTalk
 from captioning.decoders.recurrent import RecurrentDecoder
 from captioning.decoders.show_attend_tell import ShowAttendTell
 from captioning.decoders.show_tell import ShowTell
+from captioning.decoders.transformer import Transformer
+from captioning.decoders.up_down import UpDown
 from captioning.decoders.visual_memory import VisualMemory
 
 __all__ = [
     "LRCN",
     "MRNN",
+    "Adaptive",
+    "AttentionOnAttention",
     "Decoder",
     "LanguageModel",
     "NeuralTalk",
@@ -20,5 +26,7 @@ __all__ = [
     "RecurrentDecoder",
     "ShowAttendTell",
     "ShowTell",
+    "Transformer",
+    "UpDown",
     "VisualMemory",
 ]

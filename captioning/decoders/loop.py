@@ -19,18 +19,30 @@ from captioning.core.packing import Packing
 from captioning.core.state import State
 
 
-class Now(ABC):
-    """One time step of every sequence that still has a word: ``(B, S, …)`` in search, ``(n, …)`` in training."""
+class Rows(ABC):
+    """Rows of words with the images that the words belong to: a whole loop over words, or one time step of a loop."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> dict[str, Tensor]:
+        """``State.image``: the parts by name as they are, ``(B, …)``."""
 
     @abstractmethod
     def image(self, name: str) -> Tensor:
-        """A part of ``State.image``, shaped to broadcast with the sequences: ``(B, 1, …)`` or ``(n, …)``."""
+        """A part of ``State.image``, shaped to broadcast with the rows: ``(B, 1, …)`` or one entry a row."""
 
-    @abstractmethod
     def find_image(self, name: str) -> Tensor | None:
         """A part of ``State.image`` as ``image`` returns it; None if the state has no such part."""
+        return self.image(name) if name in self.parts else None
 
     @abstractmethod
+    def by_image(self, rows: Tensor) -> Tensor:
+        """Rows grouped by image, ``(B, R, …)`` for at most R rows of an image, and zero where an image has fewer."""
+
+    @abstractmethod
+    def rows(self, grouped: Tensor) -> Tensor:
+        """The inverse of ``by_image``: ``(B, R, …)`` as rows."""
+
     def weighted_sum(self, weights: Tensor, name: str) -> Tensor:
         """The sum ``Σ_i α_i a_i`` over the regions of a part of ``State.image``, without a copy per sequence.
 
@@ -41,21 +53,22 @@ class Now(ABC):
         Returns:
             ``(…, D)``.
         """
+        return self.rows(self.by_image(weights) @ self.parts[name])
 
     @abstractmethod
     def trace(self, name: str, values: Tensor) -> None:
         """Keep values of each word, for the decoder's own losses and, in search, as a part of the state."""
 
 
+class Now(Rows):
+    """One time step of every sequence that still has a word: ``(B, S, …)`` in search, ``(n, …)`` in training."""
+
+
 Equations = Callable[..., tuple[Tensor, ...]]
 
 
-class Loop(ABC):
+class Loop(Rows):
     """The base class of loops over words: rows are ``(B, S, …)`` in search, ``(M, …)`` in training."""
-
-    @abstractmethod
-    def image(self, name: str) -> Tensor:
-        """A part of ``State.image``, shaped to broadcast with the rows: ``(B, 1, …)`` or ``(M, …)``."""
 
     @abstractmethod
     def image_first(self, name: str) -> Tensor | None:
@@ -80,22 +93,18 @@ class Loop(ABC):
         """
 
     @abstractmethod
-    def steps(self, equations: Equations, name: str, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def steps(self, equations: Equations, names: str | tuple[str, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
         """Compute equations that depend on the hidden state, one time step after the other.
 
         Args:
-            equations: a function from ``Now``, the part's value before the word and the word's inputs to the part's
-                value after the word, and any outputs.
-            name: the name of a part of ``State.sequence``.
+            equations: a function from ``Now``, the parts' values before the word and the word's inputs to the parts'
+                values after the word, and any outputs.
+            names: the name of a part of ``State.sequence``, or the names of several.
             inputs: the inputs of all words, as rows.
 
         Returns:
             The outputs, as rows.
         """
-
-    @abstractmethod
-    def trace(self, name: str, values: Tensor) -> None:
-        """Keep values of each word, for the decoder's own losses and, in search, as a part of the state."""
 
     @abstractmethod
     def state(self) -> State:
@@ -110,35 +119,42 @@ class OneStep(Loop, Now):
         self.before = state
         self.after = State(dict(state.image), dict(state.sequence))
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """See ``Rows.parts``."""
+        return self.before.image
+
     def image(self, name: str) -> Tensor:
-        """See ``Loop.image``: ``(B, 1, …)``."""
-        return self.before.image[name].unsqueeze(1)
+        """See ``Rows.image``: ``(B, 1, …)``."""
+        return self.parts[name].unsqueeze(1)
 
     def image_first(self, name: str) -> Tensor | None:
         """See ``Loop.image_first``: ``(B, 1, …)``."""
         self.after.image.pop(name, None)
         return self.find_image(name)
 
-    def find_image(self, name: str) -> Tensor | None:
-        """See ``Now.find_image``: ``(B, 1, …)``."""
-        return self.image(name) if name in self.before.image else None
+    def by_image(self, rows: Tensor) -> Tensor:
+        """See ``Rows.by_image``: ``(B, S, …)``, as the rows are."""
+        return rows
+
+    def rows(self, grouped: Tensor) -> Tensor:
+        """See ``Rows.rows``."""
+        return grouped
 
     def run(self, name: str, recurrent: Recurrent, x: Tensor, image: Tensor | None = None) -> Tensor:
         """See ``Loop.run``: ``(B, S, E)`` to ``(B, S, H)``."""
         hidden, self.after.sequence[name] = recurrent.step(x, self.before.sequence[name], image)
         return hidden
 
-    def steps(self, equations: Equations, name: str, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def steps(self, equations: Equations, names: str | tuple[str, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
         """See ``Loop.steps``: one time step."""
-        self.after.sequence[name], *outputs = equations(self, self.before.sequence[name], *inputs)
-        return tuple(outputs)
-
-    def weighted_sum(self, weights: Tensor, name: str) -> Tensor:
-        """See ``Now.weighted_sum``: ``(B, S, L)`` to ``(B, S, D)``."""
-        return weights @ self.before.image[name]
+        names = _tuple(names)
+        values = equations(self, *(self.before.sequence[name] for name in names), *inputs)
+        self.after.sequence.update(zip(names, values, strict=False))
+        return values[len(names) :]
 
     def trace(self, name: str, values: Tensor) -> None:
-        """See ``Loop.trace``: ``(B, S, …)``."""
+        """See ``Rows.trace``: ``(B, S, …)``."""
         self.after.sequence[name] = values
 
     def state(self) -> State:
@@ -161,10 +177,23 @@ class PackedWords(Loop):
         self.traces: dict[str, Tensor] = {}
         self.ended: dict[str, Tensor] = {}
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """See ``Rows.parts``."""
+        return self.before.image
+
     def image(self, name: str) -> Tensor:
-        """See ``Loop.image``: ``(M, …)``."""
+        """See ``Rows.image``: ``(M, …)``."""
         # not part[row_images], whose gradient is far slower on a CPU
-        return self.before.image[name].index_select(0, self.packing.row_images)
+        return self.parts[name].index_select(0, self.packing.row_images)
+
+    def by_image(self, rows: Tensor) -> Tensor:
+        """See ``Rows.by_image``: ``(M, …)`` to ``(B, S · T, …)``."""
+        return self.packing.unpack(rows).flatten(1, 2)
+
+    def rows(self, grouped: Tensor) -> Tensor:
+        """See ``Rows.rows``: ``(B, S · T, …)`` to ``(M, …)``."""
+        return self.packing.pack(grouped.view(*self.packing.shape, *grouped.shape[2:]))
 
     def image_first(self, name: str) -> Tensor | None:
         """See ``Loop.image_first``: ``(N, …)``."""
@@ -176,23 +205,28 @@ class PackedWords(Loop):
         hidden, self.ended[name] = recurrent.run(x, self.packing.sizes, self.of_captions(name), image)
         return hidden
 
-    def steps(self, equations: Equations, name: str, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def steps(self, equations: Equations, names: str | tuple[str, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
         """See ``Loop.steps``: word by word; captions that have ended drop out."""
-        part, now = self.of_captions(name), _PackedNow(self)
-        ended, outputs = [], []
+        names, now = _tuple(names), _PackedNow(self)
+        parts = [self.of_captions(name) for name in names]
+        ended: list[list[Tensor]] = [[] for _ in names]
+        outputs = []
         for rows in zip(*(torch.split(rows, list(self.packing.sizes)) for rows in inputs), strict=True):
             now.n = len(rows[0])
-            if now.n < len(part):
-                ended.append(part[now.n :])
-                part = part[: now.n]
-            part, *values = equations(now, part, *rows)
-            outputs.append(values)
-        self.ended[name] = torch.cat([part, *reversed(ended)])
+            if now.n < len(parts[0]):
+                for part, values in zip(parts, ended, strict=True):
+                    values.append(part[now.n :])
+                parts = [part[: now.n] for part in parts]
+            results = equations(now, *parts, *rows)
+            parts = list(results[: len(names)])
+            outputs.append(results[len(names) :])
+        for name, part, values in zip(names, parts, ended, strict=True):
+            self.ended[name] = torch.cat([part, *reversed(values)])
         self.traces |= {traced: torch.cat(values) for traced, values in now.traces.items()}
         return tuple(torch.cat(values) for values in zip(*outputs, strict=True))
 
     def trace(self, name: str, values: Tensor) -> None:
-        """See ``Loop.trace``: ``(M, …)``."""
+        """See ``Rows.trace``: ``(M, …)``."""
         self.traces[name] = values
 
     def state(self) -> State:
@@ -225,24 +259,30 @@ class _PackedNow(Now):
         self.images: dict[str, Tensor] = {}
         self.traces: dict[str, list[Tensor]] = {}
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        return self.loop.parts
+
     def image(self, name: str) -> Tensor:
         part = self.images.get(name)
         if part is None:
-            part = self.loop.before.image[name].index_select(0, self.packing.images[: self.n])
+            part = self.parts[name].index_select(0, self.packing.images[: self.n])
         elif len(part) > self.n:
             part = part[: self.n]
         self.images[name] = part
         return part
 
-    def find_image(self, name: str) -> Tensor | None:
-        return self.image(name) if name in self.loop.before.image else None
-
-    def weighted_sum(self, weights: Tensor, name: str) -> Tensor:
+    def by_image(self, rows: Tensor) -> Tensor:
         B, S, _ = self.packing.shape
-        captions = self.packing.captions[: self.n]
-        spread = weights.new_zeros(B * S, weights.shape[-1]).index_copy(0, captions, weights)
-        sums = spread.view(B, S, -1) @ self.loop.before.image[name]
-        return sums.flatten(0, 1).index_select(0, captions)
+        spread = rows.new_zeros(B * S, *rows.shape[1:]).index_copy(0, self.packing.captions[: self.n], rows)
+        return spread.view(B, S, *rows.shape[1:])
+
+    def rows(self, grouped: Tensor) -> Tensor:
+        return grouped.flatten(0, 1).index_select(0, self.packing.captions[: self.n])
 
     def trace(self, name: str, values: Tensor) -> None:
         self.traces.setdefault(name, []).append(values)
+
+
+def _tuple(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.cells import Cell, Recurrent
-from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
@@ -32,6 +31,7 @@ from captioning.decoders.attention import AdditiveAttention
 from captioning.decoders.decoder import Outputs
 from captioning.decoders.loop import Loop, Now
 from captioning.decoders.recurrent import RecurrentDecoder
+from captioning.decoders.regions import find_regions, region_size
 
 TINY = 1e-10  # keeps the logarithm of a vanishing weight finite
 
@@ -81,14 +81,12 @@ class ShowAttendTell(RecurrentDecoder):
         super().__init__(
             vocabulary_size, features, cell, embedding_size=embedding_size, output_size=embedding_size, **common
         )
-        if len(features[attends]) < 2:
-            raise CaptioningError(f"decoder.attends={attends}: this part is a single vector. Take a part with regions.")
         self.attends, self.reads = attends, (attends,)
         self.hard = attention == "hard"
         self.traced = ("attention", "glimpse") if self.hard else ("attention",)
         self.doubly_stochastic, self.reinforce, self.entropy = doubly_stochastic, reinforce, entropy
         self.expected = expected
-        D, E, H = features.size(attends), self.embedding_size, self.hidden_size
+        D, E, H = region_size(features, attends), self.embedding_size, self.hidden_size
         self.recurrent = Recurrent(cell, E, H, self.depth, image_size=D, dropout=self.layer_dropout)
         self.initial = nn.ModuleList(
             nn.Sequential(nn.Linear(D, H), nn.Tanh(), nn.Linear(H, self.depth * H), nn.Tanh())
@@ -103,12 +101,8 @@ class ShowAttendTell(RecurrentDecoder):
 
     def start(self, features: Features) -> State:
         """The keys of the attention, computed once per image, and a state made from the mean of the image's regions."""
-        mean, grid, there = features.mean(self.attends), features[self.attends], features.mask(self.attends)
+        mean, (grid, image) = features.mean(self.attends), find_regions(features, self.attends)
         parts = [perceptron(mean).unflatten(-1, (1, self.depth, -1)) for perceptron in self.initial]
-        image = {}
-        if there is not None:
-            grid = grid.masked_fill(~there.unsqueeze(-1), 0.0)  # places beyond the length may hold anything, also nan
-            image["there"] = there
         if self.hard and self.training:
             image["expected"] = torch.rand(len(mean), 1, device=mean.device) < self.expected
         keys = self.attention.keys(grid)  # (B, L, A)

@@ -116,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise CaptioningError(f"{options.checkpoint[0]}: a word of its vocabulary has blanks. It is damaged.")
         image = read_image(readable[number])
         seen = captioner.encoder.transform.seen(image.size)
-        draw_attention(image, caption.text, caption.attention, numbered(options.attention, number), seen)
+        path = numbered(options.attention, number)
+        draw_attention(image, caption.text, caption.attention, path, seen, caption.sentinel)
 
     rows: list[dict[str, object]] = []
     drawn = options.attention is not None

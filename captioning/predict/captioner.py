@@ -42,11 +42,15 @@ class Caption:
         score: the log-probability that ranks the caption, in nats (see ``captioning.search``).
         attention: ``(T, rows, columns)``, the attention weights of each of the T words; ``(T, 1, regions)`` if the
             image's regions are no map. None if not requested, or if the decoder has no attention.
+        sentinel: ``(T,)``, the weight β of the visual sentinel at each word, from 0 for a word that comes from the
+            regions alone to 1 for a word that comes from no region. None if not requested, or if the decoder has no
+            sentinel.
     """
 
     text: str
     score: float
     attention: "np.ndarray[tuple[int, int, int], np.dtype[np.float32]] | None" = None
+    sentinel: "np.ndarray[tuple[int], np.dtype[np.float32]] | None" = None
 
 
 class Captioner:
@@ -191,7 +195,7 @@ class Captioner:
             pictures: paths or PIL images of any mode and size, or a single path or image.
             search: the search; None for the search of ``config``.
             batch_size: the number of images per batch.
-            attention: whether to return the attention maps.
+            attention: whether to return the attention maps and, of a decoder with a sentinel, the sentinel's weights.
             n: the number of captions of each image; None for the best caption alone.
 
         Yields:
@@ -289,10 +293,12 @@ class Captioner:
                     break  # the search has found no more
                 tokens = found.tokens[image, place].tolist()
                 words = tokens.index(END) if END in tokens else len(tokens)
-                maps = None
+                maps = sentinel = None
                 if found.attention is not None:
                     maps = self._maps(found.attention[image, place, :words], features, image, part)
-                captions.append(Caption(self.vocabulary.decode(tokens), score, maps))
+                if found.sentinel is not None:
+                    sentinel = found.sentinel[image, place, :words].float().cpu().numpy()
+                captions.append(Caption(self.vocabulary.decode(tokens), score, maps, sentinel))
             yield captions
 
     def _maps(
@@ -310,7 +316,7 @@ class Captioner:
     def _no_attention(self) -> str:
         kind = "This ensemble" if isinstance(self.decoder, Ensemble) else type(self.decoder).__name__
         apart = " (or its members attend to different parts of a photograph)" if kind == "This ensemble" else ""
-        return f"{kind} has no attention to show{apart}. Use a checkpoint of decoder=show_attend_tell."
+        return f"{kind} has no attention to show{apart}. Use one with, such as decoder=show_attend_tell."
 
 
 def _make(config: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, nn.Module]:

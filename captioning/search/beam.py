@@ -12,7 +12,7 @@ from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, START
 from captioning.search.extend import best_extensions, block_repeats
-from captioning.search.history import History, Step
+from captioning.search.history import History, Step, shown
 from captioning.search.search import Captions, ConditionalModel, Search, log_probabilities, require, still_open
 
 
@@ -72,7 +72,7 @@ class Beam(Search):
             if self.block_ngrams:
                 log_probs = block_repeats(log_probs, words, self.block_ngrams)
             scores, parents, tokens = best_extensions(log_probs, scores, self.size)
-            history.append(Step(rows, tokens, parents, state.sequence.get("attention") if attention else None))
+            history.append(Step(rows, tokens, parents, shown(state, attention)))
 
             ended = tokens == END
             best.offer(rows, t, self._score(scores, t + 1).masked_fill(~ended, -torch.inf))
@@ -89,8 +89,8 @@ class Beam(Search):
                 words = torch.cat([gather(words, parents), tokens.unsqueeze(-1)], dim=-1)
         else:
             best.offer(rows, t, self._score(scores, self.max_length), cut=True)
-        tokens, weights = history.trace(best.last, best.slot)
-        return Captions(tokens, best.scores, weights)
+        tokens, parts = history.trace(best.last, best.slot)
+        return Captions(tokens, best.scores, **parts)
 
     def with_captions(self, count: int) -> "Beam":
         """The same search, for the ``count`` best captions of each image.

@@ -12,7 +12,7 @@ from torch import Tensor
 from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, PAD, START
-from captioning.search.history import History, Step
+from captioning.search.history import History, Step, shown
 from captioning.search.search import Captions, ConditionalModel, Search, log_probabilities, require, still_open
 
 
@@ -48,9 +48,7 @@ class Rollout(Search):
             tokens = self.choose(log_probs).masked_fill(ended, PAD)
             said = log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
             scores[rows] += said.masked_fill(ended, 0.0)
-            history.append(
-                Step(rows, tokens, slots[: len(rows)], state.sequence.get("attention") if attention else None)
-            )
+            history.append(Step(rows, tokens, slots[: len(rows)], shown(state, attention)))
             ended = ended | (tokens == END)
             going = still_open(~ended.all(dim=1))
             if going is not None:
@@ -58,8 +56,8 @@ class Rollout(Search):
                     break
                 rows, tokens, ended, state = rows[going], tokens[going], ended[going], state.select(going)
         scores, slot = scores.sort(dim=1, descending=True, stable=True)
-        tokens, weights = history.trace(torch.full_like(slot, len(history) - 1), slot)
-        return Captions(tokens, scores, weights)
+        tokens, parts = history.trace(torch.full_like(slot, len(history) - 1), slot)
+        return Captions(tokens, scores, **parts)
 
 
 class Greedy(Rollout):

@@ -39,11 +39,14 @@ class Captions:
             divided by the length penalty in beam search. ``-inf`` if an image has fewer than N captions.
         attention: ``(B, N, T, L)``, the attention weights of each word, zero at ``<pad>``; None if not requested, or if
             the decoder has no attention.
+        sentinel: ``(B, N, T)``, the weight of the sentinel at each word, 0 to 1 and 0 at ``<pad>``; None if not
+            requested, or if the decoder has no sentinel (see ``captioning.decoders.Adaptive``).
     """
 
     tokens: Tensor
     scores: Tensor
     attention: Tensor | None = None
+    sentinel: Tensor | None = None
 
 
 class Search(ABC):
@@ -71,7 +74,7 @@ class Search(ABC):
         Args:
             decoder: a decoder or an ensemble of decoders, in evaluation mode and on the same device.
             features: the features of the images.
-            attention: whether to return the attention weights.
+            attention: whether to return the attention weights and, of a decoder with a sentinel, the sentinel's.
         """
         with torch.no_grad():
             return self.search(decoder, features, attention)

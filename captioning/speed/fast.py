@@ -10,8 +10,9 @@ from torch import nn
 
 from captioning.cells import LSTM, Cell
 from captioning.decoders import RecurrentDecoder
-from captioning.decoders.attention import AdditiveAttention
-from captioning.speed.attention import FastAttention
+from captioning.decoders.attention import AdditiveAttention, SentinelAttention
+from captioning.decoders.multi_head import MultiHeadAttention
+from captioning.speed.attention import FastAttention, FastMultiHeadAttention, FastSentinelAttention
 from captioning.speed.compiled import compile_parts
 from captioning.speed.dropout import FastDropout
 from captioning.speed.linear import FastLinear
@@ -24,6 +25,8 @@ EXACT: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: FastLinear,
     nn.Dropout: FastDropout,
     AdditiveAttention: FastAttention,
+    SentinelAttention: FastSentinelAttention,
+    MultiHeadAttention: FastMultiHeadAttention,
     LSTM: FastLSTM,
 }
 # for these classes and their subclasses

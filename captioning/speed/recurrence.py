@@ -97,6 +97,6 @@ class _FastPackedWords(PackedWords):
         super().__init__(state, packing)
         self.decoder = decoder
 
-    def steps(self, equations: Equations, name: str, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def steps(self, equations: Equations, names: str | tuple[str, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
         with repeated(self.decoder, self.packing.sizes):
-            return super().steps(equations, name, *inputs)
+            return super().steps(equations, names, *inputs)

@@ -16,11 +16,26 @@ from captioning.cells import LSTM
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.state import State
-from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowAttendTell, ShowTell, VisualMemory
+from captioning.decoders import (
+    LRCN,
+    MRNN,
+    Adaptive,
+    AttentionOnAttention,
+    Decoder,
+    NeuralTalk,
+    RecurrentDecoder,
+    ShowAttendTell,
+    ShowTell,
+    Transformer,
+    UpDown,
+    VisualMemory,
+)
 from captioning.speed import make_fast
 from captioning.training.objectives import CrossEntropy
 
 V, D, H, T = 10_000, 2048, 512, 20  # COCO with ResNet-101
+KINDS = [NeuralTalk, ShowTell, LRCN, MRNN, VisualMemory, ShowAttendTell, Adaptive, UpDown]
+KINDS += [AttentionOnAttention, Transformer]
 AT_LEAST = {NeuralTalk: 0.7, ShowAttendTell: 0.6}
 halves = pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 
@@ -70,7 +85,8 @@ def work(
     torch.manual_seed(0)
     B, T = len(lengths), int(lengths.max())
     tokens = torch.randint(4, V, (*lengths.shape, T)) * (torch.arange(T) < lengths.unsqueeze(-1))
-    decoder = make_fast(kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), LSTM)).to(device)
+    cell = {"cell": LSTM} if issubclass(kind, RecurrentDecoder) else {}
+    decoder = make_fast(kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), **cell)).to(device)
     shape = {"pooled": (B, D), "grid": (B, L, D)}
     features = Features(**{part: torch.randn(shape[part]) for part in decoder.reads})
     return Work(decoder, features.to(device), tokens.to(device), precision)
@@ -81,7 +97,7 @@ def name(kind: type[Decoder], precision: torch.dtype, where: str) -> str:
 
 
 @halves
-@pytest.mark.parametrize("kind", [NeuralTalk, ShowTell, LRCN, MRNN, VisualMemory, ShowAttendTell])
+@pytest.mark.parametrize("kind", KINDS)
 def test_step_at_the_sizes_of_flickr8k(
     kind: type[Decoder], precision: torch.dtype, race: Callable, products_of: Callable, device: torch.device
 ) -> None:

@@ -9,11 +9,25 @@ from torch import nn
 from captioning.cells import GRU, Cell
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
-from captioning.decoders import LRCN, MRNN, Decoder, NeuralTalk, ShowAttendTell, ShowTell, VisualMemory
+from captioning.decoders import (
+    LRCN,
+    MRNN,
+    Adaptive,
+    AttentionOnAttention,
+    Decoder,
+    NeuralTalk,
+    RecurrentDecoder,
+    ShowAttendTell,
+    ShowTell,
+    Transformer,
+    UpDown,
+    VisualMemory,
+)
 
 B, L, D, V = 4, 3, 5, 12
 LENGTHS = torch.tensor([[9, 1, 4], [2, 7, 3], [5, 0, 1], [8, 8, 2]])
 M = int(LENGTHS.sum())
+REGIONS = ("attention.key", "Wa", "regions", "regions.0", "Wkv", "Wqkv", "aoa.Wq", "aoa.Wv", "key", "value")
 # what sees the photograph: once for each
 IMAGE = {
     NeuralTalk: {"recurrent.layers.0.Wih"},
@@ -22,13 +36,21 @@ IMAGE = {
     MRNN: {"VI"},
     VisualMemory: {"recurrent.layers.0.Wih"},
     ShowAttendTell: {"attention.key", "initial.0.0", "initial.0.2"},
+    Adaptive: {"attention.key", "Wa", "Wb", "recurrent.layers.0.Wih", "Wxv"},
+    UpDown: {"attention.key", "attending.layers.0.Wih"},
+    AttentionOnAttention: {
+        *("regions", "key", "value"),
+        *(f"refining.{layer}.{part}" for layer in range(6) for part in ("Wqkv", "aoa.Wq", "aoa.Wv")),
+    },
+    Transformer: {"regions.0", *(f"layers.{layer}.Wkv" for layer in range(3))},
 }
 
 
 @pytest.mark.parametrize("kind", IMAGE, ids=lambda kind: kind.__name__)
 def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
     torch.manual_seed(0)
-    decoder = kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), GRU, embedding_size=6, hidden_size=6)
+    settings = {"cell": GRU, "hidden_size": 8} if issubclass(kind, RecurrentDecoder) else {}
+    decoder = kind(V, FeatureSpec(pooled=(D,), grid=(1, L, D)), embedding_size=8, **settings)
     rows: Counter[str] = Counter()
 
     def count(name: str) -> None:
@@ -47,12 +69,14 @@ def test_a_row_a_word_and_one_a_photograph(kind: type[Decoder]) -> None:
     decoder.logits(outputs.hidden)
 
     score = rows.pop("attention.score", 0)
-    assert score in (0, M * L)
+    assert score in (0, M * L, M * (L + 1))  # the sentinel is one more
     image = {name: rows.pop(name) for name in IMAGE[kind]}
     start = {"recurrent.layers.0": B, "recurrent.layers.0.Wxh": B, "recurrent.layers.0.Whh": B}
     if kind is ShowTell:  # the photograph is its first word
         rows.subtract(start)
-    assert image == {name: B * L if name == "attention.key" else B for name in IMAGE[kind]}
+    if kind is AttentionOnAttention:  # of the regions' mean, and of the context at every word
+        rows["recurrent.layers.0.Wih"] -= B
+    assert image == {name: B * L if name.endswith(REGIONS) else B for name in IMAGE[kind]}
     assert rows.pop("Wuv", M) == M
     assert {"embedding", "word_layer"} <= rows.keys()
     assert set(rows.values()) == {M}, rows

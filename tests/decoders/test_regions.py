@@ -9,7 +9,16 @@ from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.core.vocabulary import PAD
-from captioning.decoders import NeuralTalk, ShowAttendTell
+from captioning.decoders import (
+    Adaptive,
+    AttentionOnAttention,
+    Decoder,
+    NeuralTalk,
+    RecurrentDecoder,
+    ShowAttendTell,
+    Transformer,
+    UpDown,
+)
 from captioning.decoders.attention import AdditiveAttention
 from captioning.search import Beam
 from captioning.speed import make_fast
@@ -18,13 +27,26 @@ D, V, MOST = 5, 13, 6
 REGIONS = [6, 1, 4]
 SPEC = FeatureSpec({"objects"}, objects=(MOST, D), whole=(D,))
 TOKENS = torch.tensor([[[1, 5, 8, 2], [1, 9, 0, 0]], [[1, 9, 4, 0], [1, 7, 7, 7]], [[1, 4, 0, 0], [0, 0, 0, 0]]])
+KINDS: dict[str, tuple[type[Decoder], dict[str, str]]] = {
+    "soft": (ShowAttendTell, {"attention": "soft"}),
+    "hard": (ShowAttendTell, {"attention": "hard"}),
+    "adaptive": (Adaptive, {}),
+    "up_down": (UpDown, {}),
+    "attention on attention": (AttentionOnAttention, {}),
+    "transformer": (Transformer, {}),
+}
 PADDINGS = pytest.mark.parametrize("padding", [0.0, 7.0, float("nan"), float("inf")])
 
 
-def make(fast: bool, attention: str = "soft") -> ShowAttendTell:
+def make(fast: bool, name: str = "soft") -> Decoder:
     torch.manual_seed(0)
-    sizes = {"embedding_size": 6, "hidden_size": 7, "attention_size": 8, "depth": 2}
-    decoder = ShowAttendTell(V, SPEC, LSTM, attends="objects", attention=attention, **sizes)
+    kind, settings = KINDS[name]
+    sizes = {"embedding_size": 8, "depth": 2}
+    if issubclass(kind, RecurrentDecoder):
+        sizes |= {"hidden_size": 8, "cell": LSTM}
+    if kind not in (AttentionOnAttention, Transformer):
+        sizes["attention_size"] = 8
+    decoder = kind(V, SPEC, attends="objects", **settings, **sizes)
     return make_fast(decoder) if fast else decoder
 
 
@@ -40,7 +62,7 @@ def batch(padding: float) -> Features:
     return Features({"objects": torch.tensor(REGIONS)}, objects=grid)
 
 
-def results(decoder: ShowAttendTell, features: Features, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+def results(decoder: Decoder, features: Features, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """The word layer's inputs and the attention by place, the sum of the decoder's own losses, and gradients."""
     packing = Packing.of(tokens)
     outputs = decoder.teacher_force(features, packing.pack(tokens), packing)
@@ -49,14 +71,15 @@ def results(decoder: ShowAttendTell, features: Features, tokens: Tensor) -> tupl
     decoder.zero_grad()
     (decoder.logits(outputs.hidden).square().sum() + total).backward()
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in decoder.parameters()]
-    return packing.unpack(outputs.hidden), packing.unpack(outputs.trace["attention"]), total.detach(), gradients
+    attention = outputs.trace["attention"] if "attention" in decoder.traced else torch.zeros(len(packing.rows), 1)
+    return packing.unpack(outputs.hidden), packing.unpack(attention), total.detach(), gradients
 
 
 @PADDINGS
 @pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
-@pytest.mark.parametrize("attention", ["soft", "hard"])
-def test_a_batch_is_each_photograph_alone(attention: str, fast: bool, padding: float) -> None:
-    decoder = make(fast, attention).eval()
+@pytest.mark.parametrize("name", KINDS)
+def test_a_batch_is_each_photograph_alone(name: str, fast: bool, padding: float) -> None:
+    decoder = make(fast, name).eval()
     hidden, weights, total, gradients = results(decoder, batch(padding), TOKENS)
     alone = [
         results(decoder, Features(objects=there.unsqueeze(0)), tokens.unsqueeze(0))
@@ -73,8 +96,9 @@ def test_a_batch_is_each_photograph_alone(attention: str, fast: bool, padding: f
 
 @PADDINGS
 @pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
-def test_search_says_of_each_what_it_says_of_it_alone(fast: bool, padding: float) -> None:
-    decoder, search = make(fast).eval(), Beam(size=3, max_length=5)
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "hard"])
+def test_search_says_of_each_what_it_says_of_it_alone(name: str, fast: bool, padding: float) -> None:
+    decoder, search = make(fast, name).eval(), Beam(size=3, max_length=5)
     with torch.no_grad():
         decoder.word_layer.weight.mul_(20)  # so that no two captions are nearly as likely
     together = search(decoder, batch(padding), attention=True)
@@ -138,7 +162,9 @@ def test_a_decoder_of_one_vector_takes_any_part_and_the_mean_of_its_regions(padd
 def test_a_part_that_is_not_there_or_has_no_regions_is_a_sentence() -> None:
     with pytest.raises(CaptioningError, match=r"'pooled'.*this encoder has objects, whole"):
         NeuralTalk(V, SPEC, GRU)
-    with pytest.raises(CaptioningError, match=r"'grid'.*this encoder has objects, whole"):
-        ShowAttendTell(V, SPEC, GRU)
-    with pytest.raises(CaptioningError, match=r"^decoder\.attends=whole: this part is a single vector"):
-        ShowAttendTell(V, SPEC, GRU, attends="whole")
+    for kind in {kind for kind, _ in KINDS.values()}:
+        cell = {"cell": GRU} if issubclass(kind, RecurrentDecoder) else {}
+        with pytest.raises(CaptioningError, match=r"'grid'.*this encoder has objects, whole"):
+            kind(V, SPEC, **cell)
+        with pytest.raises(CaptioningError, match=r"^decoder\.attends=whole: this part is a single vector"):
+            kind(V, SPEC, attends="whole", **cell)

@@ -45,8 +45,15 @@ TEXT = [
     *("experiment=char_rnn", "data.batch_size=4", "data.chunk=15", "data.sample_every=1000", "decoder.hidden_size=16"),
     *("decoder.layer_dropout=0", "decoder.output_dropout=0", "ema_decay=null", "scheduler=constant", "monitor=loss"),
 ]
-SMALL = {"show_attend_tell": "decoder.attention_size=10", "mrnn": "decoder.second_embedding_size=10"}
-DECODERS = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "show_attend_tell")
+SMALL = {
+    "show_attend_tell": "decoder.attention_size=10",
+    "mrnn": "decoder.second_embedding_size=10",
+    "adaptive": "decoder.attention_size=10",
+    "up_down": "decoder.attention_size=10",
+    "attention_on_attention": "decoder.refining_layers=2",
+}
+DECODERS = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "show_attend_tell", "adaptive", "up_down")
+DECODERS += ("attention_on_attention",)
 CELLS = (
     "rnn",
     "gru",
@@ -59,12 +66,14 @@ CELLS = (
     "mut2",
     "mut3",
 )
+WITHOUT_CELLS = [setting for setting in PHOTOS if not setting.startswith("decoder.hidden_size=")]
 KINDS: dict[str, list[str]] = {
     **{decoder: [*PHOTOS, f"decoder={decoder}", *filter(None, [SMALL.get(decoder)])] for decoder in DECODERS},
     "show_tell_batch_norm": [*PHOTOS, "decoder=show_tell", "decoder.image_norm=batch"],
     "neuraltalk_first": [*PHOTOS, "decoder=neuraltalk", "decoder.inject=first"],
     "show_attend_tell_hard": [*PHOTOS, "decoder=show_attend_tell", "decoder.attention=hard", SMALL["show_attend_tell"]],
     **{f"cell_{cell}": [*PHOTOS, "decoder=neuraltalk", f"cell={cell}"] for cell in CELLS},
+    "transformer": [*WITHOUT_CELLS, "decoder=transformer", "decoder.heads=4", "decoder.feed_forward_size=20"],
     "two_layers": [*PHOTOS, "decoder=neuraltalk", "decoder.depth=2", "decoder.tied=true", "decoder.embedding_size=16"],
     "language_model": TEXT,
     "language_model_rnn": [*TEXT, "cell=rnn", "decoder.depth=1", "decoder.one_hot=false"],

@@ -83,6 +83,22 @@ def test_as_an_array(search: Search, tiny: Overrides, photo: Path, tmp_path: Pat
         np.testing.assert_allclose(state.sequence["attention"][0, 0].detach().view(2, 3), weights, atol=1e-6)
 
 
+def test_a_sentinel_is_drawn_and_is_there_as_an_array(
+    tiny: Overrides, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from captioning.report import attention as report
+
+    drawn: list[float | None] = []
+    monkeypatch.setattr(report, "draw_bar", lambda axes, weight: drawn.append(weight))
+    checkpoint = untrained(tmp_path, tiny("decoder=adaptive", "encoder.image_size=[64,96]"))
+    command = ["caption", str(photo), "--checkpoint", str(checkpoint), "--attention", str(tmp_path / "out.png")]
+    assert main([*command, "--max-length", "4", "--device", "cpu", "--beam", "1"]) == 0
+    (caption,) = Captioner.load(checkpoint, "cpu").caption(photo, Greedy(4), attention=True)
+    assert caption.attention is not None and caption.sentinel is not None
+    assert caption.attention.shape == (4, 2, 3) and caption.sentinel.shape == (4,)
+    assert drawn[0] is None and drawn[1:] == pytest.approx(caption.sentinel.tolist(), abs=1e-5)
+
+
 def test_no_attention_to_draw(tiny: Overrides, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint, out = untrained(tmp_path, tiny("decoder=show_tell")), tmp_path / "out.png"
     command = ["caption", str(photo), "--checkpoint", str(checkpoint), "--attention", str(out), "--device", "cpu"]

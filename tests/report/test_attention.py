@@ -76,6 +76,23 @@ def test_photograph_first_then_once_a_word(
     assert min(xs) < drawn.shape[1] / max(1, len(panels)) and min(ys) < 80
 
 
+def test_a_bar_below_each_word_is_as_long_as_the_sentinel_s_weight(tmp_path: Path) -> None:
+    weights, path = np.ones((3, 2, 5), dtype=np.float32), tmp_path / "out.png"
+    sentinel = np.array([0.0, 0.5, 1.0], dtype=np.float32)
+    draw_attention(Image.new("RGB", (640, 480)), "a ball lies", weights, path, sentinel=sentinel)
+    drawn = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    track, filled = ((np.abs(drawn - colour).max(-1) <= 2) for colour in ((0xDD,) * 3, (0x31, 0x68, 0x8E)))
+    rows = np.flatnonzero((track | filled).sum(1) > 100)
+    lengths = []
+    for row in (rows.min() + 2, rows.max() - 2):  # two rows of two pictures each, the first without a bar
+        for half in np.array_split(np.stack([track[row], filled[row]]), 2, axis=1):
+            empty, full = half.sum(1)
+            lengths += [full / (empty + full)] if empty + full > 100 else []
+    assert lengths == pytest.approx([0, 0.5, 1], abs=0.02)
+    with pytest.raises(ValueError, match="2 weights of the sentinel for 3 words"):
+        draw_attention(Image.new("RGB", (9, 9)), "a ball lies", weights, path, sentinel=sentinel[:2])
+
+
 def test_words_and_maps_must_agree(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shorter"):
         draw_attention(Image.new("RGB", (9, 9)), "a ball", np.ones((1, 2, 2), dtype=np.float32), tmp_path / "out.png")

@@ -11,12 +11,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from captioning.cells import GRU, LSTM, Cell
 from captioning.core.build import build, maker
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.packing import Packing
 from captioning.decoders import Decoder, RecurrentDecoder, ShowAttendTell
+from captioning.decoders.multi_head import MultiHeadAttention
 from captioning.search import Beam
 from captioning.speed import attention, linear, make_fast
 from captioning.speed.dropout import FastDropout
@@ -39,10 +41,16 @@ DECODERS = [
     for setting in SETTINGS.get(path.stem, ["tied=true"])
 ]
 CELLS = sorted(path.stem for path in (CONF / "cell").glob("*.yaml"))
+CELLESS = ("transformer",)
 RAGGED, EVEN = [[3, 6], [1, 0], [4, 2]], [[5, 5]] * B
 every = pytest.mark.parametrize(
     ("name", "setting", "cell"),
-    [pytest.param(*decoder, cell, id="-".join([*decoder, cell])) for decoder in DECODERS for cell in CELLS],
+    [
+        pytest.param(*decoder, cell, id="-".join([*decoder, cell]))
+        for decoder in DECODERS
+        for cell in CELLS
+        if decoder[0] not in CELLESS or cell == "lstm"
+    ],
 )
 # what takes no notice of the cell: every decoder with an LSTM, and every cell with one decoder
 most = pytest.mark.parametrize(
@@ -75,9 +83,9 @@ def pair(name: str, setting: str, cell: str) -> tuple[Decoder, Decoder]:
     """A plain decoder of two layers, made small, and a fast one of the same weights."""
     config = configured(f"decoder/{name}", f"decoder.{setting}", "decoder.depth=2")["decoder"]
     sizes = {key: H for key in config if key.endswith("_size")}
-    kind = maker(configured(f"cell/{cell}")["cell"], Cell)
+    kind = {} if name in CELLESS else {"cell": maker(configured(f"cell/{cell}")["cell"], Cell)}
     torch.manual_seed(0)
-    plain = build({**config, **sizes}, Decoder, vocabulary_size=V, features=SPEC, cell=kind)
+    plain = build({**config, **sizes}, Decoder, vocabulary_size=V, features=SPEC, **kind)
     return plain, make_fast(copy.deepcopy(plain))
 
 
@@ -170,6 +178,37 @@ def test_a_fast_cell_is_the_plain_one(cell: str, image: bool, sizes: list[int]) 
     torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("half", [False, True], ids=["single", "half"])
+@pytest.mark.parametrize("lengths", [None, [6, 1, 4], [6, 0, 4]], ids=["all", "some", "none"])
+def test_fused_attention_is_the_plain_one(
+    lengths: list[int] | None, half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fused function, which is for a GPU, on the CPU; also over an image without any region."""
+    fused: list[bool] = []
+    plain, fast = pair("transformer", "tied=true", "lstm")
+    for part in fast.modules():
+        if isinstance(part, MultiHeadAttention):
+            part.register_forward_hook(lambda *_: fused.append(True))
+    ours = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *args: (fused.append(False), ours(*args))[1])
+    monkeypatch.setattr(attention, "FUSED", ("cpu",))
+    there = {} if lengths is None else {"grid": torch.tensor(lengths)}
+    tokens, packing = captions(RAGGED), Packing.of(captions(RAGGED))
+    found = []
+    for decoder in (fast, plain):
+        features = Features(there, **{name: part.detach() for name, part in made_up().items()})
+        decoder.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            first, state = decoder.teacher_force_from(decoder.start(features), packing.pack(tokens), packing)
+            second, _ = decoder.teacher_force_from(state, packing.pack(tokens), packing)  # with words before
+            step, _ = decoder.step(torch.full((B, S), 5), state)
+        (first.hidden.float().square().mean() + second.hidden.float().pow(3).mean() + step.float().mean()).backward()
+        found.append([first.hidden, second.hidden, step, *(p.grad for p in decoder.parameters() if p.grad is not None)])
+    assert fused == [False, True] * 12  # of two layers' two attentions, three times
+    tolerance = {"atol": 0.05, "rtol": 0.05} if half else {"atol": 2e-6, "rtol": 1e-4}
+    torch.testing.assert_close(*found, **tolerance)
+
+
 # what stays as it is
 
 
@@ -202,15 +241,17 @@ def test_copies_are_as_fast_and_stand_alone(name: str, setting: str, cell: str) 
     _, fast = pair(name, setting, cell)
     fast.eval()
     saved = io.BytesIO()
-    torch.save(fast.recurrent, saved)  # all but the partial function that makes the cells
+    part = "layers" if name in CELLESS else "recurrent"  # all but the partial function that makes the cells
+    layers = fast.get_submodule(part)
+    torch.save(layers, saved)
     saved.seek(0)
-    copies = {"copied": copy.deepcopy(fast).recurrent, "saved": torch.load(saved, weights_only=False)}
+    copies = {"copied": copy.deepcopy(fast).get_submodule(part), "saved": torch.load(saved, weights_only=False)}
     with torch.no_grad():
-        before = {key: parameter.clone() for key, parameter in fast.recurrent.named_parameters()}
+        before = {key: parameter.clone() for key, parameter in layers.named_parameters()}
         for parameter in fast.parameters():
             parameter.add_(1)
     for made in copies.values():
-        assert [type(part) for part in made.modules()] == [type(part) for part in fast.recurrent.modules()]
+        assert [type(part) for part in made.modules()] == [type(part) for part in layers.modules()]
         assert all(torch.equal(parameter, before[key]) for key, parameter in made.named_parameters())
     again = copy.deepcopy(fast)
     torch.testing.assert_close(again(made_up(), captions(EVEN)), fast(made_up(), captions(EVEN)))

@@ -16,6 +16,7 @@ from captioning.core.images import read_image
 from captioning.core.packing import Packing
 from captioning.core.vocabulary import END, SPECIAL, START, Vocabulary
 from captioning.decoders import Decoder
+from captioning.decoders.transformer import sinusoids
 from captioning.encoders import Encoder
 from captioning.jobs.evaluate import evaluate
 from captioning.runs.parts import make_decoder, make_encoder, make_search
@@ -24,21 +25,27 @@ from captioning.search import Beam, Greedy, Sample, Search
 Line = Callable[..., list[str]]
 Watched = Callable[[list[str]], Seen]
 
-RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "show_attend_tell", "language_model")
+ATTENDING = ("show_attend_tell", "adaptive", "up_down", "attention_on_attention")
+CELLESS = ("transformer",)
+RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "language_model", *ATTENDING)
 SMALL = ("decoder.embedding_size=6", "decoder.hidden_size=8", "decoder.depth=2")
 OWN = {
     "mrnn": ("decoder.second_embedding_size=5", "decoder.multimodal_size=7"),
     "visual_memory": ("decoder.memory_size=5",),
     "show_attend_tell": ("decoder.attention_size=5",),
+    "adaptive": ("decoder.attention_size=5",),
+    "up_down": ("decoder.attention_size=5",),
+    "transformer": ("decoder.heads=2", "decoder.feed_forward_size=5"),
 }
 VOCABULARY = Vocabulary([*SPECIAL, *WORDS])
 SPEC = FeatureSpec(pooled=(12,), grid=(2, 2, 3))
 
 
-def decoder(kind: str, *more: str) -> Decoder:
+def decoder(kind: str, *more: str, spec: FeatureSpec = SPEC) -> Decoder:
     """A decoder of a few numbers, in evaluation mode, with weights that are the same for the same shapes."""
     torch.manual_seed(0)
-    made = make_decoder(compose([*COLOURS, f"decoder={kind}", *SMALL, *OWN.get(kind, ()), *more]), VOCABULARY, SPEC)
+    small = without(SMALL, "decoder.hidden_size=") if kind in CELLESS else SMALL
+    made = make_decoder(compose([*COLOURS, f"decoder={kind}", *small, *OWN.get(kind, ()), *more]), VOCABULARY, spec)
     return made.eval()
 
 
@@ -77,13 +84,46 @@ def test_layers_are_of_their_sizes(kind: str) -> None:
     assert sizes == [8, 8]
 
 
+@wired("decoder=transformer decoder.depth", "decoder=transformer decoder.feed_forward_size")
+@wired("decoder=transformer decoder.heads")
+def test_a_transformer_s_layers_are_of_their_sizes() -> None:
+    made = decoder("transformer", "decoder.heads=3")
+    assert tuple(made.embedding.weight.shape) == (len(VOCABULARY), 6)
+    assert [layer.W1.out_features for layer in made.layers] == [5, 5]
+    assert [layer.attention.split(torch.zeros(4, 6)).shape for layer in made.layers] == [(3, 4, 2)] * 2
+
+
+@wired("decoder=attention_on_attention decoder.heads", "decoder=attention_on_attention decoder.refining_layers")
+def test_attention_on_attention_has_its_heads_and_its_refining_layers() -> None:
+    made = decoder("attention_on_attention", "decoder.heads=4", "decoder.refining_layers=3")
+    attentions = [made.attention, *(layer.attention for layer in made.refining)]
+    assert [each.split(torch.zeros(5, 8)).shape for each in attentions] == [(4, 5, 2)] * 4
+    with torch.no_grad():
+        whole = hidden(made)
+        for layer in made.refining:
+            layer.norm.bias.add_(1)
+            assert not torch.equal(hidden(made), whole)
+            layer.norm.bias.sub_(1)
+
+
+@wired("decoder=transformer decoder.layer_dropout")
+def test_with_all_of_a_transformer_s_sublayers_dropped_the_words_alone_are_left() -> None:
+    made = decoder("transformer", "decoder.layer_dropout=1")
+    words, packing = captions()
+    places = sinusoids(6, 6, words.device).repeat_interleave(packing.sizes[0], dim=0)
+    with torch.no_grad():
+        alone = made.norm(made.embedding(words) * 6**0.5 + places)
+    torch.testing.assert_close(hidden(made.train()), alone)
+    assert not torch.allclose(hidden(made.eval()), alone)
+
+
 @wired("decoder=lrcn decoder.depth")
 def test_lrcn_has_two_layers_or_as_many_as_are_set() -> None:
     assert len(decoder("lrcn", "decoder.depth=3").recurrent.layers) == 3
 
 
 @wired("decoder=base decoder.embedding_dropout", "decoder=base decoder.output_dropout")
-@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize("kind", [*RECURRENT, *CELLESS])
 def test_words_and_outputs_lose_their_share_in_training_alone(kind: str) -> None:
     made = decoder(kind, "decoder.embedding_dropout=0.25", "decoder.output_dropout=0.75")
     tokens = torch.randint(4, len(VOCABULARY), (400,))
@@ -150,13 +190,14 @@ def test_the_embedded_photograph_is_normalised() -> None:
         torch.testing.assert_close(embedded[norm], torch.ones_like(embedded[norm]), atol=0.05, rtol=0)
 
 
-@wired("decoder=show_attend_tell decoder.attends")
-def test_attention_looks_at_the_part_that_is_named() -> None:
-    torch.manual_seed(0)
-    line = [*COLOURS, "decoder=show_attend_tell", *SMALL, "decoder.attention_size=5", "decoder.attends=objects"]
-    made = make_decoder(compose(line), VOCABULARY, FeatureSpec(objects=(5, 9), grid=(2, 2, 3)))
+@wired(*(f"decoder={kind} decoder.attends" for kind in (*ATTENDING, *CELLESS)))
+@pytest.mark.parametrize("kind", [*ATTENDING, *CELLESS])
+def test_attention_looks_at_the_part_that_is_named(kind: str) -> None:
+    spec, given = FeatureSpec(objects=(5, 9), grid=(2, 2, 3)), torch.randn(2, 5, 9)
+    made = decoder(kind, "decoder.attends=objects", spec=spec)
     assert tuple(made.reads) == ("objects",)
-    assert made.Lz.in_features == 9
+    found = [hidden(made, Features(objects=part, grid=torch.zeros(2, 4, 3))) for part in (given, given + 1)]
+    assert not torch.equal(*found)
 
 
 @wired("decoder=neuraltalk decoder.inject")
@@ -204,6 +245,13 @@ def test_soft_attention_has_its_size_and_its_penalty() -> None:
     assert {5} <= {size for name, each in made.attention.named_parameters() for size in each.shape if "weight" in name}
     weighed = losses(decoder("show_attend_tell", "decoder.doubly_stochastic=0.25"))["doubly_stochastic"]
     assert weighed == pytest.approx(losses(made)["doubly_stochastic"] / 4)
+
+
+@wired("decoder=adaptive decoder.attention_size", "decoder=up_down decoder.attention_size")
+@pytest.mark.parametrize("kind", ["adaptive", "up_down"])
+def test_attention_has_its_size(kind: str) -> None:
+    layers = [layer for name, layer in decoder(kind).attention.named_children() if name != "score"]
+    assert [layer.out_features for layer in layers] == [5] * (3 if kind == "adaptive" else 2)
 
 
 @wired("decoder=show_attend_tell decoder.attention", "decoder=show_attend_tell decoder.expected")

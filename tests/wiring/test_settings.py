@@ -99,7 +99,7 @@ def test_the_objective_is_given_the_scheduled_sampling() -> None:
 
 VOCABULARY = Vocabulary([*SPECIAL, "a"])
 SPEC = FeatureSpec(pooled=(4,), grid=(1, 2, 2))
-SMALL = ("decoder.embedding_size=4", "decoder.hidden_size=4")
+SMALL = ("decoder.embedding_size=8", "decoder.hidden_size=8")
 
 
 def plain(made: object) -> Any:
@@ -143,7 +143,9 @@ CELLS |= {
 CELLS |= {"lstm_no_forget_gate": cells.NoForgetGateLSTM, "mut3": cells.MUT3}
 DECODERS: dict[str, Any] = {"show_attend_tell": decoders.ShowAttendTell, "language_model": decoders.LanguageModel}
 DECODERS |= {"neuraltalk": decoders.NeuralTalk, "show_tell": decoders.ShowTell, "lrcn": decoders.LRCN}
-DECODERS |= {"mrnn": decoders.MRNN, "visual_memory": decoders.VisualMemory}
+DECODERS |= {"mrnn": decoders.MRNN, "visual_memory": decoders.VisualMemory, "adaptive": decoders.Adaptive}
+DECODERS |= {"up_down": decoders.UpDown, "transformer": decoders.Transformer}
+DECODERS["attention_on_attention"] = decoders.AttentionOnAttention
 READERS: dict[str, Any] = {"coco": (data.read_coco, data.prepare_coco), "coco2014": (data.read_coco, data.prepare_coco)}
 READERS |= {"coco_karpathy": (data.read_karpathy, data.prepare_coco), "flickr30k": (data.read_karpathy, None)}
 READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.read_flickr8k, None)}
@@ -202,7 +204,8 @@ def test_every_choice_makes_what_its_file_says(group: str) -> None:
     choices, make = GROUPS[group]
     for choice, expected in choices.items():
         encoder = [] if group == "encoder" else [*COLOURS]
-        line = [*encoder, *SMALL, f"{group}={choice}", *(["encoder.name=resnet10t"] if choice == "timm" else [])]
+        small = SMALL[:1] if choice == "transformer" else SMALL
+        line = [*encoder, *small, f"{group}={choice}", *(["encoder.name=resnet10t"] if choice == "timm" else [])]
         assert make(compose(line)) == expected, choice
         if group in ("cell", "optimizer", "scheduler", "scheduled_sampling"):
             assert compose(line)[group]["_partial_"] is True  # for whoever makes it by hydra.utils.instantiate
