@@ -271,7 +271,7 @@ def test_timm_s_encoder_is_the_one_that_is_named() -> None:
 FAMILIES = {
     "_resnet": ("encoder=resnet18", "layer3"),
     "_vgg": ("encoder=vgg11", "fc6"),
-    "efficientnet_lite0": ("encoder=efficientnet_lite0", "stage6"),
+    **{f"efficientnet_lite{n}": (f"encoder=efficientnet_lite{n}", "stage6") for n in range(3)},
     "timm": ("encoder=timm", "layer3.0"),
 }
 TIMM = "encoder.name=resnet10t"
@@ -298,11 +298,13 @@ def test_an_encoder_s_input_and_what_is_tuned(family: str, tmp_path: Path) -> No
     assert not any(name.startswith(("conv1", "features", "stem", "layer1")) for name in names)
 
 
-@wired("encoder=_resnet encoder.last_stage", "encoder=efficientnet_lite0 encoder.last_stage")
+@wired("encoder=_resnet encoder.last_stage", *(f"encoder=efficientnet_lite{n} encoder.last_stage" for n in range(3)))
 def test_an_encoder_is_cut_after_its_last_stage() -> None:
     for line, grid in (
         (("encoder=resnet18", "encoder.last_stage=layer3"), (14, 14, 256)),
         (("encoder=efficientnet_lite0", "encoder.last_stage=stage5"), (14, 14, 672)),
+        (("encoder=efficientnet_lite1", "encoder.last_stage=stage5"), (15, 15, 672)),
+        (("encoder=efficientnet_lite2", "encoder.last_stage=stage5"), (17, 17, 720)),
     ):
         assert tuple(encoder(*line, "encoder.weights=null").spec["grid"]) == grid
 
