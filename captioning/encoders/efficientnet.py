@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
-from captioning.encoders.encoder import Encoder, Fit
+from captioning.encoders.encoder import Encoder, Fit, earlier_stages
 from captioning.encoders.quietly import efficientnet
 from captioning.encoders.weights import StateDict, build, read_state
 
@@ -47,6 +47,13 @@ def cut_after(network: nn.Sequential, last_stage: str) -> nn.Sequential:
         widening = OrderedDict((name, first.get_submodule(name)) for name in ("conv_pw", "bn1"))
         stages[kept[-1]] = nn.Sequential(nn.Sequential(widening))
     return nn.Sequential(OrderedDict((name, stages[name]) for name in kept))
+
+
+def widened(following: nn.Module, maps: Tensor) -> Tensor:
+    """The map of a stage, widened by the stage that follows as in ``cut_after``."""
+    first: Any = following.get_submodule("0")
+    wide: Tensor = first.bn1(first.conv_pw(maps))
+    return wide
 
 
 def earlier_names(backbone: nn.Sequential) -> dict[str, str]:
@@ -101,6 +108,7 @@ class EfficientNetLite(Encoder):
         image_size: int | Sequence[int] | None = None,
         fit: Fit = "squash",
         last_stage: str = "head",
+        more_stages: Sequence[str] = (),
         finetune_from: str | None = None,
     ) -> None:
         """Build the network.
@@ -112,6 +120,8 @@ class EfficientNetLite(Encoder):
             fit: how images of another shape are resized to ``image_size``.
             last_stage: the stage after which the network is cut, see ``cut_after``: ``stage1`` … ``stage6``, or
                 ``head`` for the whole network.
+            more_stages: earlier stages, whose maps, widened like that of ``last_stage``, are further parts of the
+                features; a part is called after its stage.
             finetune_from: the first stage to train (``stem``, ``stage1`` … ``stage7``, ``head``); None freezes all.
 
         Raises:
@@ -119,6 +129,7 @@ class EfficientNetLite(Encoder):
         """
         if last_stage not in CUTS:
             raise CaptioningError(f"encoder.last_stage={last_stage} is not one of {', '.join(CUTS)}.")
+        self.more_stages = earlier_stages(more_stages, CUTS, last_stage)
         state = None if weights is None else self._in_own_names(self._read(weights), weights)
         network = build(self._network, state, weights, cut=())
         assert isinstance(network, nn.Sequential)
@@ -127,7 +138,8 @@ class EfficientNetLite(Encoder):
             self.earlier = {f"backbone.{now}": f"backbone.{then}" for now, then in earlier_names(backbone).items()}
         super().__init__(
             backbone,
-            identity={},  # the names of the weights show the cut
+            # the names of the weights show the cut
+            identity={"more_stages": self.more_stages} if self.more_stages else {},
             stages={name: [module] for name, module in backbone.named_children()},
             finetune_from=finetune_from,
             image_size=self.side if image_size is None else image_size,
@@ -138,8 +150,13 @@ class EfficientNetLite(Encoder):
 
     def encode(self, images: Tensor) -> Features:
         """See ``Encoder.encode``."""
-        maps: Tensor = self.backbone(images)  # (B, D, rows, columns)
-        return Features(pooled=maps.mean((2, 3)), grid=maps)
+        maps, parts = images, {}
+        for name, stage in self.backbone.named_children():
+            before = f"stage{int(name[-1]) - 1}" if name.startswith("stage") else ""
+            if before in self.more_stages:
+                parts[before] = widened(stage, maps)
+            maps = stage(maps)  # (B, D, rows, columns)
+        return Features(pooled=maps.mean((2, 3)), grid=maps, **parts)
 
     @classmethod
     def _network(cls) -> nn.Sequential:

@@ -276,6 +276,26 @@ class Encoder(nn.Module, ABC):
         return FeatureSpec(features.lengths.keys(), **shapes)
 
 
+def earlier_stages(chosen: Sequence[str], stages: Sequence[str], last_stage: str) -> list[str]:
+    """Some stages before the last one, in the network's order.
+
+    Args:
+        chosen: the names of the stages that ``encoder.more_stages`` lists.
+        stages: all stages that have a map, from the input on.
+        last_stage: the stage after which the network is cut.
+
+    Raises:
+        CaptioningError: a name is none of a stage before ``last_stage``.
+    """
+    earlier = stages[: stages.index(last_stage)]
+    if isinstance(chosen, str) or not set(chosen) <= set(earlier):
+        raise CaptioningError(
+            f"encoder.more_stages={chosen} is not a list of stages before encoder.last_stage={last_stage}. Those are: "
+            f"{', '.join(earlier) or 'none'}."
+        )
+    return [stage for stage in earlier if stage in chosen]
+
+
 def _regions(part: Tensor) -> Tensor:
     """A map ``(B, D, rows, columns)`` as ``(B, L, D)``; other parts unchanged."""
     return part.flatten(2).transpose(1, 2) if part.dim() == 4 else part

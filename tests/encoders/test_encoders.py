@@ -374,8 +374,11 @@ NAMES = sorted({path.stem for path in (ROOT / "conf" / "encoder").glob("[!_]*.ya
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_configuration_builds(name: str) -> None:
-    with initialize_config_dir(str(ROOT / "conf" / "encoder"), version_base="1.3"):
-        config = compose(name, overrides=["weights=null", f"image_size={SIDE}"])
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        where = ["encoders.first.", "encoders.second."] if name == "several" else [""]
+        sizes = [f"encoder.{each}image_size={SIDE}" for each in where]
+        overrides = [f"encoder={name}", *(f"encoder.{each}weights=null" for each in where), *sizes]
+        config = compose("train", overrides=overrides).encoder
     if name == "timm":
         config.name = "mobilenetv3_small_050"
     with torch.device("meta"):  # as large as they are, on no memory; the sizes are computed all the same

@@ -309,6 +309,28 @@ def test_an_encoder_is_cut_after_its_last_stage() -> None:
         assert tuple(encoder(*line, "encoder.weights=null").spec["grid"]) == grid
 
 
+STAGED = {"_resnet": "resnet18", **{f"efficientnet_lite{n}": f"efficientnet_lite{n}" for n in range(3)}}
+
+
+@wired(*(f"encoder={family} encoder.more_stages" for family in STAGED))
+@pytest.mark.parametrize("family", STAGED)
+def test_an_encoder_has_the_maps_of_the_stages_that_are_named(family: str) -> None:
+    stage = "layer3" if family == "_resnet" else "stage5"
+    line = (f"encoder={STAGED[family]}", "encoder.weights=null", "encoder.image_size=64")
+    assert list(encoder(*line, f"encoder.more_stages=[{stage}]").spec) == ["pooled", "grid", stage]
+    assert list(encoder(*line).spec) == ["pooled", "grid"]
+
+
+@wired("encoder=several encoder.joined")
+def test_parts_of_several_encoders_lie_side_by_side_if_asked_for() -> None:
+    where = "encoder.encoders.second"
+    sizes = ("encoder.encoders.first.image_size=64", f"{where}.image_size=64")
+    none = ("encoder.encoders.first.weights=null", f"{where}.weights=null")
+    line = ("encoder=several", f"encoder@{where}=resnet18", *sizes, *none)
+    assert {"pooled": (1280 + 512,), "grid": (2, 2, 1280 + 512)}.items() <= dict(encoder(*line).spec).items()
+    assert not {"pooled", "grid"} & set(encoder(*line, "encoder.joined=false").spec)
+
+
 @wired(*(f"encoder={family} encoder.weights" for family in FAMILIES))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_encoder_has_the_weights_of_the_file(family: str, tmp_path: Path) -> None:

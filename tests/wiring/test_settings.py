@@ -22,6 +22,7 @@ from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.encoders import Encoder
 from captioning.encoders.efficientnet import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
 from captioning.encoders.resnet import ResNet
+from captioning.encoders.several import Several
 from captioning.encoders.timm import Timm
 from captioning.encoders.vgg import VGG
 from captioning.jobs.config import conf_dir
@@ -150,7 +151,7 @@ READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "t
 ENCODERS: dict[str, Any] = {f"resnet{layers}": ResNet for layers in (18, 34, 50, 101, 152)}
 ENCODERS |= {f"vgg{layers}{norm}": VGG for layers in (11, 16, 19) for norm in ("", "_bn")}
 ENCODERS |= {"efficientnet_lite0": EfficientNetLite0, "efficientnet_lite1": EfficientNetLite1}
-ENCODERS |= {"efficientnet_lite2": EfficientNetLite2, "timm": Timm, "none": None}
+ENCODERS |= {"efficientnet_lite2": EfficientNetLite2, "several": Several, "timm": Timm, "none": None}
 
 # a group to what each of its choices makes, and how that is made of a configuration
 GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
