@@ -124,6 +124,10 @@ class Several(Encoder):
         parts |= {part: torch.cat([each[part] for each in found.values()], dim=-1) for part in self.joined}
         return Features(lengths, **parts)
 
+    def picture(self) -> Tensor:
+        """The pictures of all encoders' input sizes, see ``Encoder.picture``."""
+        return torch.cat([encoder.picture().flatten(2) for encoder in self._members().values()], dim=2).unsqueeze(2)
+
     def keep(self, parts: Collection[str]) -> None:
         """Freeze the parameters that some parts do not depend on, see ``Encoder.keep``."""
         for part in parts:

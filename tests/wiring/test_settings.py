@@ -19,6 +19,7 @@ from captioning import cells, data, decoders, metrics, search
 from captioning.core.build import build, class_of
 from captioning.core.features import FeatureSpec
 from captioning.core.vocabulary import SPECIAL, Vocabulary
+from captioning.data.augmentation import Augmentation
 from captioning.encoders import Encoder
 from captioning.encoders.efficientnet import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
 from captioning.encoders.resnet import ResNet
@@ -161,6 +162,10 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     ),
     "data": (READERS, reader),
     "encoder": (ENCODERS, lambda config: class_of(config["encoder"], Encoder) if config.get("encoder") else None),
+    "augmentation": (
+        {"none": None, "standard": Augmentation},
+        lambda config: type(build(config["augmentation"], Augmentation)) if config.get("augmentation") else None,
+    ),
     "decoder": (DECODERS, lambda config: plain(decoder(config))),
     "cell": (CELLS, lambda config: plain(decoder(config).recurrent.layers[0])),
     "objective": ({"cross_entropy": CrossEntropy}, lambda config: type(build(config["objective"], Objective))),
