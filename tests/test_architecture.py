@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"core", "text"},
     "analysis": {"core"},
     "report": {"core", "metrics", "analysis"},
-    "speed": {"core", "cells", "decoders"},
+    "speed": {"core", "cells", "decoders", "encoders"},
 }
 ALLOWED["runs"] = {"core", "cells", "decoders", "encoders", "search", "speed"}
 ALLOWED["predict"] = ALLOWED["runs"] | {"runs"}

@@ -151,6 +151,7 @@ def test_c2_only_classes_of_this_package_are_built_and_no_other_module_is_import
 
 BEAM, DRAW = {"_target_": "captioning.search.Beam"}, {"_target_": "captioning.search.Sample"}
 EVIL = {"_target_": "helper.Evil"}
+RESNET = {"_target_": "captioning.encoders.resnet.ResNet"}
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,12 @@ EVIL = {"_target_": "helper.Evil"}
         ({"decoder": {"cell": EVIL}}, r"its decoder asks for helper\.Evil to be made"),
         ({"search": BEAM | {"size": EVIL}}, r"its search"),
         ({"cell": {"deeper": {"deepest": EVIL}}}, r"its cell asks for helper\.Evil to be made"),
+        ({"encoder": {"encoders": {"a": EVIL}}}, r"its encoder is helper\.Evil, .* --trust helper "),
+        ({"encoder": {"encoders": {"a": RESNET | {"weights": EVIL}}}}, r"its encoder asks for helper\.Evil to be made"),
+        ({"encoder": {"encoders": {"a": {"encoders": {"b": EVIL}}}}}, r"its encoder is null"),
+        ({"encoder": {"encoders": {"a": RESNET | {"encoders": {"b": EVIL}}}}}, r"its encoder asks for helper\.Evil"),
+        ({"encoder": {"encoders": {"a": "os.system"}}}, r"its encoder is no group of settings"),
+        ({"decoder": {"encoders": {"a": RESNET}}}, r"its decoder asks for captioning\.encoders\.resnet\.ResNet"),
     ],
 )
 def test_c2_nothing_else_is_made_either(
@@ -286,6 +293,8 @@ HUGE = 10**9
         ({"encoder": {"image_size": HUGE}}, r"image_size=1000000000; up to 2048"),
         ({"encoder": {"image_size": [0, 5]}}, "image_size"),
         ({"encoder": {"image_size": "224"}}, "image_size"),
+        ({"encoder": {"encoders": {"a": RESNET | {"image_size": HUGE}}}}, r"image_size=1000000000; up to 2048"),
+        ({"encoder": {"encoders": {str(n): RESNET for n in range(9)}}}, "consists of 9 encoders; up to 8"),
         ({"search": {"max_length": HUGE}}, "max_length=1000000000, and 1000 is the most"),
         ({"search": {"_target_": "captioning.search.Beam", "size": HUGE}}, "size=1000000000, and 100 is the most"),
         ({"search": {"_target_": "captioning.search.Sample", "samples": HUGE}}, "samples=1000000000"),

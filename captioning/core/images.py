@@ -111,6 +111,17 @@ class ImageTransform:
         left, top = (width - columns) // 2, (height - rows) // 2
         return left, top, left + columns, top + rows
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the transformed image."""
+        return self.size
+
+    @property
+    def area(self) -> tuple[str, float]:
+        """A key of the part of an image that reaches the encoder: transforms of equal keys see the same part."""
+        height, width = self.size
+        return self.fit, 0.0 if self.fit == "squash" else height / width
+
     def read(self, path: str | os.PathLike[str], content: bytes | None = None) -> Tensor:
         """The image at ``path`` as uint8 ``(3, height, width)``, see ``read_image``."""
         return self(read_image(path, content))

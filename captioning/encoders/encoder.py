@@ -157,7 +157,7 @@ class Encoder(nn.Module, ABC):
         normalised = (images.to(self.mean.dtype) - self.mean) / self.std
         return self.encode(normalised.contiguous(memory_format=torch.channels_last))
 
-    def _picture(self) -> Tensor:
+    def picture(self) -> Tensor:
         """An image of all grey levels, ``(1, 3, height, width)``: the same for every encoder with this input size."""
         height, width = self.transform.size
         levels = torch.arange(3 * height * width, device=self.mean.device).remainder(256).to(torch.uint8)
@@ -185,7 +185,7 @@ class Encoder(nn.Module, ABC):
             return
         read = torch.zeros((), device=self.mean.device)
         if parts:
-            features = self._raw(self._picture())
+            features = self._raw(self.picture())
             read = sum((features[part].sum() for part in parts if self.spec[part]), read)
         found = torch.autograd.grad(read, tuned, allow_unused=True) if read.requires_grad else [None] * len(tuned)
         for parameter, gradient in zip(tuned, found, strict=True):
@@ -251,9 +251,9 @@ class Encoder(nn.Module, ABC):
                     setattr(module, second, getattr(norm, "act", nn.Identity()))  # timm's contain an activation
         fused.backbone.to(memory_format=torch.channels_last)
         with torch.inference_mode():
-            picture = self._picture()
-            alike = _alike(fused._raw(picture), self._raw(picture))
-        return fused if alike else copy.deepcopy(self).requires_grad_(False)
+            picture = self.picture()
+            same = alike(fused._raw(picture), self._raw(picture))
+        return fused if same else copy.deepcopy(self).requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Encoder":
         """Stay in evaluation mode (see the class)."""
@@ -262,7 +262,7 @@ class Encoder(nn.Module, ABC):
     @torch.no_grad()
     def _measure(self, most: Mapping[str, int]) -> FeatureSpec:
         """The shapes of the features of one image, measured for any network and any image size."""
-        features = self._raw(self._picture())
+        features = self._raw(self.picture())
         shapes = {name: _shape(part) for name, part in features.items()}
         shapes |= {part: (most.get(part, max(shapes[part][0], 1)), *shapes[part][1:]) for part in features.lengths}
         for part in shapes:
@@ -276,6 +276,26 @@ class Encoder(nn.Module, ABC):
         return FeatureSpec(features.lengths.keys(), **shapes)
 
 
+def earlier_stages(chosen: Sequence[str], stages: Sequence[str], last_stage: str) -> list[str]:
+    """Some stages before the last one, in the network's order.
+
+    Args:
+        chosen: the names of the stages that ``encoder.more_stages`` lists.
+        stages: all stages that have a map, from the input on.
+        last_stage: the stage after which the network is cut.
+
+    Raises:
+        CaptioningError: a name is none of a stage before ``last_stage``.
+    """
+    earlier = stages[: stages.index(last_stage)]
+    if isinstance(chosen, str) or not set(chosen) <= set(earlier):
+        raise CaptioningError(
+            f"encoder.more_stages={chosen} is not a list of stages before encoder.last_stage={last_stage}. Those are: "
+            f"{', '.join(earlier) or 'none'}."
+        )
+    return [stage for stage in earlier if stage in chosen]
+
+
 def _regions(part: Tensor) -> Tensor:
     """A map ``(B, D, rows, columns)`` as ``(B, L, D)``; other parts unchanged."""
     return part.flatten(2).transpose(1, 2) if part.dim() == 4 else part
@@ -287,7 +307,7 @@ def _shape(part: Tensor) -> tuple[int, ...]:
     return (*shape[1:], shape[0]) if len(shape) == 3 else shape
 
 
-def _alike(some: Features, others: Features) -> bool:
+def alike(some: Features, others: Features) -> bool:
     """True if features are equal but for rounding."""
     return all(
         some[part].shape == other.shape and bool((some[part] - other).abs().max() <= ROUNDING * other.abs().max())

@@ -7,6 +7,6 @@ from tqdm import TqdmWarning
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)
     import timm
-    from timm.models.efficientnet import tf_efficientnet_lite0
+    from timm.models import efficientnet
 
-__all__ = ["tf_efficientnet_lite0", "timm"]
+__all__ = ["efficientnet", "timm"]

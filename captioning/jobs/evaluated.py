@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from captioning.core.errors import CaptioningError, UsageError
 from captioning.core.terminal import printable
 from captioning.jobs.config import compose, conf_dir
+from captioning.runs.settings import without_weights
 from captioning.runs.trust import trusted_metrics
 
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collect
     changed = change(others, [each for each in overrides if each not in of_data and each not in of_metrics])
     if not of_metrics and config.get("metrics"):  # version 1 had those of conf/ alone
         composed["metrics"] = trusted_metrics(config, where, trust)
-    encoder = dict(changed.get("encoder", {}))
-    if "weights" in encoder:
-        encoder["weights"] = None  # those of the checkpoint are loaded
+    encoder = changed.get("encoder") or {}
+    encoder = without_weights(encoder) if encoder else {}  # those of the checkpoint are loaded
     return {**composed, **changed, "encoder": encoder}
 
 

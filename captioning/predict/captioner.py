@@ -18,16 +18,17 @@ from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
-from captioning.core.images import read_image, stack, to_rgb
+from captioning.core.images import ImageTransform, read_image, stack, to_rgb
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import END, Vocabulary
 from captioning.decoders import Decoder
 from captioning.encoders import Encoder
+from captioning.encoders.several import Several, distinct, prefixed
 from captioning.predict.ensemble import Average, Ensemble, Member
-from captioning.predict.joint_encoder import JointEncoder, distinct, prefixed
 from captioning.predict.loading import load
 from captioning.predict.maps import attended_part
 from captioning.runs.parts import make_decoder, make_encoder, make_search
+from captioning.runs.settings import without_weights
 from captioning.search import Captions, Search
 
 Picture = str | os.PathLike[str] | Image.Image
@@ -57,7 +58,7 @@ class Captioner:
     """A trained encoder and decoder with their vocabulary; or an ensemble of several captioners.
 
     Attributes:
-        encoder: the encoder; for an ensemble with different encoders a ``JointEncoder``.
+        encoder: the encoder; for an ensemble with different encoders ``Several``.
         decoder: the decoder; for an ensemble an ``Ensemble``.
         vocabulary: the decoder's vocabulary.
         config: the configuration of the trained run; for an ensemble that of its first member.
@@ -131,13 +132,13 @@ class Captioner:
                 captioner.vocabulary,
                 captioner.encoder.spec,
                 captioner.encoder.transform,
-                prefixed(place) if len(encoders) > 1 else "",
+                prefixed(str(place)) if len(encoders) > 1 else "",
                 name,
             )
             for captioner, place, name in zip(captioners, places, names, strict=True)
         ]
         ensemble = Ensemble(members, average)
-        encoder = encoders[0] if len(encoders) == 1 else JointEncoder(encoders, ensemble.seen)
+        encoder = encoders[0] if len(encoders) == 1 else _beside(encoders, ensemble.seen)
         return cls(encoder, ensemble, captioners[0].vocabulary, captioners[0].config)
 
     @property
@@ -319,6 +320,12 @@ class Captioner:
         return f"{kind} has no attention to show{apart}. Use one with, such as decoder=show_attend_tell."
 
 
+def _beside(encoders: Sequence[Encoder], seen: ImageTransform | None) -> Several:
+    """The encoders of an ensemble as one, named by their numbers."""
+    named = {str(number): encoder for number, encoder in enumerate(encoders)}
+    return Several(named, joined=False, seen=seen or encoders[0].transform)
+
+
 def _make(config: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, nn.Module]:
-    encoder = make_encoder({**config, "encoder": {**config["encoder"], "weights": None}})
+    encoder = make_encoder({**config, "encoder": without_weights(config["encoder"])})
     return {"encoder": encoder, "decoder": make_decoder(config, vocabulary, encoder.spec)}

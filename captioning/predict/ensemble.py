@@ -37,7 +37,7 @@ class Member:
         vocabulary: the decoder's vocabulary.
         spec: the shapes of its encoder's features.
         transform: the transform of its encoder.
-        prefix: the prefix of its encoder's parts in the ensemble's features (``"1."``).
+        prefix: the prefix of its encoder's parts in the ensemble's features (``"1_"``).
         name: the member's name in an error's message.
     """
 

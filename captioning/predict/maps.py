@@ -35,7 +35,7 @@ def comparable(one: Place, other: Place) -> bool:
     if (prefix, part) == (other_prefix, other_part):
         return True
     maps = len(spec[part]) == len(other_spec[other_part]) == 3
-    return maps and _area(transform) == _area(other_transform)
+    return maps and transform.area == other_transform.area
 
 
 def resampling(layout: tuple[int, int], finer: tuple[int, int]) -> Tensor | None:
@@ -60,9 +60,3 @@ def _shares(cells: int, others: int) -> Tensor:
     upper = torch.minimum(edges[1:, None], other_edges[None, 1:])
     lower = torch.maximum(edges[:-1, None], other_edges[None, :-1])
     return ((upper - lower).clamp_min(0) * cells).float()
-
-
-def _area(transform: ImageTransform) -> tuple[str, float]:
-    """A key of the part of an image that a transform lets through."""
-    height, width = transform.size
-    return transform.fit, 0.0 if transform.fit == "squash" else height / width

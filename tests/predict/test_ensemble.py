@@ -17,9 +17,9 @@ from captioning.core.features import Features, FeatureSpec
 from captioning.core.images import ImageTransform
 from captioning.core.state import State
 from captioning.core.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
+from captioning.encoders.several import Several
 from captioning.predict.captioner import Caption, Captioner
 from captioning.predict.ensemble import AVERAGES, Average, Ensemble, Member
-from captioning.predict.joint_encoder import JointEncoder
 from captioning.runs.checkpoint import own_part
 from captioning.search import Beam, Greedy, Sample, Search
 
@@ -160,12 +160,12 @@ def test_what_is_read_first_is_what_attention_lies_over() -> None:
     blind, attends = Regions(1, attends=False), Regions(2, attends=True)
     line, square = FeatureSpec(grid=(1, 4, 1)), FeatureSpec(grid=(2, 2, 1))
     members = [
-        Member(blind, blind.vocabulary, line, ImageTransform(), "0."),
-        Member(attends, attends.vocabulary, square, ImageTransform(), "1."),
+        Member(blind, blind.vocabulary, line, ImageTransform(), "0_"),
+        Member(attends, attends.vocabulary, square, ImageTransform(), "1_"),
     ]
     model = Ensemble(members)
-    assert model.reads == ("1.grid", "0.grid")
-    features = Features(**{"0.grid": torch.ones(2, 4, 1), "1.grid": torch.ones(2, 4, 1)})
+    assert model.reads == ("1_grid", "0_grid")
+    features = Features(**{"0_grid": torch.ones(2, 4, 1), "1_grid": torch.ones(2, 4, 1)})
     _, state = model.step(torch.full((2, 1), START), model.start(features))
     assert state.sequence["attention"].tolist() == [[[1, 0, 0, 0]]] * 2
 
@@ -225,14 +225,14 @@ def test_different_encoders_see_the_photograph_each_in_its_own_way(make: Make) -
     coarse, fine = make(*ATTENDS, "encoder.image_size=[16,24]"), make(*ATTENDS, "encoder.image_size=32", seed=1)
     blind = make("decoder=neuraltalk", "encoder.image_size=48", "encoder.fit=crop", seed=2)
     together = Captioner.combine([coarse, fine, blind])
-    assert isinstance(together.encoder, JointEncoder)
+    assert isinstance(together.encoder, Several)
     (image,) = noise(1)
     features = together.encoder(together.encoder.transform(image).unsqueeze(0))
     for number, captioner in enumerate((coarse, fine, blind)):
         own = captioner.encoder(captioner.encoder.transform(image).unsqueeze(0))
         for part, values in own.items():
-            torch.testing.assert_close(features[f"{number}.{part}"], values)
-            assert together.encoder.spec[f"{number}.{part}"] == captioner.encoder.spec[part]
+            torch.testing.assert_close(features[f"{number}_{part}"], values)
+            assert together.encoder.spec[f"{number}_{part}"] == captioner.encoder.spec[part]
     fused = together.encoder.fused()(together.encoder.transform(image).unsqueeze(0))
     for part, values in features.items():
         torch.testing.assert_close(fused[part], values, rtol=1e-3, atol=1e-3)

@@ -18,6 +18,7 @@ from captioning.jobs.train import train
 from captioning.runs.folder import FolderError, RunFolder, folder_name
 from captioning.runs.metrics_file import CSVLogger
 from captioning.runs.monitor import Monitor
+from captioning.runs.settings import differences
 
 Overrides = Callable[..., list[str]]
 
@@ -287,3 +288,12 @@ def test_names_of_jobs_are_names_of_folders(texts: list[str]) -> None:
     assert len(names) == len(different)
     assert names.isdisjoint({"", ".", ".."})
     assert all("/" not in name and len(name.encode()) <= 255 for name in names)
+
+
+def test_an_empty_setting_that_the_earlier_version_had_not_is_no_difference() -> None:
+    before = {"encoder": {"name": "a"}}
+    assert differences(before, {"encoder": {"name": "a", "more_stages": []}, "augmentation": {}}) == []
+    assert differences(before, {"encoder": {"name": "a", "more_stages": ["b"]}}) == [
+        "encoder.more_stages: None, now ['b']"
+    ]
+    assert differences({"encoder": {"more_stages": ["b"]}}, {"encoder": {"more_stages": []}})

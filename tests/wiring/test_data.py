@@ -19,7 +19,7 @@ from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
 from torch.utils.data import DataLoader
-from wires import CAPTIONER, Seen, compose, kept, wired, without
+from wires import CAPTIONER, RESNET, Seen, compose, kept, wired, without
 
 from captioning.__main__ import main
 from captioning.core.build import build, call
@@ -78,6 +78,31 @@ def test_so_many_processes_make_batches(captioner: Line, tmp_path: Path) -> None
     line = without(captioner(), "data.workers")
     loaders = [prepared([*line, f"data.workers={count}"], tmp_path).data.train_dataloader() for count in (1, 0)]
     assert [loader.num_workers for loader in loaders] == [1, 0]
+
+
+UNCHANGED = {"smallest": 1, "stretch": 1, "mirror": 0, "brightness": 0, "contrast": 0, "saturation": 0}
+
+
+@wired(*(f"augmentation=standard augmentation.{name}" for name in (*UNCHANGED, "sides")))
+def test_training_photographs_change_as_is_set(captioner: Line, tmp_path: Path) -> None:
+    line = captioner(*RESNET, "encoder.finetune_from=layer1", "augmentation=standard")
+
+    def pictures(**settings: Any) -> dict[int, torch.Tensor]:
+        said = [f"augmentation.{name}={value}" for name, value in {**UNCHANGED, **settings}.items()]
+        data = prepared([*line, *said], tmp_path).data
+        return {
+            photo: image
+            for batch in batches(data.train_dataloader())
+            for photo, image in zip(batch.photos.tolist(), batch.images, strict=True)
+        }
+
+    plain, members = pictures(), read_photos(compose(line))["train"]
+    for name, value in {"smallest": 0.3, "stretch": 3, "brightness": 1, "contrast": 1, "saturation": 1}.items():
+        same = [torch.equal(plain[photo], image) for photo, image in pictures(**{name: value}).items()]
+        assert sum(same) <= 2, name
+    for photo, image in pictures(mirror=1, sides="[rare]").items():
+        stays = any("rare" in caption.split() for caption in members[photo].captions)
+        assert torch.equal(image, plain[photo] if stays else plain[photo].flip(2))
 
 
 @wired("data=base data.features_root")

@@ -333,7 +333,7 @@ def test_timm_s_encoder_is_the_one_that_is_named() -> None:
 FAMILIES = {
     "_resnet": ("encoder=resnet18", "layer3"),
     "_vgg": ("encoder=vgg11", "fc6"),
-    "efficientnet_lite0": ("encoder=efficientnet_lite0", "stage6"),
+    **{f"efficientnet_lite{n}": (f"encoder=efficientnet_lite{n}", "stage6") for n in range(3)},
     "timm": ("encoder=timm", "layer3.0"),
 }
 TIMM = "encoder.name=resnet10t"
@@ -360,13 +360,37 @@ def test_an_encoder_s_input_and_what_is_tuned(family: str, tmp_path: Path) -> No
     assert not any(name.startswith(("conv1", "features", "stem", "layer1")) for name in names)
 
 
-@wired("encoder=_resnet encoder.last_stage", "encoder=efficientnet_lite0 encoder.last_stage")
+@wired("encoder=_resnet encoder.last_stage", *(f"encoder=efficientnet_lite{n} encoder.last_stage" for n in range(3)))
 def test_an_encoder_is_cut_after_its_last_stage() -> None:
     for line, grid in (
         (("encoder=resnet18", "encoder.last_stage=layer3"), (14, 14, 256)),
         (("encoder=efficientnet_lite0", "encoder.last_stage=stage5"), (14, 14, 672)),
+        (("encoder=efficientnet_lite1", "encoder.last_stage=stage5"), (15, 15, 672)),
+        (("encoder=efficientnet_lite2", "encoder.last_stage=stage5"), (17, 17, 720)),
     ):
         assert tuple(encoder(*line, "encoder.weights=null").spec["grid"]) == grid
+
+
+STAGED = {"_resnet": "resnet18", **{f"efficientnet_lite{n}": f"efficientnet_lite{n}" for n in range(3)}}
+
+
+@wired(*(f"encoder={family} encoder.more_stages" for family in STAGED))
+@pytest.mark.parametrize("family", STAGED)
+def test_an_encoder_has_the_maps_of_the_stages_that_are_named(family: str) -> None:
+    stage = "layer3" if family == "_resnet" else "stage5"
+    line = (f"encoder={STAGED[family]}", "encoder.weights=null", "encoder.image_size=64")
+    assert list(encoder(*line, f"encoder.more_stages=[{stage}]").spec) == ["pooled", "grid", stage]
+    assert list(encoder(*line).spec) == ["pooled", "grid"]
+
+
+@wired("encoder=several encoder.joined")
+def test_parts_of_several_encoders_lie_side_by_side_if_asked_for() -> None:
+    where = "encoder.encoders.second"
+    sizes = ("encoder.encoders.first.image_size=64", f"{where}.image_size=64")
+    none = ("encoder.encoders.first.weights=null", f"{where}.weights=null")
+    line = ("encoder=several", f"encoder@{where}=resnet18", *sizes, *none)
+    assert {"pooled": (1280 + 512,), "grid": (2, 2, 1280 + 512)}.items() <= dict(encoder(*line).spec).items()
+    assert not {"pooled", "grid"} & set(encoder(*line, "encoder.joined=false").spec)
 
 
 @wired(*(f"encoder={family} encoder.weights" for family in FAMILIES))

@@ -19,9 +19,11 @@ from captioning import cells, data, decoders, metrics, search
 from captioning.core.build import build, class_of
 from captioning.core.features import FeatureSpec
 from captioning.core.vocabulary import SPECIAL, Vocabulary
+from captioning.data.augmentation import Augmentation
 from captioning.encoders import Encoder
-from captioning.encoders.efficientnet import EfficientNetLite0
+from captioning.encoders.efficientnet import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
 from captioning.encoders.resnet import ResNet
+from captioning.encoders.several import Several
 from captioning.encoders.timm import Timm
 from captioning.encoders.vgg import VGG
 from captioning.jobs.config import conf_dir
@@ -152,7 +154,8 @@ READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.r
 READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "text": (data.read_characters, None)}
 ENCODERS: dict[str, Any] = {f"resnet{layers}": ResNet for layers in (18, 34, 50, 101, 152)}
 ENCODERS |= {f"vgg{layers}{norm}": VGG for layers in (11, 16, 19) for norm in ("", "_bn")}
-ENCODERS |= {"efficientnet_lite0": EfficientNetLite0, "timm": Timm, "none": None}
+ENCODERS |= {"efficientnet_lite0": EfficientNetLite0, "efficientnet_lite1": EfficientNetLite1}
+ENCODERS |= {"efficientnet_lite2": EfficientNetLite2, "several": Several, "timm": Timm, "none": None}
 
 # a group to what each of its choices makes, and how that is made of a configuration
 GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
@@ -162,6 +165,10 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     ),
     "data": (READERS, reader),
     "encoder": (ENCODERS, lambda config: class_of(config["encoder"], Encoder) if config.get("encoder") else None),
+    "augmentation": (
+        {"none": None, "standard": Augmentation},
+        lambda config: type(build(config["augmentation"], Augmentation)) if config.get("augmentation") else None,
+    ),
     "decoder": (DECODERS, lambda config: plain(decoder(config))),
     "cell": (CELLS, lambda config: plain(decoder(config).recurrent.layers[0])),
     "objective": ({"cross_entropy": CrossEntropy}, lambda config: type(build(config["objective"], Objective))),

@@ -17,7 +17,7 @@ from captioning.predict.captioner import Captioner
 from captioning.runs.checkpoint import Checkpoint, contents_of
 from captioning.runs.parts import make_decoder, make_encoder, make_search
 from captioning.search import Search
-from captioning.speed import make_fast
+from captioning.speed import make_convolutions_fast, make_fast
 from captioning.tasks.captioning.evaluation import caption_split, details_of, play_pointing, write_captions
 from captioning.tasks.captioning.module import CaptioningModule
 from captioning.tasks.inputs import inputs_of_photographs
@@ -66,6 +66,8 @@ class CaptioningTask(Task):
         encoder = make_encoder(config)
         decoder = make_decoder(config, vocabulary, encoder.spec)
         encoder.keep(decoder.reads)
+        if encoder.trainable:
+            make_convolutions_fast(encoder)
         if config["word_vectors"]:
             found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
             log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))
