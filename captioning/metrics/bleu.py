@@ -69,7 +69,7 @@ def smoothed_bleu(statistics: Floats) -> Floats:
     """The BLEU-4 of each caption alone, with one more match and one more n-gram in the orders 2 to 4.
 
     ``p1 = m1 / l1``, ``pn = (mn + 1) / (max(ln, 1) + 1)`` for n of 2 to 4, with mn matches among ln n-grams: Lin & Och,
-    "ORANGE: a Method for Evaluating Automatic Evaluation Metrics for Machine Translation" (COLING 2004), section 4;
+    "ORANGE: a Method for Evaluating Automatic Evaluation Metrics for Machine Translation" (COLING 2004);
     ``SmoothingFunction().method2`` of nltk. Without smoothing, most captions without a matching 4-gram have BLEU-4 0.
 
     Args:

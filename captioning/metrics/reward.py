@@ -1,7 +1,7 @@
 """The reward of self-critical training: CIDEr-D, also mixed with BLEU-4, of any number of captions of each photograph.
 
-Rennie et al., "Self-critical Sequence Training for Image Captioning" (CVPR 2017, arXiv 1612.00563), section 4 and the
-appendix on the end of a caption: without END as a word, a caption that stops after "with a" loses nothing. Hu et al.,
+Rennie et al., "Self-critical Sequence Training for Image Captioning" (CVPR 2017, arXiv 1612.00563); by the
+appendix, END must be a word: otherwise a caption that stops after "with a" loses nothing. Hu et al.,
 "A request for clarity over the End of Sequence token in the Self-Critical Sequence Training" (SacreEOS, arXiv
 2305.12254), measure the difference, and ask for a signature of the settings beside the scores.
 

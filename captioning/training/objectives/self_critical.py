@@ -1,8 +1,8 @@
 """Self-critical training: the policy gradient of the reward of sampled captions.
 
-Rennie et al., "Self-critical Sequence Training for Image Captioning" (CVPR 2017, arXiv 1612.00563), equations 5 to 10;
-with the mean of an image's other samples as the baseline, Luo, "A Better Variant of Self-Critical Sequence Training"
-(arXiv 2003.09971), equation 7.
+Rennie et al., "Self-critical Sequence Training for Image Captioning" (CVPR 2017, arXiv 1612.00563), section 3; with
+the mean of an image's other samples as the baseline, Luo, "A Better Variant of Self-Critical Sequence Training" (2020,
+arXiv 2003.09971).
 
 The gradient of the expected reward is ``E[(r(c) - b) ∇ log p(c)]``. Captions are drawn without a gradient, and the
 gradient comes from one reading of all captions under teacher forcing: a cross-entropy with a weight for each word.
