@@ -1,6 +1,5 @@
 """Self-critical training against the exact gradient of the expected reward, and what its settings do."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -98,7 +97,7 @@ def gradients(decoder: Decoder, loss: Tensor) -> dict[str, Tensor]:
     return {n: torch.zeros_like(w) if g is None else g for n, w, g in zip(names, weights, found, strict=True)}
 
 
-def test_all_captions_are_all_there_are(decoder: Decoder, features: Features) -> None:
+def test_these_are_all_captions(decoder: Decoder, features: Features) -> None:
     total = log_probabilities(decoder, features).exp().sum(1)
     torch.testing.assert_close(total, torch.ones_like(total))
 
@@ -166,6 +165,7 @@ def test_the_weighted_cross_entropy_is_added(decoder: Decoder, features: Feature
     torch.testing.assert_close(sums["cross_entropy"].total, 0.3 * plain["cross_entropy"].total)
     assert sums["cross_entropy"].count == plain["cross_entropy"].count == len(batch.targets)
     torch.testing.assert_close(sums["nll"].total, plain["nll"].total)
+    assert sums["nll"].trained is False
     assert objective()(decoder, features, batch, 0).keys() == {"self_critical", "reward"}
 
 
@@ -177,32 +177,36 @@ def dropping() -> Decoder:
     return ShowAttendTell(len(VOCABULARY), spec, LSTM, embedding_dropout=0.9, output_dropout=0.9, **sizes).train()
 
 
-def test_captions_are_drawn_without_dropout_and_read_with_it(
-    dropping: Decoder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("dropout", [False, True])
+def test_captions_are_drawn_without_dropout_and_read_with_it_where_that_is_asked_for(
+    dropout: bool, dropping: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    features, modes, dropped = Features(grid=torch.randn(2, 2, P)), [], []
-    step, read = dropping.step, dropping.teacher_force
+    """The cross-entropy has its dropout in any case, and every part of the decoder keeps its mode."""
+    features, seen = Features(grid=torch.randn(2, 2, P)), []
+    parts, step, read = list(dropping.modules()), dropping.step, dropping.teacher_force
 
-    def spy(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
-        def given(*arguments: Any) -> Any:
-            modes.append((name, {part.training for part in dropping.modules()}, torch.is_grad_enabled()))
-            dropped.append(name == "read" and not torch.equal(arguments[0]["grid"], features["grid"]))
-            return run(*arguments)
+    def stepping(tokens: Tensor, state: Any) -> Any:
+        seen.append(("step", any(part.training for part in parts), torch.is_grad_enabled(), False))
+        return step(tokens, state)
 
-        return given
+    def reading(given: Features, words: Tensor, packing: Packing) -> Any:
+        dropped = not torch.equal(given["grid"], features["grid"])
+        seen.append(("read", any(part.training for part in parts), torch.is_grad_enabled(), dropped))
+        return read(given, words, packing)
 
-    monkeypatch.setattr(dropping, "step", spy("step", step))
-    monkeypatch.setattr(dropping, "teacher_force", spy("read", read))
+    monkeypatch.setattr(dropping, "step", stepping)
+    monkeypatch.setattr(dropping, "teacher_force", reading)
     dropping.attention.eval()  # as a part that somebody keeps so
-    kept = {name: part.training for name, part in dropping.named_modules()}
-    sums = objective(feature_dropout=0.5)(dropping, features, batch_of(features), 0)
-    assert {part.training for part in dropping.modules()} == {True, False}
-    assert {name: part.training for name, part in dropping.named_modules()} == kept
-    *drawn, reading = modes
-    assert len(drawn) >= LENGTH - 1
-    assert all(each == ("step", {False}, False) for each in drawn)
-    assert reading == ("read", {True, False}, True) and dropped[-1]
-    assert sums.keys() == {"self_critical", "reward", "doubly_stochastic"}  # the decoder's own loss of the samples
+    kept = [part.training for part in parts]
+    made = objective(feature_dropout=0.5, cross_entropy=0.1, dropout=dropout)
+    sums = made(dropping, features, batch_of(features), 0)
+    assert [part.training for part in parts] == kept and len(set(kept)) == 2
+    *drawn, samples, captions = seen
+    assert len(drawn) >= LENGTH - 1 and set(drawn) == {("step", False, False, False)}
+    assert samples == ("read", dropout, True, dropout)
+    assert captions == ("read", True, True, True)
+    # the decoder's own loss is that of the samples
+    assert sums.keys() == {"self_critical", "reward", "doubly_stochastic", "cross_entropy", "nll"}
     assert all(sums[name].total.requires_grad == sums[name].trained for name in sums)
 
 

@@ -74,8 +74,8 @@ def test_the_reward_is_that_of_its_formula(captioner: Line, drawn: list[Any], tm
 @wired("objective=self_critical objective.per")
 @pytest.mark.parametrize("baseline", ["greedy", "mean", "leave_one_out"])
 def test_the_loss_is_that_of_its_formula(baseline: str, captioner: Line, drawn: list[Any], tmp_path: Any) -> None:
-    line = captioner("objective=self_critical", f"objective.baseline={baseline}", LIKELY, "objective.per=sequence")
-    seen = watch(line, tmp_path)
+    settings = (f"objective.baseline={baseline}", LIKELY, "objective.per=sequence")
+    seen = watch(captioner("objective=self_critical", "objective.dropout=true", *settings), tmp_path)
     W, b = (seen.before[0][f"decoder.word_layer.{name}"] for name in ("weight", "bias"))
     tokens, greedy, _, rewards, *compared = drawn[0]
     assert (greedy is not None) == (baseline == "greedy")
@@ -100,19 +100,17 @@ def test_the_cross_entropy_is_that_of_its_formula(captioner: Line, watched: Watc
     line = captioner("objective=self_critical", "objective.cross_entropy=0.3", "objective.label_smoothing=0.2")
     seen = watched(line)
     W, b = (seen.before[0][f"decoder.word_layer.{name}"] for name in ("weight", "bias"))
-    losses = torch.nn.functional.cross_entropy(
-        seen.hidden[1] @ W.T + b, seen.batches[0].targets, label_smoothing=0.2
-    )  # after the reading of the samples
+    losses = torch.nn.functional.cross_entropy(seen.hidden[0] @ W.T + b, seen.batches[0].targets, label_smoothing=0.2)
     (row, *_) = seen.rows
     assert row["train/cross_entropy"] == pytest.approx(0.3 * losses.item(), rel=1e-4)
     assert row["train/loss"] == pytest.approx(row["train/cross_entropy"] + row["train/self_critical"], rel=1e-4)
 
 
-@wired("objective=self_critical objective.feature_dropout")
+@wired("objective=self_critical objective.feature_dropout", "objective=self_critical objective.dropout")
 def test_the_samples_are_read_with_features_without_the_share_that_is_dropped(
     captioner: Line, watched: Watched
 ) -> None:
-    seen = watched(captioner("objective=self_critical", "objective.feature_dropout=0.25"))
+    seen = watched(captioner("objective=self_critical", "objective.feature_dropout=0.25", "objective.dropout=true"))
     read = torch.cat([features["pooled"] for in_training, features in seen.given if in_training])
     whole = torch.cat([batch.features["pooled"].float() for batch in seen.batches])
     dropped = read == 0

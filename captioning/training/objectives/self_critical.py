@@ -7,17 +7,16 @@ arXiv 2003.09971).
 The gradient of the expected reward is ``E[(r(c) - b) ∇ log p(c)]``. Captions are drawn without a gradient, and the
 gradient comes from one reading of all captions under teacher forcing: a cross-entropy with a weight for each word.
 
-Captions are drawn in evaluation mode: the reward is that of the captioner as it is validated and used. The reading has
-dropout, as in cross-entropy. Without dropout (``decoder.*_dropout=0 objective.feature_dropout=0``) the estimate is
-unbiased, and a test compares its expectation with the exact gradient; with dropout it is that of a cross-entropy of
-the captions that have turned out better than the others.
+Captions are drawn and read in evaluation mode: the distribution is that of the captioner as it is validated and used,
+and the estimate is unbiased, as a test shows. Dropout is for the added cross-entropy. With ``dropout`` the reading has
+it, too: the estimate is then that of a cross-entropy of those captions that have turned out better than the others.
 
 Dimensions: B images, N samples of an image, T words, M words of a packed batch, O inputs of the output layer, V
 vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Literal, cast
 
@@ -57,6 +56,7 @@ class SelfCritical(Objective):
         cross_entropy: float = 0.0,
         temperature: float = 1.0,
         max_length: int = 20,
+        dropout: bool = False,
         per: Literal["word", "sequence"] = "word",
         label_smoothing: float = 0.0,
         feature_dropout: float = 0.0,
@@ -73,6 +73,7 @@ class SelfCritical(Objective):
             cross_entropy: the weight of the cross-entropy of the batch's own captions, which is added to the loss.
             temperature: the divisor of the logits in sampling, and in the likelihood of the samples.
             max_length: the largest number of tokens of a sample, END included.
+            dropout: whether the samples are read with dropout, of the decoder and of the features.
             per: the kind of mean: over all words (Luo), or over captions of the sum over their words (Rennie et al.).
             label_smoothing: the label smoothing of the cross-entropy, see ``CrossEntropy``.
             feature_dropout: the fraction of the features' elements dropped in training, see ``CrossEntropy``.
@@ -97,6 +98,7 @@ class SelfCritical(Objective):
                 "and a length of 1 or more."
             )
         self.samples, self.baseline, self.temperature, self.per = samples, baseline, temperature, per
+        self.reads_with_dropout = dropout
         self.cider, self.bleu, self.end_is_a_word = cider, bleu, end_is_a_word
         self.cross_entropy = cross_entropy
         self.words = CrossEntropy(label_smoothing, per, feature_dropout)
@@ -137,20 +139,22 @@ class SelfCritical(Objective):
         packing = Packing.of(tokens)
         words = torch.cat([torch.full_like(tokens[..., :1], START), tokens[..., :-1]], dim=-1)
         targets, weights = packing.pack(tokens), packing.pack(weights)
-        given = features.map(self.words.dropout) if decoder.training else features
-        outputs = decoder.teacher_force(given, packing.pack(words), packing)
-        logits = partial(logits_of_samples, decoder, self.temperature)
-        total, log_likelihood = word_loss(decoder, outputs.hidden, targets, weights, logits=logits)
+        with nullcontext() if self.reads_with_dropout else evaluating(decoder):
+            given = features.map(self.words.dropout) if decoder.training else features
+            outputs = decoder.teacher_force(given, packing.pack(words), packing)
+            logits = partial(logits_of_samples, decoder, self.temperature)
+            total, log_likelihood = word_loss(decoder, outputs.hidden, targets, weights, logits=logits)
+            own = decoder.losses(outputs, given, packing, weights * log_likelihood)
         return {
             "self_critical": Sum(total, len(targets) if self.per == "word" else len(packing.captions)),
             "reward": Sum(rewards.sum(), rewards.numel(), trained=False),
-            **decoder.losses(outputs, given, packing, weights * log_likelihood),
+            **own,
             **self.sums_of_captions(decoder, features, batch, step),
         }
 
     @torch.no_grad()
     def draw(self, decoder: Decoder, features: Features) -> tuple[Tensor, Tensor | None]:
-        """Draw captions without dropout.
+        """Draw captions in evaluation mode.
 
         Returns:
             The tokens ``(B, N, T)`` of the samples, END included, then ``<pad>``; and those of the greedy captions
