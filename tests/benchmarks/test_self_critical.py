@@ -3,6 +3,8 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import islice, product
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ WORDS = 11  # of a caption, about
 def objective() -> SelfCritical:
     """Of Flickr8k's size: five captions of each photograph, whose words are as frequent as Zipf's law says."""
     rng = np.random.default_rng(0)
-    vocabulary = Vocabulary([*SPECIAL, *(f"w{number}" for number in range(V - len(SPECIAL)))])
+    vocabulary = Vocabulary([*SPECIAL, *islice(map("".join, product(ascii_lowercase, repeat=4)), V - len(SPECIAL))])
     numbers = len(SPECIAL) + (rng.zipf(1.3, (PHOTOS, 5, WORDS - 1)) - 1) % (V - len(SPECIAL))
     made = SelfCritical(samples=N)
     made.begin(vocabulary, [[vocabulary.decode(caption) for caption in photo] for photo in numbers.tolist()])
