@@ -128,9 +128,18 @@ def evaluate(
     found = task.evaluate(
         checkpoint, split, out=out, device=device, trust=trust, search=search(config) if search else None
     )
-    found = replace(found, split=split, measures=task.measures)
+    found = replace(signed(found, read.signature), split=split, measures=task.measures)
     write_scores(out, found)
     return found
+
+
+def signed(found: "Evaluation", signature: str) -> "Evaluation":
+    """An evaluation that names the objective's signature, if there is one, in the file of scores and the output."""
+    if not signature:
+        return found
+    return replace(
+        found, details={"signature": signature, **found.details}, lines=[*found.lines, f"trained by {signature}"]
+    )
 
 
 def content_of(found: "Evaluation") -> dict[str, Any]:

@@ -24,10 +24,10 @@ from captioning.core.files import atomic_write
 from captioning.core.memory import keep_memory
 from captioning.jobs.command_line import checked, hydra_errors
 from captioning.jobs.config import conf_dir
-from captioning.jobs.evaluate import write_scores
+from captioning.jobs.evaluate import signed, write_scores
 from captioning.jobs.options import import_from_working_folder
 from captioning.report.pictures import draw_curves
-from captioning.runs.checkpoint import Checkpoint, check_resumable, own_part
+from captioning.runs.checkpoint import SIGNATURE, Checkpoint, check_resumable, own_part, read_checkpoint
 from captioning.runs.folder import FolderError, RunFolder, folder_name, rank
 from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
@@ -163,6 +163,8 @@ def _train(
     run.bind(config, inputs)
     parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     log.info("%s: %s, %.1f M trained parameters.", run.folder, prepared.size, parameters / 1e6)
+    if SIGNATURE in prepared.contents:
+        log.info("%s: trained by %s", run.folder, prepared.contents[SIGNATURE])
     try:
         trainer.fit(module, prepared.data, ckpt_path=resume_from, weights_only=True)
     except MisconfigurationException as error:
@@ -205,10 +207,10 @@ def score_test(run: RunFolder, task: Task, source: Any) -> dict[str, float]:
     if "test" not in task.splits or not task.has(source, "test"):
         return {}
     config = task.config
-    found = task.evaluate(
-        run.folder, "test", out=run.folder, device=device_of(config), source=source, trust=targets_of(config)
-    )
-    write_scores(run.folder, replace(found, split="test"))
+    trust = targets_of(config)
+    found = task.evaluate(run.folder, "test", out=run.folder, device=device_of(config), source=source, trust=trust)
+    found = replace(signed(found, read_checkpoint(run.folder, trust).signature), split="test")
+    write_scores(run.folder, found)
     for line in found.lines:
         log.info("%s", line)
     return found.scores

@@ -2,8 +2,8 @@
 
 ``score_captions(candidates, references)`` gives the scores of a corpus. ``Scorer(metrics, references)`` scores many
 sets of candidates against the same references, by any metrics; its ``Scores`` give corpus scores, per-image scores, and
-scores of resampled corpora. ``Metric`` is the base class of custom metrics. ``CiderD`` scores samples, as the reward in
-self-critical training.
+scores of resampled corpora. ``Metric`` is the base class of custom metrics. ``CiderD`` scores any captions, also
+several of an image; ``CiderReward`` is the reward of self-critical training.
 """
 
 from captioning.metrics.bleu import Bleu
@@ -11,6 +11,7 @@ from captioning.metrics.cider import Cider, CiderD
 from captioning.metrics.meteor import Meteor
 from captioning.metrics.metric import Metric, Pairs, UnavailableError, measures_of
 from captioning.metrics.references import DocumentFrequencies, References
+from captioning.metrics.reward import CiderReward
 from captioning.metrics.rouge import RougeL
 from captioning.metrics.scores import Scorer, Scores, build_metrics, coco_metrics, score_captions
 from captioning.metrics.spice import Spice
@@ -19,6 +20,7 @@ __all__ = [
     "Bleu",
     "Cider",
     "CiderD",
+    "CiderReward",
     "DocumentFrequencies",
     "Meteor",
     "Metric",

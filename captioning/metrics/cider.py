@@ -19,7 +19,7 @@ SIGMA = 6.0
 
 
 class CiderD:
-    """CIDEr-D of any captions, also several per image: the reward of self-critical training.
+    """CIDEr-D of any captions, also several per image.
 
     Attributes:
         references: the references of the images.

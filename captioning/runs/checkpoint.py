@@ -19,6 +19,7 @@ from captioning.runs.trust import acted_on, of_this_package, shown, targets_of
 LONGEST_WORD = 1000  # the maximum characters of a word in a vocabulary
 VERSION = 2  # the version of this package's part of a checkpoint; version 1 had no tasks
 KEY = "captioning"
+SIGNATURE = "signature"  # the name of an objective's signature among the contents
 OBJECTIVE = "objective"  # the name of the objective among the parts of what is trained
 BEST, LAST = "best.ckpt", "last.ckpt"
 VOCABULARIES: dict[str, type[Vocabulary] | type[CharacterVocabulary]] = {  # kinds of a task's vocabulary, by name
@@ -53,6 +54,12 @@ class Checkpoint:
         """The words of a captioner, or the characters of a language model; None for a model without a vocabulary."""
         words, characters = self.contents.get("vocabulary"), self.contents.get("characters")
         return CharacterVocabulary(characters) if characters else Vocabulary(words) if words else None
+
+    @property
+    def signature(self) -> str:
+        """The signature of the objective that has trained the weights; empty if it has none."""
+        signature = self.contents.get(SIGNATURE)
+        return shown(signature) if isinstance(signature, str) else ""
 
     @property
     def words(self) -> Vocabulary:

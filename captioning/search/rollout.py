@@ -9,6 +9,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
+from captioning.core.draw import draw
 from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, PAD, START
@@ -123,8 +124,7 @@ class Sample(Rollout):
     def choose(self, log_probs: Tensor) -> Tensor:
         """Draw the next words."""
         probabilities, words = self.distribution(log_probs)
-        drawn = torch.multinomial(probabilities.flatten(0, 1), 1, generator=self._generator_on(log_probs.device))
-        drawn = drawn.view(log_probs.shape[:2])
+        drawn = draw(probabilities, self._generator_on(log_probs.device))
         return drawn if words is None else words.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
 
     def distribution(self, log_probs: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -144,7 +144,7 @@ class Sample(Rollout):
         probabilities = log_probs.softmax(dim=-1)
         if self.top_p < 1:
             likelier = probabilities.cumsum(dim=-1) - probabilities  # the probability of all words before each word
-            probabilities = probabilities.masked_fill(likelier >= self.top_p, 0.0)  # multinomial takes any sum
+            probabilities = probabilities.masked_fill(likelier >= self.top_p, 0.0)  # a draw takes any sum
         return probabilities, words
 
     def with_captions(self, count: int) -> "Sample":

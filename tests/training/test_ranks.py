@@ -32,8 +32,8 @@ TWO = ("data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp")
 SETTINGS = ("data.captions_per_photo=1", "decoder.output_dropout=0", "trainer.max_epochs=3")
 
 
-def train(command: list[str], overrides: list[str]) -> None:
-    done = subprocess.run([*command, "train", *overrides], capture_output=True, text=True, timeout=300)
+def train(command: list[str], overrides: list[str], folder: Path | None = None) -> None:
+    done = subprocess.run([*command, "train", *overrides], capture_output=True, text=True, timeout=300, cwd=folder)
     assert done.returncode == 0, done.stderr
 
 
@@ -70,6 +70,44 @@ def test_two_ranks_are_one_process_with_the_same_global_batch(
     found = evaluate(run, "val", places, device="cpu").scores
     assert {name: best[f"val/{name}"] for name in found} == pytest.approx(found, abs=1e-6)
     assert len(json.loads((run / "captions_val.json").read_text())) == 3  # odd: one rank had one photograph more
+
+
+FIXED = '''
+import torch
+from captioning.training.objectives import SelfCritical
+
+class Fixed(SelfCritical):
+    """Draws captions by the photograph and the step alone: two ranks have other random numbers than one process."""
+
+    def forward(self, decoder, features, batch, step):
+        self.numbers = [torch.Generator().manual_seed(1000 * step + photo) for photo in batch.photos.tolist()]
+        return super().forward(decoder, features, batch, step)
+
+    def draw(self, decoder, features):
+        words = len(self.vocabulary)
+        tokens = torch.stack([torch.randint(4, words, (3, 5), generator=each) for each in self.numbers])
+        tokens[:, 0, 2:] = torch.tensor([2, 0, 0])  # lengths differ: the mean is over the words of both ranks
+        tokens[:, 1, 4] = 2
+        return tokens, None
+'''
+
+
+def test_two_ranks_reward_the_same_captions_as_one_process(
+    tiny: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reward is a rank's own, sums and counts are those of the global batch; the captions are given here."""
+    (tmp_path / "fixed.py").write_text(FIXED)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ("objective=self_critical", "objective._target_=fixed.Fixed", "objective.cross_entropy=0.5")
+    short = (*SETTINGS[:2], "trainer.max_epochs=2", "test=false")
+    train_here(compose(tiny(*short, *own, *ONE)), tmp_path / "runs" / "one")
+    train(LIGHTNING, tiny(*short, *own, *TWO, "name=two"), tmp_path)
+    one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
+    assert [row.keys() for row in two] == [row.keys() for row in one]
+    assert len({row["train/self_critical"] for row in one if "train/self_critical" in row}) == 2 * 3
+    assert all("train/reward" in row for row in one if "train/loss" in row)
+    for ours, expected in zip(two, one, strict=True):
+        assert ours == pytest.approx(expected, rel=1e-4, abs=1e-6), f"step {expected['step']}"
 
 
 def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(

@@ -1,5 +1,6 @@
 """A run that is killed and resumed measures what an uninterrupted one measures."""
 
+import logging
 import signal
 import subprocess
 import sys
@@ -86,6 +87,39 @@ def test_stopped_anywhere_resumes_to_the_same_weights(
     weights = [torch.load(folder / "checkpoints/last.ckpt", weights_only=True) for folder in folders]
     for name, tensor in weights[0]["state_dict"].items():
         assert torch.equal(tensor, weights[1]["state_dict"][name]), name
+
+
+def test_self_critical_training_draws_the_same_captions_again(
+    tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Stopped in the middle of the second epoch; with dropout, cross-entropy and another run's weights."""
+    from captioning.tasks.captioning.module import CaptioningModule
+
+    run(tiny("trainer.max_epochs=1"), tmp_path / "first")
+    own = ("objective=self_critical", "objective.cross_entropy=0.2", f"init_from={tmp_path / 'first'}")
+    overrides = tiny(*own, "checkpoint_minutes=0", "monitor=nll")
+    whole = run(overrides, tmp_path / "whole")
+    assert len({row["train/reward"] for row in whole if "train/reward" in row}) > 5
+    step = CaptioningModule.training_step
+
+    def failing(self: CaptioningModule, batch: object, batch_idx: int) -> object:
+        if self.trainer.global_step == 7:
+            raise RuntimeError("power cut")
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        patch.setattr(CaptioningModule, "training_step", failing)
+        run(overrides, tmp_path / "cut")
+    with caplog.at_level(logging.INFO):
+        same(run(overrides, tmp_path / "cut"), whole)
+    signature = "STANDARD_wInit+Cider-D[n4,s6.0]+average[nspi5]+1.0.0"
+    assert f'"signature": "{signature}"' in (tmp_path / "cut" / "scores_test.json").read_text()
+    assert [message.rpartition("trained by ")[2] for message in caplog.messages if "trained by" in message] == [
+        signature,  # when training begins, and with the scores
+        signature,
+    ]
+    with pytest.raises(CaptioningError, match=r"objective\.end_is_a_word: True, now False"):
+        run([*overrides, "objective.end_is_a_word=false"], tmp_path / "cut")
 
 
 def test_a_finished_run_is_not_run_again_but_goes_on_with_more_epochs(tiny: Overrides, tmp_path: Path) -> None:

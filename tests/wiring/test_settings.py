@@ -34,7 +34,7 @@ from captioning.tasks import Task
 from captioning.tasks.captioning import CaptioningTask
 from captioning.tasks.language import LanguageTask
 from captioning.training import scheduled_sampling, schedules
-from captioning.training.objectives import CrossEntropy, Objective
+from captioning.training.objectives import CrossEntropy, Objective, SelfCritical
 from captioning.training.settings import training_settings
 from captioning.training.trainer import make_trainer
 
@@ -171,7 +171,10 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     ),
     "decoder": (DECODERS, lambda config: plain(decoder(config))),
     "cell": (CELLS, lambda config: plain(decoder(config).recurrent.layers[0])),
-    "objective": ({"cross_entropy": CrossEntropy}, lambda config: type(build(config["objective"], Objective))),
+    "objective": (
+        {"cross_entropy": CrossEntropy, "self_critical": SelfCritical},
+        lambda config: type(build(config["objective"], Objective)),
+    ),
     "optimizer": ({**OPTIMIZERS, "adagrad": torch.optim.Adagrad}, lambda config: type(optimizer(config))),
     "scheduler": (
         {"constant": schedules.constant, "cosine": schedules.cosine},

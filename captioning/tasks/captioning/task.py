@@ -14,7 +14,7 @@ from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
 from captioning.metrics import Metric, Scorer, build_metrics, measures_of
 from captioning.predict.captioner import Captioner
-from captioning.runs.checkpoint import Checkpoint, contents_of
+from captioning.runs.checkpoint import SIGNATURE, Checkpoint, contents_of
 from captioning.runs.parts import make_decoder, make_encoder, make_search
 from captioning.search import Search
 from captioning.speed import make_convolutions_fast, make_fast
@@ -85,7 +85,8 @@ class CaptioningTask(Task):
         )
         data = make_data(config, source, vocabulary, encoder, decoder.reads, device)
         size = f"{len(source['train'])} photographs, {len(vocabulary)} words"
-        return Prepared(module, data, contents_of(vocabulary), size)
+        signature = {SIGNATURE: objective.signature} if objective.signature else {}
+        return Prepared(module, data, {**contents_of(vocabulary), **signature}, size)
 
     def scorer(self, source: CaptionedPhotos, split: str) -> Callable[[Sequence[str]], Mapping[str, float]]:
         """A scorer of one caption per photograph of a split, in the split's order; references are counted once."""

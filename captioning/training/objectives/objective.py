@@ -37,7 +37,13 @@ class Objective(nn.Module, ABC):
 
     Training adds the sums and counts of all ranks, divides, adds the means of the trained sums to the loss, and logs
     all means.
+
+    Attributes:
+        signature: the settings that are published with the scores, as a short text, known after ``begin``; empty where
+            there is no such custom. Checkpoints keep the signature, and files of scores name it.
     """
+
+    signature: str = ""
 
     def begin(  # most objectives have nothing to do here
         self, vocabulary: Vocabulary | CharacterVocabulary, references: Sequence[Sequence[str]]

@@ -3,6 +3,7 @@
 Dimensions: M words of a packed batch, O inputs of the output layer, V words of the vocabulary.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -16,7 +17,12 @@ AT_ONCE = 2**23  # logits computed at once: 32 MB in single precision
 
 
 def word_loss(
-    decoder: Decoder, hidden: Tensor, targets: Tensor, weights: Tensor | None = None, label_smoothing: float = 0.0
+    decoder: Decoder,
+    hidden: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    logits: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The weighted sum of the words' negative log-likelihoods; training computes it in chunks of words.
 
@@ -24,22 +30,25 @@ def word_loss(
     memory of a training step: more than 1.5 GB at M = 14,000 and V = 10,000.
 
     Args:
-        decoder: the decoder whose ``logits`` are computed.
+        decoder: the decoder whose words are predicted.
         hidden: ``(M, O)``, the inputs of the decoder's output layer.
         targets: ``(M,)``, the target words.
         weights: ``(M,)``, the weight of each word's loss, without a gradient; 1 by default.
         label_smoothing: the fraction of the target's probability spread evenly over the vocabulary (Szegedy et al.
             2016, arXiv 1512.00567, section 7).
+        logits: a function from inputs ``(m, O)`` to logits ``(m, V)`` by the decoder's parameters; ``decoder.logits``
+            by default.
 
     Returns:
         The sum, and the log-probability ``(M,)`` of each target word in nats, without a gradient.
     """
+    logits = logits or decoder.logits
     if not (torch.is_grad_enabled() and len(hidden)):
-        total, log_likelihood, _ = _sum(decoder.logits(hidden), targets, weights, label_smoothing)
+        total, log_likelihood, _ = _sum(logits(hidden), targets, weights, label_smoothing)
         return total, log_likelihood.detach()
     rows = max(1, AT_ONCE // decoder.word_layer.out_features)
     return sum_in_chunks(
-        decoder.logits,
+        logits,
         partial(_sum_and_gradient, label_smoothing=label_smoothing),
         hidden,
         targets,
