@@ -29,6 +29,7 @@ SETTINGS = {
     "lrcn": ["factored=false", "factored=true"],
     "neuraltalk": ["inject=first", "inject=every"],
     "show_attend_tell": ["attention=soft", "attention=hard"],
+    "attention_on_attention": ["refining_layers=1"],
 }
 DECODERS = [
     (name, setting)
