@@ -46,7 +46,8 @@ def compile_parts(module: nn.Module) -> None:
     attentions = [part for part in module.modules() if isinstance(part, FastAttention)]
     if not attentions:
         log.info(
-            "compile=true: %s has no attention, and nothing else of it gains by torch.compile.", type(module).__name__
+            "compile=true: %s has no additive attention, and nothing else of it gains by torch.compile.",
+            type(module).__name__,
         )
     for attention in attentions:
         attention.compile(dynamic=True)

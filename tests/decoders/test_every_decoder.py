@@ -30,6 +30,7 @@ SETTINGS = {
     "neuraltalk": ["inject=first", "inject=every"],
     "show_tell": ["image_norm=null", "image_norm=batch", "image_norm=layer"],
     "show_attend_tell": ["attention=soft", "attention=hard"],
+    "attention_on_attention": ["refining_layers=1"],
 }
 DECODERS = [
     (name, setting)

@@ -136,3 +136,19 @@ def test_heads_that_do_not_divide_are_a_sentence(heads: int) -> None:
         make(heads=heads)
     with pytest.raises(CaptioningError, match=r"^decoder\.depth=0: take 1 layer"):
         make(depth=0)
+
+
+def test_sequences_that_ended_at_different_times_go_on_where_each_of_them_ended() -> None:
+    decoder, features, packing = make(), made_up(), Packing.of(TOKENS)
+    _, state = decoder.teacher_force_from(decoder.start(features), packing.pack(TOKENS), packing)
+    more = torch.tensor([[[4, 6], [7, 8]], [[3, 5], [1, 4]]])
+    again = Packing.of(more)
+    outputs, _ = decoder.teacher_force_from(state, again.pack(more), again)
+    step, _ = decoder.step(more[:, :, 0], state)
+    found = again.unpack(decoder.logits(outputs.hidden))
+    for b in range(B):
+        for s in range(S):
+            whole = torch.cat([TOKENS[b, s][TOKENS[b, s] != 0], more[b, s]]).view(1, 1, -1)
+            expected = decoder(features.select(torch.tensor([b])), whole)[0, 0, -2:]
+            torch.testing.assert_close(found[b, s], expected)
+            torch.testing.assert_close(step[b, s], expected[0])

@@ -131,7 +131,7 @@ def test_a_compiled_text_is_the_plain_one(
 def test_without_attention_there_is_nothing_to_compile(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         make_fast(NeuralTalk(V, FeatureSpec(pooled=(D,)), LSTM, embedding_size=8, hidden_size=8), compiled=True)
-    assert "NeuralTalk has no attention" in caplog.text
+    assert "NeuralTalk has no additive attention" in caplog.text
 
 
 def test_without_a_compiler_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ SETTINGS = {
     "lrcn": ["factored=false", "factored=true"],
     "neuraltalk": ["inject=first", "inject=every"],
     "show_attend_tell": ["attention=soft", "attention=hard"],
+    "attention_on_attention": ["refining_layers=1"],
     "language_model": ["one_hot=false", "one_hot=true"],
 }
 DECODERS = [
