@@ -81,7 +81,12 @@ SLOW = (
     *("metrics/test_coco_caption.py", "metrics/test_java.py"),
     *("test_benchmarks.py", "test_docs.py", "test_notebooks.py", "test_security.py"),
 )
-QUICK = ("jobs/test_score.py", "training/test_objectives.py", "training/test_chunked.py")  # in slow folders
+QUICK = (
+    "jobs/test_score.py",
+    "training/test_objectives.py",
+    "training/test_chunked.py",
+    "training/test_self_critical.py",
+)  # in slow folders
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

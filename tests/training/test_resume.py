@@ -13,6 +13,7 @@ import torch
 
 from captioning.core.errors import CaptioningError
 from captioning.jobs.config import compose
+from captioning.jobs.evaluate import evaluate
 from captioning.jobs.train import train
 from captioning.runs.metrics_file import read_metrics
 
@@ -118,6 +119,8 @@ def test_self_critical_training_draws_the_same_captions_again(
         signature,  # when training begins, and with the scores
         signature,
     ]
+    places = [each for each in overrides if each.startswith(("data.root", "data.features_root"))]
+    assert evaluate(tmp_path / "cut", "val", places, device="cpu").details["signature"] == signature
     with pytest.raises(CaptioningError, match=r"objective\.end_is_a_word: True, now False"):
         run([*overrides, "objective.end_is_a_word=false"], tmp_path / "cut")
 

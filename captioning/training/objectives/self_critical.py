@@ -43,7 +43,8 @@ SACREEOS = "1.0.0"  # the version of the signature's form
 class SelfCritical(Objective):
     """Self-critical training of a captioner that cross-entropy has trained before (``init_from``).
 
-    The decoder's own losses are those of the drawn captions.
+    The decoder's own losses are those of the drawn captions. Hard attention is drawn and read at its expected location,
+    as in search.
     """
 
     def __init__(
