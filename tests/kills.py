@@ -130,7 +130,7 @@ def kinds() -> list[Kind]:
         captioner("drawn-captions", "search=sample search.seed=null", minutes=0.002),
         text("text", "checkpoint_minutes=0"),
         text("text-accumulated", "checkpoint_minutes=0.002 trainer.accumulate_grad_batches=2"),
-        captioner("fine-tuned", soft, tuned, "encoder_lr=0.01", workers=2),
+        captioner("fine-tuned", soft, tuned, "encoder_lr=0.01 augmentation=standard", workers=2),
         captioner("half-precision", "trainer.precision=bf16-mixed", minutes=0.002),
         captioner("mean-weights", "ema_decay=0.9 cell=gru"),
         captioner("tensorboard", "logger=default cell=rnn"),

@@ -20,8 +20,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pytest_benchmark.utils import get_commit_info
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -190,6 +192,24 @@ def products_of() -> Callable[[Callable[[], object]], Products]:
         return products
 
     return record
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[[Path, tuple[int, int], int], list[Path]]:
+    """A function that draws so many JPEGs of a size into a folder, about as hard to decode as photographs."""
+
+    def drawn(folder: Path, size: tuple[int, int], photographs: int) -> list[Path]:
+        """Smooth fields with some noise."""
+        random = np.random.default_rng(0)
+        width, height = size
+        for number in range(photographs):
+            coarse = Image.fromarray(random.integers(0, 256, (height // 32, width // 32, 3), dtype=np.uint8))
+            pixels = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.int16)
+            noisy = pixels + random.integers(-12, 13, (height, width, 1))
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number:04}.jpg", quality=90)
+        return sorted(folder.glob("*.jpg"))
+
+    return drawn
 
 
 @pytest.fixture

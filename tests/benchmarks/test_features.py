@@ -9,10 +9,8 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from captioning.core.images import stack
 from captioning.data.feature_files import FORMAT, GrowingRows
@@ -29,18 +27,6 @@ def resident() -> float:
     """This process's resident memory, in GB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
-
-
-def draw(folder: Path, size: tuple[int, int], photographs: int) -> list[Path]:
-    """JPEGs about as hard to decode as photographs: smooth fields with some noise."""
-    random = np.random.default_rng(0)
-    width, height = size
-    for number in range(photographs):
-        coarse = Image.fromarray(random.integers(0, 256, (height // 32, width // 32, 3), dtype=np.uint8))
-        pixels = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.int16)
-        noisy = pixels + random.integers(-12, 13, (height, width, 1))
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number:04}.jpg", quality=90)
-    return sorted(folder.glob("*.jpg"))
 
 
 def resnet101() -> Encoder:
@@ -61,7 +47,7 @@ def resnet101() -> Encoder:
     ],
 )
 def test_extraction_against_the_bare_encoder(
-    name: str, make: Callable[[], Encoder], size: tuple[int, int], photographs: int, tmp_path: Path, race
+    name: str, make: Callable[[], Encoder], size: tuple[int, int], photographs: int, tmp_path: Path, race, draw
 ) -> None:
     """From JPEGs on disk to features on disk, all that it takes included."""
     encoder = make().fused()
@@ -97,7 +83,7 @@ def test_extraction_against_the_bare_encoder(
 
 
 @pytest.mark.parametrize("size", [(224, 224), (640, 480)], ids=lambda size: f"{size[0]}×{size[1]}")
-def test_reading_against_encoding(size: tuple[int, int], tmp_path: Path, race) -> None:
+def test_reading_against_encoding(size: tuple[int, int], tmp_path: Path, race, draw) -> None:
     """What a core does besides encoding; at k times the encoder's rate, extraction has k / (k + 1) of it at most."""
     torch.set_num_threads(1)
     encoder, paths = EfficientNetLite0().fused(), draw(tmp_path, size, 64)

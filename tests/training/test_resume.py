@@ -69,10 +69,27 @@ def test_stopped_anywhere_resumes_to_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In the middle of an epoch and at its end (5 batches), as one that had no workers and was never stopped."""
+    overrides = [*never_stopped[0], f"data.workers={workers}"]
+    stop(overrides, tmp_path / "cut", at, monkeypatch)
+    goes_on_to_the_same(overrides, tmp_path / "cut", never_stopped[1])
+
+
+def test_a_fine_tuned_run_goes_on_with_the_same_pictures(
+    tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = ("encoder.last_stage=layer1", "encoder.finetune_from=layer1", "encoder_lr=0.01", "augmentation=standard")
+    overrides = tiny(*tuned, "checkpoint_minutes=0", "test=false")
+    run([*overrides, "data.workers=1"], tmp_path / "whole")
+    stop(overrides, tmp_path / "cut", 7, monkeypatch)
+    goes_on_to_the_same(overrides, tmp_path / "cut", tmp_path / "whole")
+    plain = run([*overrides, "augmentation=none"], tmp_path / "plain")
+    assert plain[0]["train/loss"] != read_metrics(tmp_path / "whole" / "metrics.csv")[0]["train/loss"]
+
+
+def stop(overrides: list[str], folder: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run up to a step."""
     from captioning.tasks.captioning.module import CaptioningModule
 
-    whole = read_metrics(never_stopped[1] / "metrics.csv")
-    overrides = [*never_stopped[0], f"data.workers={workers}"]
     step = CaptioningModule.training_step
 
     def failing(self: CaptioningModule, batch: object, batch_idx: int) -> object:
@@ -82,10 +99,13 @@ def test_stopped_anywhere_resumes_to_the_same_weights(
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
         patch.setattr(CaptioningModule, "training_step", failing)
-        run(overrides, tmp_path / "cut")
-    same(run(overrides, tmp_path / "cut"), whole)
-    folders = (never_stopped[1], tmp_path / "cut")
-    weights = [torch.load(folder / "checkpoints/last.ckpt", weights_only=True) for folder in folders]
+        run(overrides, folder)
+
+
+def goes_on_to_the_same(overrides: list[str], stopped: Path, whole: Path) -> None:
+    """Resume, and compare all that was measured, and the weights."""
+    same(run(overrides, stopped), read_metrics(whole / "metrics.csv"))
+    weights = [torch.load(folder / "checkpoints/last.ckpt", weights_only=True) for folder in (whole, stopped)]
     for name, tensor in weights[0]["state_dict"].items():
         assert torch.equal(tensor, weights[1]["state_dict"][name]), name
 
