@@ -14,7 +14,9 @@ from captioning.core.ownership import write_json_output
 from captioning.core.terminal import show_log
 from captioning.jobs.evaluated import evaluated
 from captioning.jobs.options import (
+    OF_ANY,
     OF_BEAM,
+    OF_GROUPS,
     OF_SAMPLE,
     STDOUT,
     add_json_option,
@@ -84,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def asks_for_a_search(options: argparse.Namespace) -> bool:
     """True if a command line has an option of the search."""
-    names = {"beam", *OF_BEAM, *OF_SAMPLE}
+    names = {"beam", *OF_ANY, *OF_BEAM, *OF_GROUPS, *OF_SAMPLE}
     return options.sample or any(getattr(options, name) is not None for name in names)
 
 

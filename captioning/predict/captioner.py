@@ -28,7 +28,8 @@ from captioning.predict.joint_encoder import JointEncoder, distinct, prefixed
 from captioning.predict.loading import load
 from captioning.predict.maps import attended_part
 from captioning.runs.parts import make_decoder, make_encoder, make_search
-from captioning.search import Captions, Search
+from captioning.search import Captions, ConstrainedBeam, Search, constrained
+from captioning.search.constrained_beam import Words
 
 Picture = str | os.PathLike[str] | Image.Image
 
@@ -164,6 +165,7 @@ class Captioner:
         batch_size: int = ...,
         attention: bool = ...,
         n: None = ...,
+        must_say: Words = ...,
     ) -> Iterator[Caption]: ...
 
     @overload
@@ -175,6 +177,7 @@ class Captioner:
         attention: bool = ...,
         *,
         n: int,
+        must_say: Words = ...,
     ) -> Iterator[list[Caption]]: ...
 
     def caption(
@@ -184,6 +187,7 @@ class Captioner:
         batch_size: int = 16,
         attention: bool = False,
         n: int | None = None,
+        must_say: Words = (),
     ) -> Iterator[Caption] | Iterator[list[Caption]]:
         """Caption images one after the other, with scores and, if requested, attention maps.
 
@@ -193,6 +197,8 @@ class Captioner:
             batch_size: the number of images per batch.
             attention: whether to return the attention maps.
             n: the number of captions of each image; None for the best caption alone.
+            must_say: words that every caption says (``["dog", "ball|frisbee"]``), or a list of them for each image, see
+                ``captioning.search.ConstrainedBeam``; the search is beam or greedy search.
 
         Yields:
             For each image its best caption; with ``n`` a list of the n best, best first (fewer if the search finds no
@@ -200,9 +206,10 @@ class Captioner:
 
         Raises:
             CaptioningError: an image can't be read; attention is requested and the decoder has none; ``batch_size`` or
-                ``n`` is below 1; the search can't find n captions.
+                ``n`` is below 1; the search can't find n captions, or can't be made to say words; the vocabulary lacks
+                a word; the lists of words are more or fewer than the images.
         """
-        found = self._caption(pictures, search, batch_size, attention, n)
+        found = self._caption(pictures, search, batch_size, attention, n, must_say)
         return found if n is not None else (captions[0] for captions in found)
 
     def _caption(
@@ -212,19 +219,29 @@ class Captioner:
         batch_size: int,
         attention: bool,
         n: int | None,
+        must_say: Words,
     ) -> Iterator[list[Caption]]:
         if batch_size < 1:
             raise CaptioningError(f"A batch of {batch_size} pictures: take 1 or more at a time.")
         search = self._search(search, n)  # once: a seeded search draws other numbers for every batch
+        if must_say:  # all of them now: a word that the vocabulary lacks is reported before the first caption
+            search = constrained(search, must_say).for_vocabulary(self.vocabulary)
+        of_each = search.must_say if isinstance(search, ConstrainedBeam) and search.of_each else None
         if isinstance(pictures, (str, os.PathLike, Image.Image)):
             pictures = [pictures]
+        done = 0
         for images in self._images(iter(pictures), batch_size):
+            done += len(images)
+            if of_each is not None:
+                search = constrained(search, of_each[done - len(images) : done]).for_vocabulary(self.vocabulary)
             with torch.inference_mode():
                 features: Features = self.encoder(images.to(self.device))
             for captions in self._caption_features(features, search, attention, n):
                 if attention and captions[0].attention is None:
                     raise CaptioningError(self._no_attention())
                 yield captions
+        if of_each is not None and done != len(of_each):
+            raise CaptioningError(f"must_say: {len(of_each)} lists of words for {done} images. Give one for each.")
 
     def _images(self, pictures: Iterator[Picture], batch_size: int) -> Iterator[Tensor]:
         """Batches for the encoder; while one batch is captioned, a thread decodes and resizes the next."""
@@ -263,7 +280,7 @@ class Captioner:
 
     def _search(self, search: Search | None, n: int | None) -> Search:
         """The given search, or else the search of ``config``, for n captions of each image."""
-        search = search or make_search(self.config)
+        search = (search or make_search(self.config)).for_vocabulary(self.vocabulary)
         if n is not None and n < 1:
             raise CaptioningError(f"{n} captions of each photograph: ask for 1 or more.")
         return search if n is None else search.with_captions(n)
