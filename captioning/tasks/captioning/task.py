@@ -103,7 +103,7 @@ class CaptioningTask(Task):
         trust: Collection[str] = (),
         search: Search | None = None,
     ) -> Evaluation:
-        """Caption a split and score the captions; beside the scores stand the shares of ``captioning.metrics.diversity``.
+        """Caption a split and score the captions, with the shares of ``captioning.metrics.diversity``.
 
         Writes ``captions_SPLIT.json`` (COCO's results format), ``references_SPLIT.json`` (COCO's annotations format,
         for ``captioning score``) and ``captions_SPLIT.png``, a contact sheet.
