@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "cells": {"core"},
     "decoders": {"core", "cells"},
     "encoders": {"core"},
-    "search": {"core"},
+    "search": {"core", "text"},
     "data": {"core", "text"},
     "metrics": {"core", "text"},
     "analysis": {"core"},

@@ -150,6 +150,7 @@ def test_c2_only_classes_of_this_package_are_built_and_no_other_module_is_import
 
 
 BEAM, DRAW = {"_target_": "captioning.search.Beam"}, {"_target_": "captioning.search.Sample"}
+WORDY = {"_target_": "captioning.search.ConstrainedBeam"}
 EVIL = {"_target_": "helper.Evil"}
 RESNET = {"_target_": "captioning.encoders.resnet.ResNet"}
 
@@ -328,6 +329,9 @@ SEARCHES: list[dict[str, Any]] = [
     *(BEAM | {name: True} for name in ("size", "max_length")),
     *(BEAM | {"max_length": value} for value in (0, -1, 1.5, None, [3])),
     *(DRAW | {"temperature": value} for value in ("x", 0, -1)),
+    *(BEAM | {"remove_bad_endings": value} for value in ("x", None, [True])),
+    *(WORDY | {"must_say": value} for value in ("dog", 3, None, [3], ["w" * 300], ["dog"] * 11, [["dog"]])),
+    *({"_target_": "captioning.search.DiverseBeam", "groups": value} for value in (0, True, 10**9, "x")),
     *(DRAW | {"top_k": value} for value in ("x", 1.5, -1)),
     *(DRAW | {"seed": value} for value in ("x", 10**40, 1.5)),
     {"_target_": "captioning.search.Captions"},

@@ -91,7 +91,7 @@ class Several(Encoder):
         self.eval()
 
     def _spec(self) -> FeatureSpec:
-        specs = {name: encoder.spec for name, encoder in self._members().items()}
+        specs = {name: encoder.spec for name, encoder in self.members().items()}
         named = [(prefixed(name, part), shape) for name, spec in specs.items() for part, shape in spec.items()]
         shapes = {**self.joined, **dict(named)}
         if len(shapes) < len(named) + len(self.joined):
@@ -115,9 +115,9 @@ class Several(Encoder):
             The parts of all encoders, each name with its encoder's name before it, and the parts side by side.
         """
         found: dict[str, Features] = {}
-        shapes = [encoder.transform.shape for encoder in self._members().values()]
+        shapes = [encoder.transform.shape for encoder in self.members().values()]
         pieces = torch.split(images, [rows * columns for rows, columns in shapes], dim=3)
-        for (name, encoder), piece, shape in zip(self._members().items(), pieces, shapes, strict=True):
+        for (name, encoder), piece, shape in zip(self.members().items(), pieces, shapes, strict=True):
             found[name] = encoder(piece.reshape(*piece.shape[:2], *shape))
         parts = {prefixed(name, part): values for name, each in found.items() for part, values in each.items()}
         lengths = {prefixed(name, part): n for name, each in found.items() for part, n in each.lengths.items()}
@@ -126,29 +126,30 @@ class Several(Encoder):
 
     def picture(self) -> Tensor:
         """The pictures of all encoders' input sizes, see ``Encoder.picture``."""
-        return torch.cat([encoder.picture().flatten(2) for encoder in self._members().values()], dim=2).unsqueeze(2)
+        return torch.cat([encoder.picture().flatten(2) for encoder in self.members().values()], dim=2).unsqueeze(2)
 
     def keep(self, parts: Collection[str]) -> None:
         """Freeze the parameters that some parts do not depend on, see ``Encoder.keep``."""
         for part in parts:
             self.spec[part]  # raises for an unknown part
-        for name, encoder in self._members().items():
+        for name, encoder in self.members().items():
             joined = self.joined.keys() & set(parts)
             encoder.keep([part for part in encoder.spec if prefixed(name, part) in parts or part in joined])
 
     def fingerprint(self) -> str:
         """A hash of the encoders' names and fingerprints, in their order."""
-        told = " ".join(f"{name} {encoder.fingerprint()}" for name, encoder in self._members().items())
+        told = " ".join(f"{name} {encoder.fingerprint()}" for name, encoder in self.members().items())
         return hashlib.sha256(told.encode()).hexdigest()
 
     def fused(self) -> "Several":
         """A copy for inference alone, see ``Encoder.fused``."""
-        members = {name: encoder.fused() for name, encoder in self._members().items()}
+        members = {name: encoder.fused() for name, encoder in self.members().items()}
         fused = Several(members, joined=bool(self.joined), seen=self.transform)
         fused.transform = self.transform
         return fused
 
-    def _members(self) -> dict[str, Encoder]:
+    def members(self) -> dict[str, Encoder]:
+        """The encoders by name."""
         return {name: encoder for name, encoder in self.encoders.items() if isinstance(encoder, Encoder)}
 
 

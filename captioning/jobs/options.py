@@ -6,15 +6,19 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
 
 if TYPE_CHECKING:
+    from captioning.predict.captioner import Averaged
     from captioning.search import Search
 
 OF_BEAM = ("max_length", "length_penalty", "block_ngrams")
+OF_GROUPS = ("groups", "diversity")
+OF_ANY = ("remove_bad_endings", "must_say")  # beside the settings of one kind of search
 OF_SAMPLE = ("max_length", "temperature", "top_k", "top_p", "seed")
 STDOUT = Path("-")  # of --json FILE
 
@@ -25,6 +29,19 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--beam", type=int, metavar="K", help="beam search of width K; 1 is greedy")
     group.add_argument("--length-penalty", type=float, metavar="A", help="beam score is log p / length^A (default: 0)")
     group.add_argument("--block-ngrams", type=int, metavar="N", help="no N words in a row twice; 0: off (default: 0)")
+    group.add_argument("--groups", type=int, metavar="G", help="diverse beam search: the beams in G groups")
+    group.add_argument("--diversity", type=float, metavar="D", help="of diverse beam search (default: 0.5)")
+    group.add_argument(
+        "--must-say",
+        action="append",
+        metavar="WORD",
+        help="a word of every caption, a phrase ('hot dog'), or alternatives ('ball|frisbee'); may be repeated",
+    )
+    group.add_argument(
+        "--remove-bad-endings",
+        action=argparse.BooleanOptionalAction,
+        help="no end after a, the, of, …; a caption that is cut may still end so (default: off)",
+    )
     group.add_argument("--sample", action="store_true", help="draw words at random instead")
     group.add_argument("--temperature", type=float, help="of sampling (default: 1)")
     group.add_argument("--top-k", type=int, metavar="K", help="sample among the K most likely words (default: all)")
@@ -56,6 +73,27 @@ def write_json(path: Path, value: Any) -> None:
     from captioning.core.ownership import write_json_output
 
     write_json_output(path, value)
+
+
+def add_average_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the quantity that several checkpoints average."""
+    parser.add_argument(
+        "--average",
+        choices=("probabilities", "log-probabilities", "weights"),
+        help="what several checkpoints take the mean of (default: probabilities); of weights, one captioner is made",
+    )
+
+
+def average_of(options: argparse.Namespace, checkpoints: int) -> "Averaged":
+    """The quantity that several checkpoints average.
+
+    Raises:
+        CaptioningError: the option is given for one checkpoint.
+    """
+    if options.average and checkpoints == 1:
+        raise CaptioningError("--average has no effect on one checkpoint. Leave it out, or name another checkpoint.")
+    average: Averaged = options.average or "probabilities"
+    return average
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
@@ -108,19 +146,34 @@ def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search
         CaptioningError: an option has no effect on that search, or a value is out of range.
     """
     from captioning.runs.parts import make_search
-    from captioning.search import Beam, Sample
+    from captioning.search import constrained
 
-    search = make_search(config)
-    trained_beam = search if type(search) is Beam else None  # a subclass may have unknown settings
-    beam = not options.sample and (options.beam is not None or trained_beam is not None)
-    given = {name: value for name in {*OF_BEAM, *OF_SAMPLE} if (value := getattr(options, name)) is not None}
-    taken = OF_SAMPLE if options.sample else OF_BEAM if beam else ()
+    search = _search_of(options, make_search(config))
+    if options.remove_bad_endings is not None:
+        search.remove_bad_endings = options.remove_bad_endings
+    return search if options.must_say is None else constrained(search, options.must_say)
+
+
+def _search_of(options: argparse.Namespace, search: "Search") -> "Search":
+    """The search of the options for one kind of search, from the search of training."""
+    from captioning.search import Beam, ConstrainedBeam, DiverseBeam, Sample
+
+    ours = type(search).__module__.startswith("captioning.")
+    trained_beam = (
+        search if type(search) in (Beam, ConstrainedBeam, DiverseBeam) else None
+    )  # a subclass may have unknown settings
+    beam = not options.sample and (options.beam is not None or options.groups is not None or trained_beam is not None)
+    diverse = beam and (options.groups is not None or type(search) is DiverseBeam)
+    given = {n: value for n in {*OF_BEAM, *OF_GROUPS, *OF_SAMPLE} if (value := getattr(options, n)) is not None}
+    taken = OF_SAMPLE if options.sample else (*OF_BEAM, *(OF_GROUPS if diverse else ())) if beam else ()
     odd = sorted(f"--{name.replace('_', '-')}" for name in given if name not in taken)
     if options.sample and options.beam is not None:
         odd.append("--beam")
+    if not ours and options.remove_bad_endings is not None and not (beam or options.sample):
+        odd.append("--remove-bad-endings")
     if odd:
         named = "without --beam K or --sample"
-        if not type(search).__module__.startswith("captioning."):
+        if not ours:
             named = f"on {type(search).__name__}, the search of this configuration"
         chosen = "with --sample" if options.sample else "in beam search" if beam else named
         raise CaptioningError(
@@ -132,5 +185,6 @@ def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search
         given["size"] = options.beam
     if not given:
         return search
-    trained = {name: getattr(trained_beam, name) for name in ("size", *OF_BEAM)} if trained_beam else {}
-    return Beam(**trained | given)
+    kind = DiverseBeam if diverse else ConstrainedBeam if type(search) is ConstrainedBeam else Beam
+    names = [name for name in signature(kind).parameters if name != "n_best" and hasattr(trained_beam, name)]
+    return kind(**{name: getattr(trained_beam, name) for name in names} | given)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -27,10 +27,13 @@ from captioning.encoders.several import Several, distinct, prefixed
 from captioning.predict.ensemble import Average, Ensemble, Member
 from captioning.predict.loading import load
 from captioning.predict.maps import attended_part
+from captioning.predict.soup import average_weights
 from captioning.runs.parts import make_decoder, make_encoder, make_search
 from captioning.runs.settings import without_weights
-from captioning.search import Captions, Search
+from captioning.search import Captions, ConstrainedBeam, Search, constrained
+from captioning.search.constrained_beam import Words
 
+Averaged = Average | Literal["weights"]  # what several captioners take the mean of
 Picture = str | os.PathLike[str] | Image.Image
 
 
@@ -77,7 +80,7 @@ class Captioner:
         path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         device: str = "auto",
         trust: Collection[str] = (),
-        average: Average = "probabilities",
+        average: Averaged = "probabilities",
     ) -> "Captioner":
         """Read a checkpoint, also a stranger's: no code that the checkpoint holds or names is run (docs/security.md).
 
@@ -85,11 +88,11 @@ class Captioner:
             path: a ``.ckpt`` file, or a run's folder (its best checkpoint); several such paths for an ensemble.
             device: the device; ``"auto"`` is the GPU if there is one, else the CPU.
             trust: modules or classes outside of this package that the checkpoint may name; ``load`` imports them.
-            average: the quantity that an ensemble averages, see ``Ensemble``.
+            average: the quantity that several captioners average, see ``combine``.
 
         Raises:
             CaptioningError: the checkpoint does not exist, is a language model's, names a class that is not trusted, or
-                does not fit this version of the code; the vocabularies of an ensemble differ.
+                does not fit this version of the code; several captioners do not fit together.
         """
         paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
         captioners = [cls._load(each, device, trust) for each in paths]
@@ -108,23 +111,35 @@ class Captioner:
 
     @classmethod
     def combine(
-        cls, captioners: Sequence["Captioner"], average: Average = "probabilities", names: Sequence[str] = ()
+        cls, captioners: Sequence["Captioner"], average: Averaged = "probabilities", names: Sequence[str] = ()
     ) -> "Captioner":
         """An ensemble: several captioners whose predictions are averaged at every word of one search.
 
         Equal encoders run once per image. The words' numbers and the search's settings are those of the first
-        captioner.
+        captioner. With ``average="weights"`` the result is no ensemble but one captioner of the mean weights, see
+        ``captioning.predict.soup``.
 
         Args:
             captioners: one or more captioners on one device, with any encoders and decoders; the ensemble shares their
                 weights.
-            average: the quantity that is averaged, see ``Ensemble``.
+            average: the quantity that is averaged: ``"probabilities"`` or ``"log-probabilities"``, see ``Ensemble``, or
+                ``"weights"``, of captioners of one architecture.
             names: the captioners' names, for errors.
 
         Raises:
-            CaptioningError: there is no captioner, or vocabularies differ in their words.
+            CaptioningError: there is no captioner, or vocabularies differ in their words; weights are to be averaged,
+                and the architectures differ.
         """
         names = names or [f"captioner {number}" for number in range(1, len(captioners) + 1)]
+        if average == "weights" and captioners:
+            parts = average_weights(
+                [{"encoder": each.encoder, "decoder": each.decoder} for each in captioners],
+                [each.vocabulary for each in captioners],
+                [each.config for each in captioners],
+                names,
+            )
+            return cls(**parts, vocabulary=captioners[0].vocabulary, config=captioners[0].config)  # type: ignore[arg-type]
+        assert average != "weights"
         encoders, places = distinct([captioner.encoder for captioner in captioners])
         members = [
             Member(
@@ -169,6 +184,7 @@ class Captioner:
         batch_size: int = ...,
         attention: bool = ...,
         n: None = ...,
+        must_say: Words = ...,
     ) -> Iterator[Caption]: ...
 
     @overload
@@ -180,6 +196,7 @@ class Captioner:
         attention: bool = ...,
         *,
         n: int,
+        must_say: Words = ...,
     ) -> Iterator[list[Caption]]: ...
 
     def caption(
@@ -189,6 +206,7 @@ class Captioner:
         batch_size: int = 16,
         attention: bool = False,
         n: int | None = None,
+        must_say: Words = (),
     ) -> Iterator[Caption] | Iterator[list[Caption]]:
         """Caption images one after the other, with scores and, if requested, attention maps.
 
@@ -198,6 +216,8 @@ class Captioner:
             batch_size: the number of images per batch.
             attention: whether to return the attention maps and, of a decoder with a sentinel, the sentinel's weights.
             n: the number of captions of each image; None for the best caption alone.
+            must_say: words that every caption says (``["dog", "ball|frisbee"]``), or a list of them for each image, see
+                ``captioning.search.ConstrainedBeam``; the search is beam or greedy search.
 
         Yields:
             For each image its best caption; with ``n`` a list of the n best, best first (fewer if the search finds no
@@ -205,9 +225,10 @@ class Captioner:
 
         Raises:
             CaptioningError: an image can't be read; attention is requested and the decoder has none; ``batch_size`` or
-                ``n`` is below 1; the search can't find n captions.
+                ``n`` is below 1; the search can't find n captions, or can't be made to say words; the vocabulary lacks
+                a word; the lists of words are more or fewer than the images.
         """
-        found = self._caption(pictures, search, batch_size, attention, n)
+        found = self._caption(pictures, search, batch_size, attention, n, must_say)
         return found if n is not None else (captions[0] for captions in found)
 
     def _caption(
@@ -217,19 +238,29 @@ class Captioner:
         batch_size: int,
         attention: bool,
         n: int | None,
+        must_say: Words,
     ) -> Iterator[list[Caption]]:
         if batch_size < 1:
             raise CaptioningError(f"A batch of {batch_size} pictures: take 1 or more at a time.")
         search = self._search(search, n)  # once: a seeded search draws other numbers for every batch
+        if must_say:  # all of them now: a word that the vocabulary lacks is reported before the first caption
+            search = constrained(search, must_say).for_vocabulary(self.vocabulary)
+        of_each = search.must_say if isinstance(search, ConstrainedBeam) and search.of_each else None
         if isinstance(pictures, (str, os.PathLike, Image.Image)):
             pictures = [pictures]
+        done = 0
         for images in self._images(iter(pictures), batch_size):
+            done += len(images)
+            if of_each is not None:
+                search = constrained(search, of_each[done - len(images) : done]).for_vocabulary(self.vocabulary)
             with torch.inference_mode():
                 features: Features = self.encoder(images.to(self.device))
             for captions in self._caption_features(features, search, attention, n):
                 if attention and captions[0].attention is None:
                     raise CaptioningError(self._no_attention())
                 yield captions
+        if of_each is not None and done != len(of_each):
+            raise CaptioningError(f"must_say: {len(of_each)} lists of words for {done} images. Give one for each.")
 
     def _images(self, pictures: Iterator[Picture], batch_size: int) -> Iterator[Tensor]:
         """Batches for the encoder; while one batch is captioned, a thread decodes and resizes the next."""
@@ -268,7 +299,7 @@ class Captioner:
 
     def _search(self, search: Search | None, n: int | None) -> Search:
         """The given search, or else the search of ``config``, for n captions of each image."""
-        search = search or make_search(self.config)
+        search = (search or make_search(self.config)).for_vocabulary(self.vocabulary)
         if n is not None and n < 1:
             raise CaptioningError(f"{n} captions of each photograph: ask for 1 or more.")
         return search if n is None else search.with_captions(n)

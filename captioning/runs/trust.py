@@ -26,8 +26,9 @@ ROOMS = {
     "cell": "captioning.cells",
     "search": "captioning.search",
 }
-LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block_ngrams": 1000}  # limits of a search
-LONGEST = 200  # the maximum characters of a class's name
+LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block_ngrams": 1000, "groups": 100}
+LONGEST = 200  # the maximum characters of a class's name, and of words that captions must say
+MUST_SAY = 10  # the maximum number of such words
 SMALLEST = 1e-4  # the minimum temperature
 PIXELS = 2048**2  # the maximum pixels of an encoder's input image
 MOST = 8  # the maximum encoders of which one consists
@@ -192,6 +193,12 @@ def _check_sizes(config: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         limit = LIMITS.get(name, 10**9)
         if not ours and not (name in LIMITS and isinstance(value, int | float) and not value <= limit):
             continue
+        if name == "remove_bad_endings" and isinstance(value, bool):
+            continue
+        if name == "must_say" and ours:
+            if not _is_short(value):
+                raise CaptioningError(f"{path}: its search has must_say={shown(value)}, which is no list of few words.")
+            continue
         whole = name in LIMITS or name == "top_k"
         number = type(value) is int or (type(value) is float and not whole and math.isfinite(value))
         if name not in ("_target_", "_partial_", "seed") and not (number and value <= limit):
@@ -205,6 +212,12 @@ def _check_sizes(config: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         whole = len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)
         if size is not None and not (whole and sides[0] * sides[1] <= PIXELS):
             raise CaptioningError(f"{path}: its encoder has image_size={shown(size)}; up to 2048×2048 are taken here.")
+
+
+def _is_short(words: Any) -> bool:
+    """True for a list of a few short texts."""
+    few = isinstance(words, list) and len(words) <= MUST_SAY
+    return few and all(isinstance(each, str) and len(each) <= LONGEST for each in words)
 
 
 def shown(value: Any) -> str:

@@ -1,7 +1,20 @@
-"""Searches for captions: greedy search, sampling, beam search."""
+"""Searches for captions: greedy search, sampling, beam search, diverse and constrained beam search."""
 
 from captioning.search.beam import Beam
+from captioning.search.constrained_beam import ConstrainedBeam, constrained
+from captioning.search.diverse_beam import DiverseBeam
 from captioning.search.rollout import Greedy, Rollout, Sample
 from captioning.search.search import Captions, ConditionalModel, Search
 
-__all__ = ["Beam", "Captions", "ConditionalModel", "Greedy", "Rollout", "Sample", "Search"]
+__all__ = [
+    "Beam",
+    "Captions",
+    "ConditionalModel",
+    "ConstrainedBeam",
+    "DiverseBeam",
+    "Greedy",
+    "Rollout",
+    "Sample",
+    "Search",
+    "constrained",
+]

@@ -1,9 +1,11 @@
 """Beam search over a whole batch of images.
 
-Dimensions: B images (B' of them still searched), S live beams of an image, N captions of an image, T words.
+Dimensions: B images (B' of them still searched), S live beams of an image, N captions of an image, T words,
+V vocabulary.
 """
 
 from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,9 +13,58 @@ from torch import Tensor
 from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, START
+from captioning.search.best import Best
 from captioning.search.extend import best_extensions, block_repeats
 from captioning.search.history import History, Step, shown
-from captioning.search.search import Captions, ConditionalModel, Search, log_probabilities, require, still_open
+from captioning.search.search import Captions, ConditionalModel, Search, require, still_open
+
+
+class Beams:
+    """The live beams of one search, and the best captions so far; a kind of beam search is a subclass.
+
+    Attributes:
+        search: the settings.
+        best: the N best captions of each image so far.
+    """
+
+    def __init__(self, search: "Beam", images: int, device: torch.device) -> None:
+        """Begin with one empty beam for each of B images."""
+        self.search = search
+        self.best = Best(images, search.n_best, device)
+
+    def extend(self, log_probs: Tensor, scores: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The extensions that stay, of all extensions of the live beams by a word.
+
+        Args:
+            log_probs: ``(B', S, V)``, the log-probabilities of the next word.
+            scores: ``(B', S)``, the log-probabilities of the beams so far; ``-inf`` for a dead one.
+            rows: ``(B',)``, the images still searched.
+
+        Returns:
+            Log-probabilities, parents (which beam is extended) and tokens (by which word), each ``(B', S')``.
+        """
+        return best_extensions(log_probs, scores, self.search.size)
+
+    def hopeless(self, bounds: Tensor, rows: Tensor) -> Tensor:
+        """The beams that need no further step.
+
+        Args:
+            bounds: ``(B', S)``, the scores that no caption of the beams exceeds.
+            rows: ``(B',)``, the images still searched.
+
+        Returns:
+            ``(B', S)`` or ``(B', 1)``, True for beams that can't change the best captions.
+        """
+        return bounds <= self.best.worst(rows)
+
+    def offer(self, rows: Tensor, step: int, scores: Tensor, cut: bool = False) -> None:
+        """Merge further captions into the best, see ``Best.offer``."""
+        self.best.offer(rows, step, scores, cut)
+
+    def captions(self, history: History) -> Captions:
+        """The captions found, after the last step."""
+        tokens, parts = history.trace(self.best.last, self.best.slot)
+        return Captions(tokens, self.best.scores, **parts)
 
 
 class Beam(Search):
@@ -36,6 +87,7 @@ class Beam(Search):
         length_penalty: float = 0.0,
         block_ngrams: int = 0,
         n_best: int = 1,
+        remove_bad_endings: bool = False,
     ) -> None:
         """Take the settings.
 
@@ -46,16 +98,21 @@ class Beam(Search):
                 longer captions.
             block_ngrams: the length of the word sequences that no caption repeats; 0 allows repeats.
             n_best: N, the number of captions of each image.
+            remove_bad_endings: whether ``<end>`` is ruled out after a function word, see ``Search``.
 
         Raises:
             CaptioningError: a setting is out of its range.
         """
-        super().__init__(max_length)
+        super().__init__(max_length, remove_bad_endings)
         require(size >= 1, f"search.size={size}: take 1 beam or more.")
         require(length_penalty >= 0, f"search.length_penalty={length_penalty}: take 0 or more.")
         require(block_ngrams >= 0, f"search.block_ngrams={block_ngrams}: take 1 or more, or 0 to allow repeats.")
         require(1 <= n_best <= size, f"search.n_best={n_best}: {size} beams give 1 to {size} captions each.")
         self.size, self.length_penalty, self.block_ngrams, self.n_best = size, length_penalty, block_ngrams, n_best
+
+    def beams(self, images: int, device: torch.device) -> Beams:
+        """The beams at the beginning of a search over B images."""
+        return Beams(self, images, device)
 
     def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
         """Extend the beams until none can enter the best captions, then trace the best captions backwards."""
@@ -65,18 +122,18 @@ class Beam(Search):
         scores = torch.zeros(B, 1, device=device)
         words = tokens[:, :, None][..., :0]  # (B, S, T), kept only to block n-grams
         state = decoder.start(features)
-        history, best = History(), _Best(B, self.n_best, device)
+        history, beams = History(), self.beams(B, device)
         for t in range(self.max_length):
             logits, state = decoder.step(tokens, state)
-            log_probs = log_probabilities(logits)
+            log_probs = self.log_probabilities(logits, tokens)
             if self.block_ngrams:
                 log_probs = block_repeats(log_probs, words, self.block_ngrams)
-            scores, parents, tokens = best_extensions(log_probs, scores, self.size)
+            scores, parents, tokens = beams.extend(log_probs, scores, rows)
             history.append(Step(rows, tokens, parents, shown(state, attention)))
 
             ended = tokens == END
-            best.offer(rows, t, self._score(scores, t + 1).masked_fill(~ended, -torch.inf))
-            hopeless = self._score(scores, self.max_length) <= best.worst[rows]
+            beams.offer(rows, t, self._score(scores, t + 1).masked_fill(~ended, -torch.inf))
+            hopeless = beams.hopeless(self._score(scores, self.max_length), rows)
             scores = scores.masked_fill(ended | hopeless, -torch.inf)
             going = still_open((scores > -torch.inf).any(dim=1))
             if going is not None:
@@ -88,11 +145,10 @@ class Beam(Search):
             if self.block_ngrams:
                 words = torch.cat([gather(words, parents), tokens.unsqueeze(-1)], dim=-1)
         else:
-            best.offer(rows, t, self._score(scores, self.max_length), cut=True)
-        tokens, parts = history.trace(best.last, best.slot)
-        return Captions(tokens, best.scores, **parts)
+            beams.offer(rows, t, self._score(scores, self.max_length), cut=True)
+        return beams.captions(history)
 
-    def with_captions(self, count: int) -> "Beam":
+    def with_captions(self, count: int) -> Self:
         """The same search, for the ``count`` best captions of each image.
 
         Raises:
@@ -109,42 +165,3 @@ class Beam(Search):
 
     def _score(self, log_probs: Tensor, length: int) -> Tensor:
         return log_probs / float(length**self.length_penalty)
-
-
-class _Best:
-    """The N best captions of each image so far, as places in the history.
-
-    Attributes:
-        scores: ``(B, N)``, best first; ``-inf`` where there is no caption yet.
-        last: ``(B, N)``, the step of the last token; -1 where there is no caption yet.
-        slot: ``(B, N)``, the beam at that step.
-    """
-
-    def __init__(self, batch: int, captions: int, device: torch.device) -> None:
-        self.scores = torch.full((batch, captions), -torch.inf, device=device)
-        self.last = torch.full((batch, captions), -1, device=device)
-        self.slot = torch.zeros_like(self.last)
-
-    @property
-    def worst(self) -> Tensor:
-        """``(B, 1)``, the score that a caption must exceed to enter."""
-        return self.scores[:, -1:]
-
-    def offer(self, rows: Tensor, step: int, scores: Tensor, cut: bool = False) -> None:
-        """Merge further captions into the N best; among equal scores the earlier caption comes first.
-
-        Args:
-            rows: ``(B',)``, the images of the captions.
-            step: the step of the captions' last token.
-            scores: ``(B', S)``, the scores of the beams at that step; ``-inf`` for a beam that is no caption.
-            cut: whether the captions were cut; cut captions rank behind all ended ones, in the order of the beams.
-        """
-        slot = torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
-        scores = torch.cat([self.scores[rows], scores], dim=1)
-        last = torch.cat([self.last[rows], torch.full_like(slot, step)], dim=1)
-        slot = torch.cat([self.slot[rows], slot], dim=1)
-        key = (scores > -torch.inf).float() if cut else scores
-        order = key.sort(dim=1, descending=True, stable=True).indices[:, : self.scores.shape[1]]
-        self.scores[rows] = scores.gather(1, order)
-        self.last[rows] = last.gather(1, order)
-        self.slot[rows] = slot.gather(1, order)

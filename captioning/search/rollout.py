@@ -14,7 +14,7 @@ from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, PAD, START
 from captioning.search.history import History, Step, shown
-from captioning.search.search import Captions, ConditionalModel, Search, log_probabilities, require, still_open
+from captioning.search.search import Captions, ConditionalModel, Search, require, still_open
 
 
 class Rollout(Search):
@@ -45,7 +45,7 @@ class Rollout(Search):
             if t == 0:  # START is fed once for all captions of an image
                 first = torch.zeros_like(slots)
                 logits, state = gather(logits, first), state.reorder(first)
-            log_probs = log_probabilities(logits)
+            log_probs = self.log_probabilities(logits, tokens)
             tokens = self.choose(log_probs).masked_fill(ended, PAD)
             said = log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
             scores[rows] += said.masked_fill(ended, 0.0)
@@ -98,6 +98,7 @@ class Sample(Rollout):
         top_p: float = 1.0,
         samples: int = 1,
         seed: int | None = None,
+        remove_bad_endings: bool = False,
     ) -> None:
         """Take the settings.
 
@@ -109,11 +110,12 @@ class Sample(Rollout):
             samples: N, the number of captions of each image.
             seed: the seed of a separate generator, seeded once, so that the same calls in the same order give the same
                 captions; None for torch's global generator.
+            remove_bad_endings: whether ``<end>`` is ruled out after a function word, see ``Search``.
 
         Raises:
             CaptioningError: a setting is out of its range.
         """
-        super().__init__(max_length)
+        super().__init__(max_length, remove_bad_endings)
         require(temperature > 0, f"search.temperature={temperature}: take one above 0, or search=greedy.")
         require(top_k >= 0, f"search.top_k={top_k}: take 1 or more, or 0 for all words.")
         require(0 < top_p <= 1, f"search.top_p={top_p}: take one above 0 and up to 1.")

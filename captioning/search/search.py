@@ -3,9 +3,12 @@
 Dimensions: B images, S sequences of an image, N captions of an image, T words, L regions, V vocabulary.
 """
 
+import re
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
+from inspect import signature
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -13,7 +16,8 @@ from torch import Tensor
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.state import State
-from captioning.core.vocabulary import PAD, START, UNK
+from captioning.core.vocabulary import END, PAD, START, UNK, Vocabulary
+from captioning.text.endings import BAD_ENDINGS
 
 NEVER_SAID = (PAD, START, UNK)
 LEAVE = 0.75  # fraction of the images still open at which the finished ones leave (the state of the rest is copied)
@@ -54,19 +58,28 @@ class Search(ABC):
 
     A custom search is a subclass with ``search``. ``search._target_=my_module.MySearch`` names the class to ``train``
     and ``evaluate``; ``--trust my_module`` permits a checkpoint that names the class.
+
+    Attributes:
+        max_length: the largest number of tokens of a caption.
+        remove_bad_endings: whether ``<end>`` is ruled out after a function word.
     """
 
-    def __init__(self, max_length: int = 20) -> None:
-        """Take the setting that all searches share.
+    remove_bad_endings = False
+    _bad_endings: Tensor | None = None  # the numbers of the function words, once the vocabulary is known
+
+    def __init__(self, max_length: int = 20, remove_bad_endings: bool = False) -> None:
+        """Take the settings that all searches share.
 
         Args:
             max_length: the largest number of tokens of a caption, ``<end>`` included; longer captions are cut.
+            remove_bad_endings: whether ``<end>`` is ruled out after a function word (``captioning.text.endings``). A
+                caption that is cut at ``max_length`` may still end so.
 
         Raises:
             CaptioningError: ``max_length`` is below 1.
         """
         require(max_length >= 1, f"search.max_length={max_length}: a caption needs at least one token.")
-        self.max_length = max_length
+        self.max_length, self.remove_bad_endings = max_length, remove_bad_endings
 
     def __call__(self, decoder: ConditionalModel, features: Features, attention: bool = False) -> Captions:
         """Caption B images, without gradients, on the device of their features.
@@ -82,6 +95,55 @@ class Search(ABC):
     @abstractmethod
     def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
         """Caption B images with gradients switched off, see ``__call__``."""
+
+    def for_vocabulary(self, vocabulary: Vocabulary) -> Self:
+        """The same search, with the numbers of the words that its settings name; the search itself if they name none.
+
+        Args:
+            vocabulary: the vocabulary of the decoder.
+
+        Raises:
+            CaptioningError: the vocabulary lacks a word that a setting names.
+        """
+        if not self.remove_bad_endings:
+            return self
+        search = copy(self)
+        numbers = [vocabulary.numbers[word] for word in BAD_ENDINGS if word in vocabulary.numbers]
+        search._bad_endings = torch.tensor(numbers, dtype=torch.long)
+        return search
+
+    def log_probabilities(self, logits: Tensor, previous: Tensor) -> Tensor:
+        """The decoder's log-probabilities of the next word, ``-inf`` for words that the search rules out.
+
+        Args:
+            logits: ``(B, S, V)``, the decoder's logits of the next word.
+            previous: ``(B, S)``, the words before it, or ``(B, 1)`` if they are equal.
+
+        Raises:
+            CaptioningError: the numbers of the function words are needed and unknown.
+        """
+        log_probs = log_probabilities(logits)
+        if self.remove_bad_endings:
+            require(
+                self._bad_endings is not None,
+                "search.remove_bad_endings needs the numbers of words: call search.for_vocabulary(vocabulary) first.",
+            )
+            assert self._bad_endings is not None
+            after = torch.isin(previous, self._bad_endings.to(previous.device))
+            log_probs[..., END].masked_fill_(after, -torch.inf)
+        return log_probs
+
+    def __str__(self) -> str:
+        """The search in words, such as ``beam 8, length penalty 0.6``: its name, and settings that are not default."""
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__).lower()
+        told = []
+        for setting, parameter in signature(type(self)).parameters.items():
+            value = getattr(self, setting, parameter.default)
+            if setting == "size":
+                name += f" {value}"
+            elif value != parameter.default:
+                told.append(setting.replace("_", " ") + ("" if value is True else f" {_plain(value)}"))
+        return ", ".join([name, *told])
 
     def with_captions(self, count: int) -> "Search":
         """The same search, for ``count`` captions of each image; the search itself if it has no such setting.
@@ -117,6 +179,11 @@ def still_open(alive: Tensor) -> Tensor | None:
     """
     count = int(alive.sum())
     return alive.nonzero().squeeze(1) if count <= LEAVE * len(alive) else None
+
+
+def _plain(value: object) -> str:
+    """A setting's value in words."""
+    return "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def require(condition: bool, sentence: str) -> None:

@@ -13,12 +13,15 @@ import torch
 from PIL import Image
 
 from captioning.__main__ import main
+from captioning.core.errors import CaptioningError
 from captioning.core.vocabulary import END, SPECIAL, Vocabulary
+from captioning.jobs.caption import parser
 from captioning.jobs.config import compose
+from captioning.jobs.options import search_of
 from captioning.predict.captioner import Captioner
 from captioning.runs import parts
 from captioning.runs.checkpoint import own_part
-from captioning.search import Beam
+from captioning.search import Beam, ConstrainedBeam, DiverseBeam, Search
 
 WORDS = ("ein", "größer", "süßer", "roter", "ball", "öl", "groß", "gelb")
 Untrained = Callable[..., Path]
@@ -155,6 +158,9 @@ def test_several_checkpoints_are_one_ensemble(
         (["--n-best", "5", "--beam", "3"], "beam search of width 3 finds 1 to 3. Take a width of 5 or more (--beam 5"),
         (["--n-best", "0"], "0 captions of each photograph: ask for 1 or more"),
         (["--average", "probabilities"], "--average has no effect on one checkpoint"),
+        (["--must-say", "zebra"], "the captioner's vocabulary has no word 'zebra', so no caption can say it"),
+        (["--must-say", "öl", "--sample"], "Sample can't be made to say given words. Take beam search (--beam 5"),
+        (["--beam", "5", "--groups", "2"], "search.groups=2: 5 beams can't be divided"),
     ],
 )
 def test_what_it_cannot_do_is_a_sentence(
@@ -163,6 +169,49 @@ def test_what_it_cannot_do_is_a_sentence(
     status, text, errors = caption(photos[0], "--checkpoint", untrained("a.ckpt"), *options)
     assert (status, text) == (1, "")
     assert said in errors and len(errors.splitlines()) == 1
+
+
+def test_words_that_must_be_said_groups_and_endings(untrained: Untrained, photos: list[Path]) -> None:
+    """Each option searches as the class that it stands for."""
+    checkpoint = untrained("a.ckpt", "decoder=show_tell", "search.max_length=8")
+    captioner = Captioner.load(checkpoint, "cpu")
+    command = [*photos, "--checkpoint", checkpoint]
+    searches: list[tuple[list[object], Search]] = [
+        (
+            ["--must-say", "öl", "--must-say", "gelb|groß öl"],
+            ConstrainedBeam(1, 8, must_say=["öl", "gelb|groß öl"]),
+        ),
+        (["--beam", 3, "--must-say", "öl"], ConstrainedBeam(3, must_say=["öl"])),
+        (["--groups", 3, "--diversity", 2, "--n-best", 3], DiverseBeam(6, 3, 2.0, n_best=3)),
+        (["--beam", 4, "--groups", 2, "--n-best", 3], DiverseBeam(4, 2, 0.5, n_best=3)),
+        (["--beam", 2, "--remove-bad-endings"], Beam(2, remove_bad_endings=True)),
+    ]
+    for options, search in searches:
+        n = search.n_best if isinstance(search, Beam) else 1
+        status, printed, errors = caption(*command, *options)
+        assert (status, errors) == (0, ""), options
+        expected = [each.text for captions in captioner.caption(photos, search, n=n) for each in captions]
+        assert [row[1] for row in rows(printed)] == expected, options
+
+
+def test_the_options_start_from_the_search_of_training(untrained: Untrained) -> None:
+    def chosen(*options: str, **trained: object) -> str:
+        parsed = parser().parse_args(["a.png", "--checkpoint", "a.ckpt", *options])
+        return str(search_of(parsed, {"search": {"_target_": "captioning.search." + trained.pop("kind"), **trained}}))
+
+    diverse = {"kind": "DiverseBeam", "size": 8, "groups": 4}
+    assert chosen("--diversity", "2", **diverse) == "diverse beam 8, groups 4, diversity 2.0"
+    assert chosen("--beam", "4", **diverse) == "diverse beam 4, groups 4"
+    assert chosen(kind="ConstrainedBeam", must_say=["a", "b c"]) == "constrained beam 5, must say a; b c"
+    assert chosen("--beam", "3", kind="ConstrainedBeam", must_say=["a"]) == "constrained beam 3, must say a"
+    assert chosen("--must-say", "b", kind="ConstrainedBeam", must_say=["a"]) == "constrained beam 5, must say b"
+    assert chosen("--no-remove-bad-endings", kind="Greedy", remove_bad_endings=True) == "greedy"
+    assert chosen("--beam", "3", kind="Beam", remove_bad_endings=True) == "beam 3, remove bad endings"
+    assert chosen("--remove-bad-endings", kind="Greedy") == "greedy, remove bad endings"
+    assert chosen("--sample", "--remove-bad-endings", kind="Greedy") == "sample, seed 0, remove bad endings"
+    for options in (["--diversity", "1", "--beam", "3"], ["--sample", "--groups", "2"]):
+        with pytest.raises(CaptioningError, match="has no effect"):
+            chosen(*options, kind="Greedy")
 
 
 OWN = """
@@ -204,6 +253,8 @@ def test_a_search_of_ones_own_is_used_where_its_module_is_named(
     status, text, errors = caption(*command, "--trust", "shouting", "--max-length", 3)
     assert (status, text) == (1, "")
     assert "--max-length has no effect on Shout, the search of this configuration" in errors
+    status, _, errors = caption(*command, "--trust", "shouting", "--remove-bad-endings")
+    assert status == 1 and "--remove-bad-endings has no effect on Shout" in errors
     status, _, errors = caption(*command, "--trust", "shouting", "--n-best", 2)
     assert status == 1 and "Shout finds 1" in errors
     assert caption(*command, "--trust", "shouting", "--beam", 3)[0] == 0  # another search, said on the command line

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from captioning.decoders.transformer import sinusoids
 from captioning.encoders import Encoder
 from captioning.jobs.evaluate import evaluate
 from captioning.runs.parts import make_decoder, make_encoder, make_search
-from captioning.search import Beam, Greedy, Sample, Search
+from captioning.search import Beam, ConstrainedBeam, DiverseBeam, Greedy, Sample, Search
+from captioning.text.endings import BAD_ENDINGS
 
 Line = Callable[..., list[str]]
 Watched = Callable[[list[str]], Seen]
@@ -431,26 +434,66 @@ SEARCHES: list[tuple[str, Mapping[str, Any], Callable[[], Search]]] = [
     ("sample", {"top_k": 2, "temperature": 9, "seed": 7}, lambda: Sample(top_k=2, temperature=9, seed=7)),
     ("sample", {"top_p": 0.4, "temperature": 9, "seed": 7}, lambda: Sample(top_p=0.4, temperature=9, seed=7)),
     ("sample", {"samples": 4, "seed": 7}, lambda: Sample(samples=4, seed=7)),
+    *(
+        ("diverse_beam", settings, partial(DiverseBeam, **settings))
+        for settings in (
+            *({"size": 3}, {"groups": 2, "n_best": 2}, {"diversity": 5, "n_best": 6}),
+            *({"max_length": 4}, {"length_penalty": 1.5}, {"block_ngrams": 1, "length_penalty": 1.5}),
+        )
+    ),
+    *(
+        ("constrained_beam", settings, partial(ConstrainedBeam, **settings))
+        for settings in (
+            *({"must_say": ["of"]}, {"size": 2, "n_best": 2}, {"max_length": 4, "length_penalty": 1.5}),
+            {"block_ngrams": 1, "length_penalty": 1.5},
+        )
+    ),
 ]
+
+
+def settings_of(kind: type[Search]) -> list[str]:
+    """The names of a search's settings."""
+    return [name for name in signature(kind).parameters if name != "remove_bad_endings"]
 
 
 @wired(*(f"search=beam search.{name}" for name in ("size", "max_length", "length_penalty", "block_ngrams", "n_best")))
 @wired("search=beam_8 search.size", "search=beam_8 search.length_penalty", "search=greedy search.max_length")
 @wired(*(f"search=sample search.{name}" for name in ("max_length", "temperature", "top_k", "top_p", "samples", "seed")))
+@wired(*(f"search=diverse_beam search.{name}" for name in settings_of(DiverseBeam)))
+@wired(*(f"search=constrained_beam search.{name}" for name in settings_of(ConstrainedBeam)))
 def test_a_search_finds_what_one_of_these_settings_finds() -> None:
     """Each setting by itself: with one taken away, other captions are found."""
     made, given = opinionated(), features(16)
+    endings = Vocabulary([*SPECIAL, *BAD_ENDINGS[: len(WORDS)]])  # after any of its words a caption must not end
     for kind, settings, by_hand in SEARCHES:
         line = [f"search={kind}", *(f"search.{name}={value}" for name, value in settings.items())]
         torch.manual_seed(1)
-        found = make_search(compose(line))(made, given).tokens
+        found = make_search(compose(line)).for_vocabulary(endings)(made, given).tokens
         torch.manual_seed(1)
-        assert torch.equal(found, by_hand()(made, given).tokens), line
+        assert torch.equal(found, by_hand().for_vocabulary(endings)(made, given).tokens), line
         for name in settings:
             torch.manual_seed(1)
             rest = [each for each in line if not each.startswith(f"search.{name}=")]
-            other = make_search(compose(rest))(made, given).tokens
+            other = make_search(compose(rest)).for_vocabulary(endings)(made, given).tokens
             assert found.shape != other.shape or not torch.equal(found, other), (line, name)
+
+
+ANY = ("greedy", "sample", "beam", "diverse_beam", "constrained_beam")
+
+
+@wired(*(f"search={kind} search.remove_bad_endings" for kind in ANY))
+def test_no_search_ends_a_caption_in_a_function_word_if_so_set() -> None:
+    made, given = opinionated(), features(64)
+    endings = Vocabulary([*SPECIAL, *BAD_ENDINGS[: len(WORDS)]])
+    for kind in ANY:
+        more = ["search.length_penalty=1.5"] if "beam" in kind else []  # longer captions than the empty one
+        ended = []
+        for line in ([], ["search.remove_bad_endings=true"]):
+            torch.manual_seed(1)
+            search = make_search(compose([f"search={kind}", *more, *line])).for_vocabulary(endings)
+            tokens = search(made, given).tokens
+            ended.append(int((tokens[..., 1:] == END).sum()))
+        assert ended[0] > 0 and ended[1] == 0, kind
 
 
 def test_validation_and_the_test_split_are_searched_as_is_set(captioner: Line, tmp_path: Path) -> None:

@@ -185,7 +185,14 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
         sampling,
     ),
     "search": (
-        {"greedy": search.Greedy, "sample": search.Sample, "beam": search.Beam, "beam_8": search.Beam},
+        {
+            "greedy": search.Greedy,
+            "sample": search.Sample,
+            "beam": search.Beam,
+            "beam_8": search.Beam,
+            "diverse_beam": search.DiverseBeam,
+            "constrained_beam": search.ConstrainedBeam,
+        },
         lambda config: type(make_search(config)),
     ),
     "metrics": (

@@ -46,7 +46,8 @@ class CaptioningModule(TrainingModule):
         """
         super().__init__(**common)
         self.encoder, self.decoder, self.encoder_lr = encoder, decoder, encoder_lr
-        self.vocabulary, self.search, self.objective = vocabulary, search, objective
+        self.vocabulary, self.search = vocabulary, search.for_vocabulary(vocabulary)
+        self.objective = objective
         self.score = score
         self.captions: dict[int, str] = {}
 

@@ -8,7 +8,6 @@ import torch
 from captioning import Search
 from captioning.core.vocabulary import END, PAD, START
 from captioning.search import Captions
-from captioning.search.search import log_probabilities
 
 
 class NoRepeats(Search):
@@ -21,7 +20,7 @@ class NoRepeats(Search):
         scores, said, ended = torch.zeros(B, 1, device=device), [], torch.zeros(B, 1, dtype=torch.bool, device=device)
         for _ in range(self.max_length):
             logits, state = model.step(tokens, state)
-            log_probs = log_probabilities(logits)
+            log_probs = self.log_probabilities(logits, tokens)
             for before in said:
                 log_probs.scatter_(-1, before.unsqueeze(-1), -torch.inf)
             best, tokens = log_probs.max(-1)
