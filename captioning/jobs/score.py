@@ -132,7 +132,11 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
 
 def _content(reports: Sequence["Report"]) -> dict[str, Any]:
     """The JSON content of reports: everything but the images' scores."""
-    measures = {name: asdict(measure) for report in reports for name, measure in report.measures.items()}
+    measures = {
+        name: {"name": name, "higher_is_better": measure.higher_is_better, "scale": measure.scale}
+        for report in reports
+        for name, measure in report.measures.items()
+    }
     left_out = ("images", "measures")
     results = [{key: value for key, value in asdict(report).items() if key not in left_out} for report in reports]
     return {"measures": list(measures.values()), "results": results}

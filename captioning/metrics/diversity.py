@@ -4,7 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from captioning.core.measure import Measure
+from captioning.text.endings import ends_badly
 from captioning.text.tokenizer import tokenize_each
+
+SHARES = (
+    Measure("different", higher_is_better=True, scale=100.0, validated=False),
+    Measure("novel", higher_is_better=True, scale=100.0, validated=False),
+    Measure("bad_endings", higher_is_better=False, scale=100.0, validated=False),
+)
 
 
 @dataclass(frozen=True)
@@ -16,6 +24,7 @@ class Diversity:
         mean_length: the mean number of words per caption.
         distinct: the number of different captions over the number of captions, 0 to 1.
         novel: the fraction of captions that do not occur in training, or None if the training captions are unknown.
+        bad_endings: the fraction of captions that end in a function word, see ``captioning.text.endings``.
         never_said: the words of the references that no caption contains, the most frequent first, with their counts.
     """
 
@@ -23,6 +32,7 @@ class Diversity:
     mean_length: float
     distinct: float
     novel: float | None
+    bad_endings: float
     never_said: list[tuple[str, int]]
 
 
@@ -48,7 +58,20 @@ def diversity(
         mean_length=sum(map(len, captions)) / len(captions),
         distinct=len(set(captions)) / len(captions),
         novel=novel,
+        bad_endings=sum(map(ends_badly, captions)) / len(captions),
         never_said=sorted(
             ((w, n) for w, n in counts.items() if w not in said), key=lambda entry: (-entry[1], entry[0])
         ),
     )
+
+
+def shares(candidates: Sequence[str], training: Sequence[str] | None = None) -> dict[str, float]:
+    """The shares of captions that evaluation reports beside the scores, by the names of ``SHARES``.
+
+    Args:
+        candidates: one or more captions.
+        training: all captions of the training set, as written; without them there is no share of novel captions.
+    """
+    found = diversity(candidates, (), training)
+    novel = {} if found.novel is None else {"novel": found.novel}
+    return {"different": found.distinct, **novel, "bad_endings": found.bad_endings}

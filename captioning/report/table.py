@@ -23,6 +23,7 @@ def table(reports: Sequence[Report]) -> list[list[str]]:
     if any(report.diversity.novel is not None for report in reports):
         novel = [report.diversity.novel for report in reports]
         rows.append(["not in training, %", *("–" if share is None else f"{100 * share:.1f}" for share in novel)])
+    rows.append(["bad endings, %", *(f"{100 * report.diversity.bad_endings:.1f}" for report in reports)])
     rows.append(["words never said", *(str(len(report.diversity.never_said)) for report in reports)])
     return rows
 

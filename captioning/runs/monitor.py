@@ -46,11 +46,12 @@ class Monitor:
         """The monitor of a name.
 
         Raises:
-            CaptioningError: no measure has this name.
+            CaptioningError: no measure of the validation split has this name.
         """
-        if name not in measures:
+        validated = [each for each, measure in measures.items() if measure.validated]
+        if name not in validated:
             raise CaptioningError(
-                f"monitor={name}: there is no such measurement here. There are {', '.join(measures)}."
+                f"monitor={name}: there is no such measurement here. There are {', '.join(validated)}."
             )
         return cls(measures[name], measures)
 

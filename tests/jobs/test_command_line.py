@@ -21,6 +21,7 @@ from pycocotools.coco import COCO
 from captioning.__main__ import main
 from captioning.predict.captioner import Captioner
 from captioning.search import Beam
+from captioning.text.tokenizer import tokenize
 
 LEARNS = [  # to tell colours: captions that are all the same would prove little
     "decoder.hidden_size=32",
@@ -103,10 +104,19 @@ def places(tiny_data: Path) -> list[str]:
     return [f"data.root={tiny_data}", "data.features_root=features"]
 
 
-def test_evaluate_scores_what_score_scores_and_training_did(run: Path, places: list[str], tmp_path: Path) -> None:
+def training_rows(data: Path) -> list[dict[str, str]]:
+    rows = [json.loads(line) for line in (data / "captions.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["split"] == "train"]
+
+
+def test_evaluate_scores_what_score_scores_and_training_did(
+    run: Path, places: list[str], tiny_data: Path, tmp_path: Path
+) -> None:
     said = captioning("evaluate", run, *places, "--out", tmp_path, "--device", "cpu")
     assert said.status == 0
-    scores = json.loads((tmp_path / "scores_test.json").read_text())["scores"]
+    content = json.loads((tmp_path / "scores_test.json").read_text())
+    scores = content["scores"]
+    assert (content["images"], content["search"]) == (3, "greedy, max length 6")
     for name in WRITTEN[:3]:
         assert (tmp_path / name).read_text() == (run / name).read_text()
     names, values = (line.split() for line in said.out.splitlines())
@@ -115,7 +125,17 @@ def test_evaluate_scores_what_score_scores_and_training_did(run: Path, places: l
     )
     files = (tmp_path / "captions_test.json", "--references", tmp_path / "references_test.json")
     again = json.loads(captioning("score", *files, "--json", "-", "--resamples", 0).out)
-    assert {name: again["results"][0]["scores"][name] for name in scores} == pytest.approx(scores)
+    found = again["results"][0]["scores"]
+    assert {name: scores[name] for name in found} == pytest.approx(found)
+    captions = [row["caption"].split() for row in json.loads((tmp_path / "captions_test.json").read_text())]
+    known = [tokenize(row["caption"]) for row in training_rows(tiny_data)]
+    assert {name: scores[name] for name in scores.keys() - found.keys()} == {
+        "different": len(set(map(tuple, captions))) / 3,
+        "novel": sum(caption not in known for caption in captions) / 3,
+        "bad_endings": sum(caption[-1] in ("a", "of", "is") for caption in captions) / 3,
+    }
+    summary = json.loads((run / "summary.json").read_text())
+    assert {name: summary[f"test/{name}"] for name in scores} == scores
     theirs = COCO(str(tmp_path / "references_test.json"))
     found = theirs.loadRes(str(tmp_path / "captions_test.json"))
     assert sorted(found.getImgIds()) == sorted(theirs.getImgIds()) == ["13.png", "14.png", "15.png"]
@@ -245,12 +265,13 @@ def test_options_change_the_beam_search_of_training(run: Path) -> None:
         return type(found).__name__, vars(found)
 
     trained = {"size": 4, "max_length": 7, "length_penalty": 0.7, "block_ngrams": 0, "n_best": 1}
+    trained["remove_bad_endings"] = False
     assert search(beam) == ("Beam", trained | {"n_best": 3})
     assert search(beam, "--beam", "2") == ("Beam", trained | {"size": 2})
     assert search(beam, "--max-length", "9") == ("Beam", trained | {"max_length": 9})
     assert search(beam, "--length-penalty", "0") == ("Beam", trained | {"length_penalty": 0})
     assert search(beam, "--sample")[0] == "Sample"
-    assert search(greedy) == ("Greedy", {"max_length": 7})
+    assert search(greedy) == ("Greedy", {"max_length": 7, "remove_bad_endings": False})
     assert search(greedy, "--beam", "2") == ("Beam", vars(Beam(2)))
 
 

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from captioning.metrics import Metric, Pairs, UnavailableError, coco_metrics
 from captioning.metrics.comparison import compare
-from captioning.metrics.diversity import diversity
+from captioning.metrics.diversity import SHARES, diversity, shares
 from captioning.report.table import latex, sentences, table, text, units
 
 REFERENCES = [["A dog runs.", "The dog is running"], ["A cat sleeps", "a sleeping cat"], ["A man in a hat", "a man"]]
@@ -22,6 +22,19 @@ def test_diversity_compares_words_not_punctuation() -> None:
     assert "cat" not in dict(said.never_said)
     assert diversity(GOOD, REFERENCES, training=["a dog runs"]).novel == pytest.approx(2 / 3)
     assert diversity(GOOD, REFERENCES).novel is None
+
+
+def test_the_shares_of_captions_made_by_hand() -> None:
+    said = ["A man on a", "a man on a .", "the dog is", "A DOG RUNS!", "a cat, and a hat", ""]
+    training = ["a dog runs", "the dog is", "a man"]
+    assert shares(said, training) == pytest.approx({"different": 5 / 6, "novel": 4 / 6, "bad_endings": 3 / 6})
+    assert shares(said) == pytest.approx({"different": 5 / 6, "bad_endings": 3 / 6})
+    assert shares(["a dog runs"], training) == {"different": 1.0, "novel": 0.0, "bad_endings": 0.0}
+    assert [(share.name, share.higher_is_better, share.text(0.125)) for share in SHARES] == [
+        ("different", True, "12.5"),
+        ("novel", True, "12.5"),
+        ("bad_endings", False, "12.5"),
+    ]
 
 
 def test_the_table_holds_everything_and_the_better_one_is_named() -> None:
@@ -44,7 +57,7 @@ def test_latex_is_escaped_and_has_a_row_for_each_score() -> None:
     shown = latex(table(compare({"my_run": GOOD}, REFERENCES, resamples=0)))
     assert r"my\_run" in shown
     assert r"captions, \%" in shown
-    assert shown.count(r"\\") == 1 + 6 + 4
+    assert shown.count(r"\\") == 1 + 6 + 5
     assert "[" not in shown
 
 

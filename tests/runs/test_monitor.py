@@ -37,3 +37,6 @@ def test_the_task_says_what_there_is_to_monitor() -> None:
     assert Monitor.of(compose(["experiment=char_rnn", "monitor=bits"])).mode == "min"
     with pytest.raises(CaptioningError, match=r"monitor=loss: there is no .* There are BLEU-1, .*nll"):
         Monitor.of(compose(["monitor=loss"]))
+    with pytest.raises(CaptioningError, match=r"monitor=novel: there is no .* There are BLEU-1, [^.]*, nll\.$"):
+        Monitor.of(compose(["monitor=novel"]))  # evaluation alone measures it
+    assert Monitor.of(compose([])).text("test/novel", 0.125) == "12.5"

@@ -68,9 +68,9 @@ def write_captions(folder: Path, split: str, photos: Sequence[Photo], captions: 
     log.info("wrote %s", ", ".join(str(folder / f"{name}_{split}.{suffix}") for name, suffix in WRITTEN))
 
 
-def details_of(pointing: Score | None, photographs: int) -> dict[str, object]:
+def details_of(search: Search, pointing: Score | None, photographs: int) -> dict[str, object]:
     """The details of an evaluation in the file of scores."""
-    details: dict[str, object] = {"images": photographs}
+    details: dict[str, object] = {"images": photographs, "search": str(search)}
     if pointing:
         details["pointing"] = {**asdict(pointing), "share": pointing.share}
     return details

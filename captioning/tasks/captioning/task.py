@@ -13,6 +13,7 @@ from captioning.core.measure import Measure
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
 from captioning.metrics import Metric, Scorer, build_metrics, measures_of
+from captioning.metrics.diversity import SHARES, shares
 from captioning.predict.captioner import Captioner
 from captioning.runs.checkpoint import Checkpoint, contents_of
 from captioning.runs.parts import make_decoder, make_encoder, make_search
@@ -39,8 +40,9 @@ class CaptioningTask(Task):
 
     @property
     def measures(self) -> Mapping[str, Measure]:
-        """The measures of the metrics, and the negative log-likelihood of a word under teacher forcing."""
-        return {**measures_of(self.metrics), "nll": Measure("nll", higher_is_better=False)}
+        """The measures of the metrics, the negative log-likelihood of a word, and the shares of an evaluation."""
+        nll = Measure("nll", higher_is_better=False)  # under teacher forcing
+        return {**measures_of(self.metrics), nll.name: nll, **{share.name: share for share in SHARES}}
 
     def read_source(self) -> CaptionedPhotos:
         """Captioned photographs."""
@@ -101,7 +103,7 @@ class CaptioningTask(Task):
         trust: Collection[str] = (),
         search: Search | None = None,
     ) -> Evaluation:
-        """Caption a split and score the captions.
+        """Caption a split and score the captions, with the shares of ``captioning.metrics.diversity``.
 
         Writes ``captions_SPLIT.json`` (COCO's results format), ``references_SPLIT.json`` (COCO's annotations format,
         for ``captioning score``) and ``captions_SPLIT.png``, a contact sheet.
@@ -110,9 +112,12 @@ class CaptioningTask(Task):
         photos = self.source_of(split, source)
         members = photos[split]
         torch.manual_seed(self.config["seed"])  # the seed of a random search without its own seed
-        captions = list(caption_split(captioner, self.config, photos, split, search or make_search(self.config)))
+        search = search or make_search(self.config)
+        captions = list(caption_split(captioner, self.config, photos, split, search))
         texts = [caption.text for caption in captions]
-        scores = self.scorer(photos, split)(texts)
+        training = [caption for photo in photos.splits.get("train", ()) for caption in photo.captions]
+        scores = {**self.scorer(photos, split)(texts), **shares(texts, training or None)}
         pointing = play_pointing(members, captions, captioner.encoder.transform)
         write_captions(out, split, members, texts)
-        return Evaluation(dict(scores), details_of(pointing, len(members)), [str(pointing)] if pointing else [])
+        details = details_of(search, pointing, len(members))
+        return Evaluation(scores, details, [str(pointing)] if pointing else [])
