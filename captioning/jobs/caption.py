@@ -8,23 +8,21 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ownership import require_output
 from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import (
     STDOUT,
+    add_average_option,
     add_json_option,
     add_search_options,
     add_trust_option,
+    average_of,
     search_of,
     trusted,
     write_json,
 )
-
-if TYPE_CHECKING:
-    from captioning.predict.ensemble import Average
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,11 +40,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         help="a run's folder, or a .ckpt file; repeat it for an ensemble, which searches as the first was trained to",
     )
-    parser.add_argument(
-        "--average",
-        choices=("probabilities", "log-probabilities"),
-        help="what an ensemble takes the mean of (default: probabilities)",
-    )
+    add_average_option(parser)
     parser.add_argument(
         "--n-best",
         type=int,
@@ -72,8 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_intermixed_args(argv)
     show_log(logging.WARNING)
-    if options.average and len(options.checkpoint) == 1:
-        raise CaptioningError("--average has no effect on one checkpoint. Leave it out, or name another --checkpoint.")
+    average = average_of(options, len(options.checkpoint))
     to_stdout = options.json == STDOUT
     for path in filter(None, (None if to_stdout else options.json, options.attention)):
         require_output(path)
@@ -102,7 +95,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # prints file names that are not UTF-8 unchanged
-    average: Average = options.average if options.average else "probabilities"
     with no_collection():
         captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust), average)
     search = search_of(options, captioner.config)

@@ -19,9 +19,11 @@ from captioning.jobs.options import (
     OF_GROUPS,
     OF_SAMPLE,
     STDOUT,
+    add_average_option,
     add_json_option,
     add_search_options,
     add_trust_option,
+    average_of,
     search_of,
     trusted,
     write_json,
@@ -40,17 +42,20 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="captioning evaluate",
         description="Score what a run has trained on a split. Of a captioner: caption the split, score the captions, "
-        "and write them in COCO's results format. Of a language model: the loss of its text's last part.",
+        "and write them in COCO's results format. Of a language model: the loss of its text's last part. Several "
+        "captioners are one ensemble.",
     )
     parser.add_argument("checkpoint", type=Path, help="a run's folder, or a .ckpt file")
     parser.add_argument(
-        "overrides",
+        "further",
         nargs="*",
-        metavar="SETTING=VALUE",
-        help="e.g. data.root=../flickr8k: where the data are, unless it is the default place, is yours to say",
+        metavar="CHECKPOINT or SETTING=VALUE",
+        help="further captioners of an ensemble (./a=b for a folder with such a name); settings such as "
+        "data.root=../flickr8k: where the data are, unless it is the default place, is yours to say",
     )
+    add_average_option(parser)
     parser.add_argument("--split", help="train, val or test (default: test, of a language model val)")
-    parser.add_argument("--out", type=Path, help="folder for what it writes (default: the run's folder)")
+    parser.add_argument("--out", type=Path, help="folder for what it writes (default: the run's, or one beside it)")
     add_json_option(parser, "scores")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
@@ -63,14 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_intermixed_args(argv)
     show_log()
     keep_memory()
+    others, overrides = further(options.further)
+    checkpoints = [options.checkpoint, *others]
     found = evaluate(
-        options.checkpoint,
+        checkpoints,
         options.split,
-        options.overrides,
+        overrides,
         partial(search_of, options) if asks_for_a_search(options) else None,
         options.out,
         options.device,
-        trust=trusted(options.trust, options.overrides),
+        trust=trusted(options.trust, overrides),
+        average=average_of(options, len(checkpoints)),
     )
     if options.json:
         write_json(options.json, content_of(found))
@@ -90,46 +98,63 @@ def asks_for_a_search(options: argparse.Namespace) -> bool:
     return options.sample or any(getattr(options, name) is not None for name in names)
 
 
+def further(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The checkpoints and the settings among arguments: a setting's name has no slash."""
+    settings = [each for each in arguments if "=" in each and "/" not in each.partition("=")[0]]
+    return [Path(each) for each in arguments if each not in settings], settings
+
+
 def evaluate(
-    checkpoint: Path,
+    checkpoint: Path | Sequence[Path],
     split: str | None = None,
     overrides: Sequence[str] = (),
     search: "Callable[[Config], Search] | None" = None,
     out: Path | None = None,
     device: str = "auto",
     trust: Sequence[str] = (),
+    average: str = "probabilities",
 ) -> "Evaluation":
-    """Score a trained run on a split.
+    """Score a trained run, or an ensemble of several, on a split.
 
     Writes ``scores_SPLIT.json`` and the task's files. Older files of such names are moved aside.
 
     Args:
-        checkpoint: a run's folder, or a checkpoint file.
+        checkpoint: a run's folder, or a checkpoint file; several such paths for an ensemble, whose data, settings and
+            metrics are those of the first.
         split: ``train``, ``val`` or ``test``; by default the task's own choice.
         overrides: changes of the checkpoint's configuration, such as the place of the data (``data.root=…``).
         search: a function from the configuration to the search; by default the checkpoint's own search.
-        out: the output folder; by default the run's own.
+        out: the output folder; by default the run's own, of an ensemble a folder beside the first run.
         device: the device of the evaluation.
         trust: modules or classes outside this package that the checkpoint may name.
+        average: the quantity that an ensemble averages.
 
     Raises:
-        CaptioningError: the checkpoint, the data or the split is missing or does not fit.
+        CaptioningError: a checkpoint, the data or the split is missing or does not fit.
     """
     from captioning.core.build import build
+    from captioning.jobs.members import ensemble_name, members_of, run_of
     from captioning.runs.checkpoint import read_checkpoint
     from captioning.runs.trust import check_task
     from captioning.tasks import Task
 
-    read = read_checkpoint(checkpoint, trust)
-    check_task(read.config, read.path, trust)
-    config = evaluated(read, overrides, trust)
+    paths = [checkpoint] if isinstance(checkpoint, Path) else [*checkpoint]
+    first = read_checkpoint(paths[0], trust)
+    check_task(first.config, first.path, trust)
+    config = evaluated(first, overrides, trust)
     task = build(config["task"], Task, config=config)
     split = split or task.splits[0]
-    if out is None:
-        out = read.path.parents[1] if read.path.parent.name == "checkpoints" else read.path.parent
-    found = task.evaluate(
-        checkpoint, split, out=out, device=device, trust=trust, search=search(config) if search else None
-    )
+    searched = search(config) if search else None
+    if len(paths) == 1:
+        out = out or run_of(first.path)
+        found = task.evaluate(paths[0], split, out=out, device=device, trust=trust, search=searched)
+    else:
+        members = members_of(paths, trust)
+        out = out or run_of(first.path).parent / ensemble_name(members, average)
+        found = task.evaluate_ensemble(
+            paths, split, average=average, out=out, device=device, trust=trust, search=searched
+        )
+        found = replace(found, details={**found.details, "average": average, "members": members})
     found = replace(found, split=split, measures=task.measures)
     write_scores(out, found)
     return found

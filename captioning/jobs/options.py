@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from captioning.core.errors import CaptioningError
 
 if TYPE_CHECKING:
+    from captioning.predict.captioner import Averaged
     from captioning.search import Search
 
 OF_BEAM = ("max_length", "length_penalty", "block_ngrams")
@@ -72,6 +73,27 @@ def write_json(path: Path, value: Any) -> None:
     from captioning.core.ownership import write_json_output
 
     write_json_output(path, value)
+
+
+def add_average_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the quantity that several checkpoints average."""
+    parser.add_argument(
+        "--average",
+        choices=("probabilities", "log-probabilities", "weights"),
+        help="what several checkpoints take the mean of (default: probabilities); of weights, one captioner is made",
+    )
+
+
+def average_of(options: argparse.Namespace, checkpoints: int) -> "Averaged":
+    """The quantity that several checkpoints average.
+
+    Raises:
+        CaptioningError: the option is given for one checkpoint.
+    """
+    if options.average and checkpoints == 1:
+        raise CaptioningError("--average has no effect on one checkpoint. Leave it out, or name another checkpoint.")
+    average: Averaged = options.average or "probabilities"
+    return average
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -27,10 +27,12 @@ from captioning.predict.ensemble import Average, Ensemble, Member
 from captioning.predict.joint_encoder import JointEncoder, distinct, prefixed
 from captioning.predict.loading import load
 from captioning.predict.maps import attended_part
+from captioning.predict.soup import average_weights
 from captioning.runs.parts import make_decoder, make_encoder, make_search
 from captioning.search import Captions, ConstrainedBeam, Search, constrained
 from captioning.search.constrained_beam import Words
 
+Averaged = Average | Literal["weights"]  # what several captioners take the mean of
 Picture = str | os.PathLike[str] | Image.Image
 
 
@@ -73,7 +75,7 @@ class Captioner:
         path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         device: str = "auto",
         trust: Collection[str] = (),
-        average: Average = "probabilities",
+        average: Averaged = "probabilities",
     ) -> "Captioner":
         """Read a checkpoint, also a stranger's: no code that the checkpoint holds or names is run (docs/security.md).
 
@@ -81,11 +83,11 @@ class Captioner:
             path: a ``.ckpt`` file, or a run's folder (its best checkpoint); several such paths for an ensemble.
             device: the device; ``"auto"`` is the GPU if there is one, else the CPU.
             trust: modules or classes outside of this package that the checkpoint may name; ``load`` imports them.
-            average: the quantity that an ensemble averages, see ``Ensemble``.
+            average: the quantity that several captioners average, see ``combine``.
 
         Raises:
             CaptioningError: the checkpoint does not exist, is a language model's, names a class that is not trusted, or
-                does not fit this version of the code; the vocabularies of an ensemble differ.
+                does not fit this version of the code; several captioners do not fit together.
         """
         paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
         captioners = [cls._load(each, device, trust) for each in paths]
@@ -104,23 +106,35 @@ class Captioner:
 
     @classmethod
     def combine(
-        cls, captioners: Sequence["Captioner"], average: Average = "probabilities", names: Sequence[str] = ()
+        cls, captioners: Sequence["Captioner"], average: Averaged = "probabilities", names: Sequence[str] = ()
     ) -> "Captioner":
         """An ensemble: several captioners whose predictions are averaged at every word of one search.
 
         Equal encoders run once per image. The words' numbers and the search's settings are those of the first
-        captioner.
+        captioner. With ``average="weights"`` the result is no ensemble but one captioner of the mean weights, see
+        ``captioning.predict.soup``.
 
         Args:
             captioners: one or more captioners on one device, with any encoders and decoders; the ensemble shares their
                 weights.
-            average: the quantity that is averaged, see ``Ensemble``.
+            average: the quantity that is averaged: ``"probabilities"`` or ``"log-probabilities"``, see ``Ensemble``, or
+                ``"weights"``, of captioners of one architecture.
             names: the captioners' names, for errors.
 
         Raises:
-            CaptioningError: there is no captioner, or vocabularies differ in their words.
+            CaptioningError: there is no captioner, or vocabularies differ in their words; weights are to be averaged,
+                and the architectures differ.
         """
         names = names or [f"captioner {number}" for number in range(1, len(captioners) + 1)]
+        if average == "weights" and captioners:
+            parts = average_weights(
+                [{"encoder": each.encoder, "decoder": each.decoder} for each in captioners],
+                [each.vocabulary for each in captioners],
+                [each.config for each in captioners],
+                names,
+            )
+            return cls(**parts, vocabulary=captioners[0].vocabulary, config=captioners[0].config)  # type: ignore[arg-type]
+        assert average != "weights"
         encoders, places = distinct([captioner.encoder for captioner in captioners])
         members = [
             Member(

@@ -74,9 +74,9 @@ class JointEncoder(Encoder):
         """
         parts: dict[str, Tensor] = {}
         lengths: dict[str, Tensor] = {}
-        sizes = [encoder.transform.size for encoder in self._members()]
+        sizes = [encoder.transform.size for encoder in self.members()]
         pieces = torch.split(images, [height * width for height, width in sizes], dim=3)
-        for number, (encoder, piece, size) in enumerate(zip(self._members(), pieces, sizes, strict=True)):
+        for number, (encoder, piece, size) in enumerate(zip(self.members(), pieces, sizes, strict=True)):
             features: Features = encoder(piece.reshape(*piece.shape[:2], *size))
             parts |= {prefixed(number, part): values for part, values in features.items()}
             lengths |= {prefixed(number, part): values for part, values in features.lengths.items()}
@@ -84,15 +84,16 @@ class JointEncoder(Encoder):
 
     def fingerprint(self) -> str:
         """A hash of the encoders' fingerprints, in their order."""
-        return hashlib.sha256(" ".join(encoder.fingerprint() for encoder in self._members()).encode()).hexdigest()
+        return hashlib.sha256(" ".join(encoder.fingerprint() for encoder in self.members()).encode()).hexdigest()
 
     def fused(self) -> "JointEncoder":
         """A copy for inference alone, see ``Encoder.fused``."""
-        fused = JointEncoder([encoder.fused() for encoder in self._members()])
+        fused = JointEncoder([encoder.fused() for encoder in self.members()])
         fused.transform = self.transform
         return fused
 
-    def _members(self) -> list[Encoder]:
+    def members(self) -> list[Encoder]:
+        """The encoders, in the order of their numbers."""
         return [encoder for encoder in self.encoders if isinstance(encoder, Encoder)]
 
 

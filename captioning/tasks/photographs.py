@@ -1,6 +1,6 @@
 """Photographs of a run from its data source, and their stored or live features."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from captioning.data.batches import PhotoBatch
 from captioning.data.feature_store import FeatureStore
 from captioning.data.module import CaptionData, PhotoData
 from captioning.encoders import Encoder
+from captioning.predict.joint_encoder import JointEncoder, prefixed
 from captioning.runs.parts import Config
 
 
@@ -87,9 +88,18 @@ def store_features(
 ) -> Callable[[str], Callable[[Sequence[int]], Features]]:
     """Compute and store the features of all photographs that are not stored yet.
 
+    Each encoder has its own store, whether it is alone or one of an ensemble's.
+
     Returns:
         A function from a split's name to the reader of features by the photographs' indices in the split.
     """
+    if isinstance(encoder, JointEncoder):
+        of_each = {}
+        for number, each in enumerate(encoder.members()):
+            prefix = prefixed(number)
+            if own := [part.removeprefix(prefix) for part in reads if part.startswith(prefix)]:
+                of_each[prefix] = store_features(config, photos, each, own, device)
+        return lambda split: partial(_read_each, {prefix: read(split) for prefix, read in of_each.items()})
     store = FeatureStore.build(
         Path(config["data"]["features_root"]),
         key={"encoder": encoder.fingerprint()},
@@ -118,3 +128,10 @@ def _read_photo(transform: ImageTransform, photo: Photo) -> Tensor:
 
 def _read_rows(store: FeatureStore, first: int, places: Sequence[int]) -> Features:
     return store[[first + place for place in places]]
+
+
+def _read_each(readers: Mapping[str, Callable[[Sequence[int]], Features]], places: Sequence[int]) -> Features:
+    """The features of several encoders, the parts of each with its prefix."""
+    found = {prefix: read(places) for prefix, read in readers.items()}
+    lengths = {f"{prefix}{part}": each for prefix, own in found.items() for part, each in own.lengths.items()}
+    return Features(lengths, **{f"{prefix}{part}": each for prefix, own in found.items() for part, each in own.items()})

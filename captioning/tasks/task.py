@@ -144,6 +144,35 @@ class Task(Measuring):
                     sums.setdefault(name, []).append(each)
         return Evaluation({name: _mean(found) for name, found in sums.items()})
 
+    def evaluate_ensemble(
+        self,
+        checkpoints: Sequence[Path],
+        split: str,
+        *,
+        average: str,
+        out: Path,
+        device: str,
+        source: Any = None,
+        trust: Collection[str] = (),
+        search: Any = None,
+    ) -> Evaluation:
+        """Score several checkpoints as one system; by default a task has no such systems.
+
+        Args:
+            checkpoints: checkpoint files, or runs' folders.
+            split: one of ``splits``.
+            average: the quantity that is averaged.
+            out: the folder of the files besides the scores.
+            device: the device of the evaluation.
+            source: see ``read_source``.
+            trust: modules or classes outside this package that the checkpoints may name.
+            search: the search for captions; by default the configuration's own.
+
+        Raises:
+            CaptioningError: checkpoints or split do not fit, or the task has no ensembles.
+        """
+        raise CaptioningError("This task has no ensembles: evaluate one checkpoint at a time.")
+
     def source_of(self, split: str, source: Any = None) -> Any:
         """The given source, or else the data that ``data.source`` reads, checked to have something to score in a split.
 

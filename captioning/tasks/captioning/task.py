@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -14,7 +15,7 @@ from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
 from captioning.metrics import Metric, Scorer, build_metrics, measures_of
 from captioning.metrics.diversity import SHARES, shares
-from captioning.predict.captioner import Captioner
+from captioning.predict.captioner import Averaged, Captioner
 from captioning.runs.checkpoint import Checkpoint, contents_of
 from captioning.runs.parts import make_decoder, make_encoder, make_search
 from captioning.search import Search
@@ -108,7 +109,27 @@ class CaptioningTask(Task):
         Writes ``captions_SPLIT.json`` (COCO's results format), ``references_SPLIT.json`` (COCO's annotations format,
         for ``captioning score``) and ``captions_SPLIT.png``, a contact sheet.
         """
-        captioner = Captioner.load(checkpoint, device, trust)
+        return self._evaluate(Captioner.load(checkpoint, device, trust), split, out, source, search)
+
+    def evaluate_ensemble(
+        self,
+        checkpoints: Sequence[Path],
+        split: str,
+        *,
+        average: str,
+        out: Path,
+        device: str,
+        source: CaptionedPhotos | None = None,
+        trust: Collection[str] = (),
+        search: Search | None = None,
+    ) -> Evaluation:
+        """The same for several captioners as one, see ``Captioner.combine``; equal encoders share stored features."""
+        together = Captioner.load(checkpoints, device, trust, cast(Averaged, average))
+        return self._evaluate(together, split, out, source, search)
+
+    def _evaluate(
+        self, captioner: Captioner, split: str, out: Path, source: CaptionedPhotos | None, search: Search | None
+    ) -> Evaluation:
         photos = self.source_of(split, source)
         members = photos[split]
         torch.manual_seed(self.config["seed"])  # the seed of a random search without its own seed
