@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": "fetch or draw a data set, and store its features",
     "train": "train a captioner, or sweep over many (-m)",
     "evaluate": "score a trained captioner on a split",
+    "results": "write scored runs into a table of results",
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
     "sample": "let a language model of characters write",

@@ -23,7 +23,16 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-PARSED = ("prepare", "evaluate", "score", "caption", "sample", "cells", "gradients")  # by argparse; train is Hydra's
+PARSED = (
+    "prepare",
+    "evaluate",
+    "results",
+    "score",
+    "caption",
+    "sample",
+    "cells",
+    "gradients",
+)  # by argparse; train is Hydra's
 
 
 def lines(page: Path) -> Iterator[str]:
@@ -191,7 +200,30 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("results", sorted((ROOT / "data" / "results").glob("*.csv")), ids=lambda path: path.name)
+PAPERS = ROOT / "data" / "results" / "papers.csv"
+
+
+def test_the_figures_of_papers_are_those_of_their_table() -> None:
+    """Each row of Flickr8k is on the page as it is in the table, and nothing else is."""
+    with PAPERS.open(encoding="utf-8") as file:
+        papers = list(csv.DictReader(file))
+    assert {row["checked"] for row in papers} == {"seen", "transcribed", "recalled"}
+    assert all(row["source"] and row["kind"] in ("paper", "code") for row in papers)
+    text = (ROOT / "docs" / "flickr8k.md").read_text("utf-8")
+    shown = text.partition("\n| published |")[2].partition("\n\n")[0].splitlines()[2:]
+    names = ("model", "encoder", "search", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+    expected = [
+        [*(row[name] for name in names), row["source"] + " (recalled, not checked)" * (row["checked"] == "recalled")]
+        for row in papers
+        if row["data"] == "flickr8k"
+    ]
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in shown] == expected
+
+
+OURS = sorted(set((ROOT / "data" / "results").glob("*.csv")) - {PAPERS})
+
+
+@pytest.mark.parametrize("results", OURS, ids=lambda path: path.name)
 def test_every_row_of_the_results_has_its_commit_and_date(results: Path) -> None:
     with results.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

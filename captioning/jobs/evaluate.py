@@ -30,6 +30,8 @@ from captioning.jobs.options import (
 )
 
 if TYPE_CHECKING:
+    from captioning.data import Photo
+    from captioning.predict.captioner import Averaged, Captioner
     from captioning.runs.parts import Config
     from captioning.search import Search
     from captioning.tasks import Evaluation
@@ -57,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", help="train, val or test (default: test, of a language model val)")
     parser.add_argument("--out", type=Path, help="folder for what it writes (default: the run's, or one beside it)")
     add_json_option(parser, "scores")
+    parser.add_argument(
+        "--rate", action="store_true", help="also measure how many photographs are captioned a second, from files"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
     add_search_options(parser)
@@ -79,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.device,
         trust=trusted(options.trust, overrides),
         average=average_of(options, len(checkpoints)),
+        rate=options.rate,
     )
     if options.json:
         write_json(options.json, content_of(found))
@@ -112,7 +118,8 @@ def evaluate(
     out: Path | None = None,
     device: str = "auto",
     trust: Sequence[str] = (),
-    average: str = "probabilities",
+    average: "Averaged" = "probabilities",
+    rate: bool = False,
 ) -> "Evaluation":
     """Score a trained run, or an ensemble of several, on a split.
 
@@ -128,12 +135,14 @@ def evaluate(
         device: the device of the evaluation.
         trust: modules or classes outside this package that the checkpoint may name.
         average: the quantity that an ensemble averages.
+        rate: whether to measure the photographs captioned a second, too.
 
     Raises:
         CaptioningError: a checkpoint, the data or the split is missing or does not fit.
     """
     from captioning.core.build import build
     from captioning.jobs.members import ensemble_name, members_of, run_of
+    from captioning.predict.captioner import Captioner
     from captioning.runs.checkpoint import read_checkpoint
     from captioning.runs.trust import check_task
     from captioning.tasks import Task
@@ -155,9 +164,24 @@ def evaluate(
             paths, split, average=average, out=out, device=device, trust=trust, search=searched
         )
         found = replace(found, details={**found.details, "average": average, "members": members})
+    if rate:
+        found = with_rate(found, Captioner.load(paths, device, trust, average), task.source_of(split)[split], searched)
     found = replace(found, split=split, measures=task.measures)
     write_scores(out, found)
     return found
+
+
+def with_rate(
+    found: "Evaluation", captioner: "Captioner", photos: "Sequence[Photo]", search: "Search | None"
+) -> "Evaluation":
+    """An evaluation with the number of photographs that are captioned in a second."""
+    from captioning.predict.rate import photographs_per_second
+
+    rate = photographs_per_second(captioner, [photo.path for photo in photos], search)
+    line = f"{rate:.1f} photographs captioned a second, from files"
+    return replace(
+        found, details={**found.details, "photographs_per_second": round(rate, 2)}, lines=[*found.lines, line]
+    )
 
 
 def content_of(found: "Evaluation") -> dict[str, Any]:

@@ -101,12 +101,15 @@ def test_mean_weights_are_scored_as_one_captioner(
     untrained: Untrained, places: list[str], tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = [untrained(name, "decoder=show_tell", seed=seed) for seed, name in enumerate("ab")]
-    assert evaluate(*runs, *places, "--average", "weights", "--split", "val", "--out", tmp_path / "soup") == 0
+    command = [*runs, *places, "--average", "weights", "--split", "val", "--out", tmp_path / "soup", "--rate"]
+    assert evaluate(*command) == 0
+    printed, content = capsys.readouterr().out.splitlines(), read(tmp_path / "soup" / "scores_val.json")
+    assert content["photographs_per_second"] > 0
+    assert printed[-1] == f"{content['photographs_per_second']:.1f} photographs captioned a second, from files"
     captions = read(tmp_path / "soup" / "captions_val.json")
     together = Captioner.load(runs, "cpu", average="weights")
     assert [row["caption"] for row in captions] == together([tiny_data / row["image_id"] for row in captions])
-    assert read(tmp_path / "soup" / "scores_val.json")["average"] == "weights"
-    capsys.readouterr()
+    assert content["average"] == "weights"
     command = ["caption", str(tiny_data / "10.png"), "--average", "weights", "--device", "cpu"]
     assert main([*command, "--checkpoint", str(runs[0]), "--checkpoint", str(runs[1])]) == 0
     assert capsys.readouterr().out == f"{tiny_data / '10.png'}\t{captions[0]['caption']}\n"

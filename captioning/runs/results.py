@@ -1,0 +1,136 @@
+"""Rows of a table of results (``data/results/*.csv``): one for each scored run, and for each scored ensemble."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from captioning.core.errors import CaptioningError
+from captioning.core.files import read_json
+
+Row = dict[str, str]
+COLUMNS = (
+    *("experiment", "overrides", "members", "decoder", "cell", "encoder", "search", "seed", "epochs", "best_epoch"),
+    *("seconds", "parameters", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"),
+    *("photographs_per_second", "different", "novel", "bad_endings", "commit", "date"),
+)
+KEY = ("experiment", "overrides", "members", "seed", "search")  # what a row is a repetition by
+OF_A_RUN = ("decoder", "cell", "encoder", "seed", "epochs", "best_epoch", "seconds", "parameters")
+PLACES = ("experiment", "name", "out", "sweep", "seed", "hydra.", "logger", "test", "data.root", "data.features_root")
+UNTOLD = (*PLACES, "data.workers", "trainer.enable_progress_bar", "trainer.log_every_n_steps")  # no effect on scores
+
+
+def scored(folders: Iterable[Path], split: str) -> Iterator[Path]:
+    """The folders with scores of a split among some folders and below them, except what a run moved to ``earlier``.
+
+    Raises:
+        CaptioningError: a folder has none.
+    """
+    for folder in folders:
+        files = sorted(folder.rglob(f"scores_{split}.json"))
+        found = [file.parent for file in files if "earlier" not in file.relative_to(folder).parts]
+        if not found:
+            raise CaptioningError(
+                f"{folder}: there is no scores_{split}.json here or below. Name folders of runs, sweeps or ensembles "
+                f"that `captioning evaluate` has scored (--split {split})."
+            )
+        yield from found
+
+
+def row_of(folder: Path, split: str) -> Row:
+    """The row of a run or an ensemble, by the columns' names; a score is ×100, with two decimals.
+
+    An ensemble's parameters and seconds are the sums of its members', if their runs are where they were.
+
+    Args:
+        folder: a folder with ``scores_SPLIT.json``.
+        split: the split.
+
+    Raises:
+        CaptioningError: a file is missing or damaged.
+    """
+    content = read_json(folder / f"scores_{split}.json", "scores file")
+    if not isinstance(content, dict) or not isinstance(content.get("scores"), dict):
+        raise CaptioningError(f"{folder / f'scores_{split}.json'}: these are no scores. Evaluate the run again.")
+    members = content.get("members")
+    row = _of_an_ensemble(content) if members else _of_a_run(folder)
+    row["search"] = content.get("search", "")
+    row |= {name: f"{100 * value:.2f}" for name, value in content["scores"].items()}
+    rate = content.get("photographs_per_second")
+    row["photographs_per_second"] = "" if rate is None else f"{rate:.1f}"
+    return {name: str(value) for name, value in row.items()}
+
+
+def _of_a_run(folder: Path) -> dict[str, Any]:
+    summary = _summary(folder)
+    overrides = _overrides(folder)
+    chosen = [each.partition("=")[2] for each in overrides if each.startswith("experiment=")]
+    changed = [each for each in overrides if not each.lstrip("+~").startswith(UNTOLD)]
+    return {
+        "experiment": chosen[-1] if chosen else folder.name,
+        "overrides": " ".join(changed),
+        **{name: summary.get(name, "") for name in OF_A_RUN},
+    }
+
+
+def _of_an_ensemble(content: Mapping[str, Any]) -> dict[str, Any]:
+    members, average = content["members"], content.get("average")
+    runs = [Path(member["checkpoint"]).parents[1] for member in members]
+    summaries = [_summary(run) if (run / "summary.json").exists() else {} for run in runs]
+    row: dict[str, Any] = {
+        "experiment": "ensemble" if average != "weights" else "mean weights",
+        "members": " + ".join(
+            f"{run.name} ({member['sha256'][:12]})" for run, member in zip(runs, members, strict=True)
+        ),
+        "overrides": f"average={average}",
+        "seed": " ".join(str(member["seed"]) for member in members),
+    }
+    for name in ("decoder", "cell", "encoder"):
+        row[name] = " + ".join(dict.fromkeys(member[name] for member in members if name in member))
+    if all("seconds" in each and "parameters" in each for each in summaries):
+        row["seconds"] = sum(each["seconds"] for each in summaries)
+        parameters = [each["parameters"] for each in summaries]
+        row["parameters"] = sum(parameters) if average != "weights" else parameters[0]
+    return row
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    found = read_json(run / "summary.json", "summary of a run")
+    if not isinstance(found, dict):
+        raise CaptioningError(f"{run / 'summary.json'}: this is no summary of a run.")
+    return found
+
+
+def _overrides(run: Path) -> list[str]:
+    """The command line of a run, as Hydra has recorded it."""
+    path = run / ".hydra" / "overrides.yaml"
+    found: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else []
+    return [str(each) for each in found]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a table; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [dict(row) for row in csv.DictReader(file)]
+
+
+def merged(rows: Sequence[Row], further: Iterable[Row]) -> list[Row]:
+    """Rows with further ones at the end, or in the place of the row that a further one repeats (``KEY``)."""
+    found = {_key(row): row for row in rows}
+    for row in further:
+        found[_key(row)] = row
+    return list(found.values())
+
+
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """``COLUMNS``, and before the commit any others that the rows have."""
+    others = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
+    return [*COLUMNS[:-2], *others, *COLUMNS[-2:]]
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(row.get(name) or "" for name in KEY)
