@@ -141,9 +141,10 @@ def evaluate(
         CaptioningError: a checkpoint, the data or the split is missing or does not fit.
     """
     from captioning.core.build import build
-    from captioning.jobs.members import ensemble_name, members_of, run_of
+    from captioning.jobs.members import ensemble_name, members_of
     from captioning.predict.captioner import Captioner
     from captioning.runs.checkpoint import read_checkpoint
+    from captioning.runs.folder import run_of
     from captioning.runs.trust import check_task
     from captioning.tasks import Task
 

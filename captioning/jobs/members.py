@@ -7,7 +7,7 @@ from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.runs.checkpoint import BEST, read_checkpoint
-from captioning.runs.folder import folder_name
+from captioning.runs.folder import folder_name, run_of
 from captioning.runs.trust import check_task
 
 TOLD = ("decoder", "cell", "encoder", "data")  # the choices of a run that the scores file repeats
@@ -42,11 +42,6 @@ def members_of(paths: Sequence[Path], trust: Collection[str] = ()) -> list[dict[
         told = {name: choices[name] for name in TOLD if isinstance(choices.get(name), str)}
         members.append({"checkpoint": str(read.path), "sha256": digest, "seed": read.config["seed"], **told})
     return members
-
-
-def run_of(checkpoint: Path) -> Path:
-    """The folder of a checkpoint's run; of a file by itself the file's folder."""
-    return checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 
 
 def ensemble_name(members: Sequence[Mapping[str, Any]], average: str) -> str:

@@ -40,7 +40,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--remove-bad-endings",
         action=argparse.BooleanOptionalAction,
-        help="no caption ends in a, the, of, … (default: some do)",
+        help="no end after a, the, of, …; a caption that is cut may still end so (default: off)",
     )
     group.add_argument("--sample", action="store_true", help="draw words at random instead")
     group.add_argument("--temperature", type=float, help="of sampling (default: 1)")

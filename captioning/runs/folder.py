@@ -55,6 +55,11 @@ def folder_name(text: str) -> str:
     return f"{name[:180]}_{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
+def run_of(checkpoint: Path) -> Path:
+    """The folder of a checkpoint's run; of a file by itself the file's folder."""
+    return checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
 class FolderError(CaptioningError):
     """The run's folder holds another run or is in use, and must not be changed."""
 

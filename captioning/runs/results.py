@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
+from captioning.runs.folder import run_of
 
 Row = dict[str, str]
 COLUMNS = (
@@ -77,7 +78,7 @@ def _of_a_run(folder: Path) -> dict[str, Any]:
 
 def _of_an_ensemble(content: Mapping[str, Any]) -> dict[str, Any]:
     members, average = content["members"], content.get("average")
-    runs = [Path(member["checkpoint"]).parents[1] for member in members]
+    runs = [run_of(Path(member["checkpoint"])) for member in members]
     summaries = [_summary(run) if (run / "summary.json").exists() else {} for run in runs]
     row: dict[str, Any] = {
         "experiment": "ensemble" if average != "weights" else "mean weights",

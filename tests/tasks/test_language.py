@@ -301,6 +301,7 @@ def test_what_does_not_go_with_a_text_is_a_sentence(tiny: Callable[..., list[str
     for override, said in (
         ("decoder=neuraltalk", "NeuralTalk captions photographs"),
         ("search=beam", "Beam is not a Sample"),
+        ("search.remove_bad_endings=true", "no effect on a language model of characters"),
         ("decoder.tied=true", "leaves no embedding to tie"),
     ):
         with pytest.raises(CaptioningError, match=said):

@@ -68,7 +68,11 @@ class LanguageTask(Task):
         def sample(seed: int) -> Sample:
             return build({**config["search"], "seed": seed}, Sample)
 
-        sample(config["seed"])  # report an invalid setting now, not at the first sample
+        if sample(config["seed"]).remove_bad_endings:  # an invalid setting is reported now, not at the first sample
+            raise CaptioningError(
+                "search.remove_bad_endings=true has no effect on a language model of characters, whose text has no "
+                "words and no <end>. Leave it out."
+            )
         objective = make_fast(build(without_foreign(config["objective"]), Objective))
         objective.begin(vocabulary, [])
         module = LanguageModule(
