@@ -107,12 +107,14 @@ class DiverseBeams(Beams):
     def hopeless(self, bounds: Tensor, rows: Tensor) -> Tensor:
         """``(B', S)``, True for beams that can't change the best captions of their group or of a later one.
 
-        A beam stays as long as a later group does: its words change what that group says.
+        A beam stays as long as a later group does: its words change what that group says. A group with penalties ends
+        as a whole: one of its beams may keep out others that are likelier, and less diverse.
         """
         by_group = bounds.view(len(bounds), len(self.groups), -1)  # (B', G, K)
         below = by_group <= torch.stack([best.worst(rows) for best in self.groups], dim=1)
         later = below.all(dim=2).flip(1).int().cumprod(dim=1).flip(1)[:, 1:].bool()  # this group and all behind it
         later = torch.cat([later, torch.ones_like(below[:, :1, 0])], dim=1)  # all behind this group
+        below[:, 1:] = below[:, 1:].all(dim=2, keepdim=True)  # the first group has no penalties
         gone: Tensor = (below & later.unsqueeze(2)).flatten(1)
         return gone
 

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from captioning.core.errors import CaptioningError
@@ -68,6 +68,18 @@ def reference(decoder, image, search):
     max_length=st.integers(1, 7),
     penalty=st.sampled_from([0.0, 0.7]),
     block=st.integers(0, 2),
+)
+@example(  # a beam without hope keeps out a likelier one
+    seed=93,
+    words=7,
+    end_bias=0.0,
+    images=[120],
+    groups=2,
+    width=3,
+    diversity=50.0,
+    max_length=5,
+    penalty=0.0,
+    block=1,
 )
 def test_each_group_is_the_definition(
     toy, seed, words, end_bias, images, groups, width, diversity, max_length, penalty, block
