@@ -49,7 +49,7 @@ def commands() -> list[list[str]]:
 def one_of(override: str) -> str:
     """``cell=rnn,lstm`` of a sweep as its first job's; a glob as the first file that it finds."""
     key, _, value = override.partition("=")
-    pattern = re.fullmatch(r"glob\((.*)\)", value)
+    pattern = re.fullmatch(r"glob\(([^,]*)(?:,exclude=\w+)?\)", value)
     if pattern:
         found = sorted((ROOT / "conf" / key).glob(f"{pattern[1]}.yaml"))
         assert found, f"{override} finds nothing"
