@@ -22,7 +22,7 @@ from captioning.jobs.values import takes
 InChild = Callable[..., "subprocess.CompletedProcess[str]"]
 WRONG = [
     # groups
-    ("decoder=foo", "there is no 'foo' in the group decoder. Choose one of base, language_model, lrcn, "),
+    ("decoder=foo", "there is no 'foo' in the group decoder. Choose one of adaptive, attention_on_attention, "),
     ("decoder=lrnc", "Did you mean decoder=lrcn?"),
     ("experiment=flickr", "Did you mean experiment=flickr8k?"),
     ("decodr=lrcn", "there is no group and no setting 'decodr'. Did you mean decoder=lrcn?"),
@@ -64,7 +64,7 @@ WRONG = [
     ("decoder.hidden_size=null", "a whole number is wanted, such as 512."),
     ("optimizer.lr=fast", "a number is wanted, such as 0.0005."),
     ("'optimizer={lr: fast}'", "a number is wanted, such as 0.0005."),
-    ("encoder.image_size=big", "a whole number or a list is wanted, such as 224."),
+    ("encoder.image_size=big", "a whole number or a list or null is wanted, such as 224."),
     ("trainer.limit_train_batches=half", "a number or null is wanted."),
     ("trainer.precision=bf16-mixd", "Did you mean trainer.precision=bf16-mixed?"),
     ("objective.per=wrod", "Did you mean objective.per=word?"),

@@ -40,12 +40,11 @@ def train(command: list[str], overrides: list[str], folder: Path | None = None) 
 @pytest.mark.parametrize(
     ("command", "settings"),
     [
-        (LIGHTNING, ("decoder=show_attend_tell", "objective.label_smoothing=0.1")),
-        (LIGHTNING, ("decoder=visual_memory", "objective.per=sequence")),
+        (LIGHTNING, ("decoder=show_attend_tell", "objective.label_smoothing=0.1", "objective.per=sequence")),
         # the encoder's head is behind the grid: no gradient reaches it, and no rank may wait for one
         (TORCHRUN, ("decoder=show_attend_tell", *FINE_TUNED)),
     ],
-    ids=["penalty", "by sequence", "torchrun, fine-tuned"],
+    ids=["by sequence, with a penalty", "torchrun, fine-tuned"],
 )
 def test_two_ranks_are_one_process_with_the_same_global_batch(
     command: list[str], settings: tuple[str, ...], tiny: Callable[..., list[str]], tiny_data: Path, tmp_path: Path
@@ -68,7 +67,8 @@ def test_two_ranks_are_one_process_with_the_same_global_batch(
     best = max((row for row in two if "val/CIDEr" in row), key=lambda row: row["val/CIDEr"])
     places = [f"data.root={tiny_data}", f"data.features_root={tmp_path / 'features'}"]
     found = evaluate(run, "val", places, device="cpu").scores
-    assert {name: best[f"val/{name}"] for name in found} == pytest.approx(found, abs=1e-6)
+    told = {name: best[f"val/{name}"] for name in found if f"val/{name}" in best}
+    assert told == pytest.approx({name: found[name] for name in told}, abs=1e-6) and "ROUGE-L" in told
     assert len(json.loads((run / "captions_val.json").read_text())) == 3  # odd: one rank had one photograph more
 
 
@@ -122,6 +122,7 @@ def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(
     deadline = time.monotonic() + 200
     while not (last.exists() and torch.load(last, weights_only=True)["global_step"] >= 4):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     stopped = torch.load(last, weights_only=True)["global_step"]
