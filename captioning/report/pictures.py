@@ -28,8 +28,10 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path, measures: Mappi
         if points:
             axes.plot(*zip(*points, strict=True), style, label=label)
 
-    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    figure = Figure(figsize=(13, 3.6))
     losses, scores, gradients = figure.subplots(1, 3)
+    # fixed margins: matplotlib's constrained layout draws all labels a second time, half of this function's time
+    figure.subplots_adjust(left=0.045, right=0.99, top=0.91, bottom=0.14, wspace=0.17)
     logged = {name for row in rows for name in row}
     both = (name for name in measures if {f"train/{name}", f"val/{name}"} <= logged)
     loss = next((name for name in both if not measures[name].higher_is_better), "loss")
