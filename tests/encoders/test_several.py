@@ -190,7 +190,7 @@ def line(tiny: Overrides) -> list[str]:
 def test_a_captioner_of_two_encoders_trains_captions_and_is_fine_tuned(line: list[str], tmp_path: Path) -> None:
     stored = compose([*line, "decoder.attends=second_grid"])
     job.train(stored, tmp_path / "stored")
-    assert {path.name for path in Path(stored["data"]["features_root"]).rglob("*grid*")} == {"grid"}  # in a store of its own
+    assert {path.name for path in Path(stored["data"]["features_root"]).rglob("*grid*")} == {"grid"}
     captioner = Captioner.load(tmp_path / "stored", "cpu")
     (caption,) = captioner.caption(photograph(), attention=True)
     assert isinstance(captioner.encoder, Several) and caption.attention is not None
