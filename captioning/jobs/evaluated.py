@@ -118,7 +118,7 @@ def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # type: ignore[import-untyped]
+    from yaml import YAMLError
 
     from captioning.jobs.overrides import explained, unknown
 
