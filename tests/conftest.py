@@ -79,7 +79,7 @@ SLOW = (
     *("core/test_memory.py", "data/test_download.py", "data/test_feature_store.py", "data/test_module.py"),
     *("speed/test_compiled.py", "speed/test_fast.py"),
     *("metrics/test_coco_caption.py", "metrics/test_java.py"),
-    *("test_benchmarks.py", "test_docs.py", "test_notebooks.py", "test_security.py"),
+    *("test_benchmarks.py", "test_docs.py", "test_lint.py", "test_notebooks.py", "test_security.py"),
 )
 QUICK = (
     "jobs/test_score.py",
