@@ -69,6 +69,8 @@ def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collect
 
 def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:
     """A checkpoint's data settings that differ from this program's: numbers, and settings that the user must give."""
+    from captioning.data.multi30k import LANGUAGES
+
     data, known, made = checkpoint.config["data"], {}, {}
     unresolved = (checkpoint.unresolved or {}).get("data")
     if isinstance(unresolved, Mapping):
@@ -92,6 +94,7 @@ def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str])
         if any(f"{key}.".startswith(f"{name}.") for name in said):
             continue
         plain = value is None or (isinstance(value, bool | int | float) and abs(value) <= LARGEST)
+        plain = plain or (key == "data.language" and value in LANGUAGES)
         if plain and key not in SAID:
             numbers.append(f"{key}={'null' if value is None else value}")
         else:

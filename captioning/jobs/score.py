@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.metrics.comparison import compare
     from captioning.metrics.results import check_results, read_references, read_results
     from captioning.report.table import latex, sentences, table, text, units
-    from captioning.text.registry import TREEBANK, told
+    from captioning.text import TREEBANK
+    from captioning.text.registry import told
 
     tokenizer, name = _tokenizer(args), args.tokenizer or TREEBANK
     to_stdout = args.json == STDOUT
@@ -114,7 +115,8 @@ def _tokenizer(args: argparse.Namespace) -> "Tokenizer":
     Raises:
         CaptioningError: there is none of this name, or it does not go with another option.
     """
-    from captioning.text.registry import OF_ENGLISH, TREEBANK, find_tokenizer
+    from captioning.text import TREEBANK
+    from captioning.text.registry import OF_ENGLISH, find_tokenizer
     from captioning.text.tokenizer import tokenize_file
 
     tokenizer = find_tokenizer(args.tokenizer or TREEBANK, "--tokenizer ")

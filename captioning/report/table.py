@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from captioning.core.measure import Measure
 from captioning.metrics.comparison import Report
-from captioning.text.registry import TREEBANK, told
+from captioning.text import TREEBANK
+from captioning.text.registry import told
 
 _NEVER_SAID = 10
 _CHANCE = 0.05

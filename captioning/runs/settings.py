@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from captioning.text.registry import TREEBANK
+from captioning.text import TREEBANK
 
 # Settings that may differ when a run resumes: they do not change the training itself, only places, length and output.
 # For the files that ``data`` names, the contents must be equal (``inputs.json``), not the paths.

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
+from captioning.text import TREEBANK
 from captioning.text.tokenizer import tokenize_each, tokenize_file
 from captioning.text.words import tokenize_words_each
 
 Tokenizer = Callable[[Sequence[str]], list[list[str]]]  # from captions to the tokens of each
 
-TREEBANK = "treebank"  # coco-caption's, of all published scores; that of runs from before there was a choice
 TOKENIZERS: dict[str, Tokenizer] = {TREEBANK: tokenize_each, "words": tokenize_words_each}
 OF_ENGLISH = (tokenize_each, tokenize_file)
 
