@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.text import TREEBANK
     from captioning.text.registry import told
 
-    tokenizer, name = _tokenizer(args), args.tokenizer or TREEBANK
+    tokenizer, of_tokens = _tokenizer(args), args.tokenizer or TREEBANK
     to_stdout = args.json == STDOUT
     if to_stdout and args.latex:
         raise CaptioningError("--json - and --latex both print: give --json a file, or leave one out.")
@@ -99,12 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.per_image:
         _write_per_image(args.per_image, images, captions, reports)
     if args.json:
-        write_json(args.json, {"images": len(images), "of": len(references), **told(name), **_content(reports)})
+        write_json(args.json, {"images": len(images), "of": len(references), **told(of_tokens), **_content(reports)})
     if args.latex:
-        print(latex(table(reports, name)))
+        print(latex(table(reports, of_tokens)))
     elif not to_stdout:
         print(f"{len(images)} of {len(references)} images; {units(reports)}, with 95 % intervals")
-        print(text(table(reports, name)))
+        print(text(table(reports, of_tokens)))
         print(*sentences(reports), sep="\n")
     return 0
 
