@@ -20,13 +20,13 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"core", "text"},
     "metrics": {"core", "text"},
     "analysis": {"core"},
-    "report": {"core", "metrics", "analysis"},
+    "report": {"core", "text", "metrics", "analysis"},
     "speed": {"core", "cells", "decoders", "encoders"},
 }
-ALLOWED["runs"] = {"core", "cells", "decoders", "encoders", "search", "speed"}
+ALLOWED["runs"] = {"core", "text", "cells", "decoders", "encoders", "search", "speed"}
 ALLOWED["predict"] = ALLOWED["runs"] | {"runs"}
 ALLOWED["training"] = ALLOWED["runs"] | {"runs", "data", "metrics"}
-ALLOWED["tasks"] = ALLOWED["training"] | {"training", "predict", "report", "analysis", "text"}
+ALLOWED["tasks"] = ALLOWED["training"] | {"training", "predict", "report", "analysis"}
 ALLOWED["jobs"] = ALLOWED["tasks"] | {"tasks"}
 ALLOWED["__main__"] = {"core", "jobs", ""}
 ALLOWED["__init__"] = ALLOWED["predict"] | {"predict", "metrics", ""}  # the public names, imported when asked for

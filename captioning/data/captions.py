@@ -13,23 +13,27 @@ from captioning.core.errors import CaptioningError
 from captioning.core.progress import progress
 from captioning.core.vocabulary import SPECIAL, UNK, Vocabulary
 from captioning.data.photos import Photo
-from captioning.text.tokenizer import tokenize
+from captioning.text.registry import Tokenizer
+from captioning.text.tokenizer import tokenize_each
 
 log = logging.getLogger(__name__)
 
 
-def build_vocabulary(photos: Sequence[Photo], minimum_count: int = 5) -> Vocabulary:
+def build_vocabulary(
+    photos: Sequence[Photo], minimum_count: int = 5, tokenizer: Tokenizer = tokenize_each
+) -> Vocabulary:
     """The vocabulary of a training split.
 
     Args:
         photos: the photographs of the training split alone.
         minimum_count: the least count of a word in the vocabulary; rarer words become ``<unk>``.
+        tokenizer: the tokenizer of the captions.
 
     Raises:
         CaptioningError: no word is left.
     """
-    captions = (caption for photo in progress(photos, "counting words") for caption in photo.captions)
-    return Vocabulary.build((tokenize(caption) for caption in captions), minimum_count)
+    captions = (words for photo in progress(photos, "counting words") for words in tokenizer(photo.captions))
+    return Vocabulary.build(captions, minimum_count)
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,20 @@ class TokenizedCaptions:
     last: "np.ndarray[tuple[int], np.dtype[np.int64]]"
 
     @classmethod
-    def of(cls, photos: Sequence[Photo], vocabulary: Vocabulary, max_words: int) -> "TokenizedCaptions":
+    def of(
+        cls,
+        photos: Sequence[Photo],
+        vocabulary: Vocabulary,
+        max_words: int,
+        tokenizer: Tokenizer = tokenize_each,
+    ) -> "TokenizedCaptions":
         """Tokenize captions and convert them to indices; captions without a known word are left out.
 
         Args:
             photos: N photographs.
             vocabulary: the vocabulary of the training split.
             max_words: the number of words after which a caption is cut.
+            tokenizer: the tokenizer of the captions, that of the vocabulary.
 
         Raises:
             CaptioningError: no caption is left.
@@ -61,8 +72,8 @@ class TokenizedCaptions:
         tokens, ends, last = array("i"), array("q"), array("q")  # lists of objects would take ten times the memory
         left_out = 0
         for photo in progress(photos, "tokenizing captions"):
-            for caption in photo.captions:
-                numbers = vocabulary.encode(tokenize(caption)[:max_words])
+            for words in tokenizer(photo.captions):
+                numbers = vocabulary.encode(words[:max_words])
                 if all(number == UNK for number in numbers[1:-1]):
                     left_out += 1
                     continue

@@ -13,6 +13,8 @@ from captioning.core.vocabulary import Vocabulary
 from captioning.data.batches import BatchSampler, CaptionDataset, PhotoBatch, PhotoDataset, Places
 from captioning.data.captions import TokenizedCaptions
 from captioning.data.photos import CaptionedPhotos, Photo
+from captioning.text.registry import Tokenizer
+from captioning.text.tokenizer import tokenize_each
 
 
 class ResumableData(pl.LightningDataModule):
@@ -137,6 +139,7 @@ class CaptionData(PhotoData):
         *,
         captions_per_photo: int | None = 5,
         max_words: int = 30,
+        tokenizer: Tokenizer = tokenize_each,
         **common: Any,
     ) -> None:
         """Take the data.
@@ -146,15 +149,17 @@ class CaptionData(PhotoData):
             vocabulary: the vocabulary of the training split.
             captions_per_photo: the maximum number of a photograph's captions in a training batch, drawn by the seed.
             max_words: the number of words after which a caption is cut.
+            tokenizer: the tokenizer of the captions, that of the vocabulary.
             common: the arguments of ``PhotoData``.
         """
         super().__init__(photos, **common)
         self.vocabulary, self.captions_per_photo, self.max_words = vocabulary, captions_per_photo, max_words
+        self.tokenizer = tokenizer
 
     def dataset(self, split: str, shuffle: bool) -> tuple[PhotoDataset, Places]:
         """The dataset of a split; in training without photographs that have no caption to learn from."""
         photos = self.photos[split]
-        captions = TokenizedCaptions.of(photos, self.vocabulary, self.max_words)
+        captions = TokenizedCaptions.of(photos, self.vocabulary, self.max_words, self.tokenizer)
         dataset = CaptionDataset(captions, self.captions_per_photo if shuffle else None, **self._images(split, shuffle))
         return dataset, captions.photos if shuffle else range(len(photos))
 

@@ -1,8 +1,10 @@
 """Reading of text, CSV and JSON lines; error messages name the line."""
 
 import csv
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,16 @@ from captioning.core.errors import CaptioningError
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file with unchanged line ends.
+    """The text of a UTF-8 file with unchanged line ends; a file ``.gz`` is decompressed.
 
     Raises:
-        CaptioningError: the file is missing or not UTF-8.
+        CaptioningError: the file is missing, damaged or not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CaptioningError(f"{path}: this is no whole file of gzip ({error}). Fetch it anew.") from None
     except OSError as error:
         raise CaptioningError(f"{path}: can't be read ({error.strerror}). Check the path.") from None
     except UnicodeDecodeError as error:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from captioning.core.errors import CaptioningError, UsageError
 from captioning.core.terminal import printable
 from captioning.jobs.config import compose, conf_dir
-from captioning.runs.settings import without_weights
+from captioning.runs.settings import tokenizer_of, without_weights
 from captioning.runs.trust import trusted_metrics
 
 if TYPE_CHECKING:
     from captioning.runs.checkpoint import Checkpoint
 
 OURS = ("data.name", "data.workers")  # settings without effect on scores
+TOKENIZER = "data.tokenizer"  # a name that the program knows, not a file's
 AT_ONCE = 1024  # the maximum photographs in a batch
 SAID = ("data.count", "data.scenes_seed")  # numbers that cause writes: scenes are drawn from them
 LARGEST = 10**9
@@ -55,6 +56,8 @@ def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collect
         )
     data = [f"data={kind}", *numbers, *(each for each in of_data if not each.startswith("data="))]
     composed = compose([*data, *of_metrics])
+    if "tokenizer" in composed["data"] and not any(each.lstrip("+") == TOKENIZER for each in said):
+        composed["data"]["tokenizer"] = tokenizer_of(config)  # of the words that the captioner says, on any data
     others = {name: settings for name, settings in config.items() if name not in ("data", "choices", "metrics")}
     changed = change(others, [each for each in overrides if each not in of_data and each not in of_metrics])
     if not of_metrics and config.get("metrics"):  # version 1 had those of conf/ alone
@@ -66,6 +69,8 @@ def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collect
 
 def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:
     """A checkpoint's data settings that differ from this program's: numbers, and settings that the user must give."""
+    from captioning.data.multi30k import LANGUAGES
+
     data, known, made = checkpoint.config["data"], {}, {}
     unresolved = (checkpoint.unresolved or {}).get("data")
     if isinstance(unresolved, Mapping):
@@ -75,7 +80,7 @@ def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str])
         known, made = (flat(compose([f"data={kind}", *root])["data"], "data") for root in ([], rooted))
     numbers, unsaid = [], []
     for key, value in flat(data, "data").items():
-        if key not in known or key in OURS:
+        if key not in known or key in OURS or key == TOKENIZER:
             continue
         if key == "data.batch_size" and not (type(value) is int and 1 <= value <= AT_ONCE):
             continue
@@ -89,6 +94,7 @@ def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str])
         if any(f"{key}.".startswith(f"{name}.") for name in said):
             continue
         plain = value is None or (isinstance(value, bool | int | float) and abs(value) <= LARGEST)
+        plain = plain or (key == "data.language" and value in LANGUAGES)
         if plain and key not in SAID:
             numbers.append(f"{key}={'null' if value is None else value}")
         else:

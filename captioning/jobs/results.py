@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = []
     for folder in scored(options.folders, options.split):
         row = row_of(folder, options.split)
-        if not row.get("METEOR") and not options.no_meteor:
+        if not row.get("METEOR") and not options.no_meteor and "tokenizer" not in row:  # METEOR is of English
             row["METEOR"] = meteor_of(folder, options.split)
         rows.append(row | {"commit": code.commit, "date": code.date})
     table = merged(read_rows(options.table), rows)

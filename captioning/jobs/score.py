@@ -14,6 +14,7 @@ from captioning.jobs.options import STDOUT, add_json_option, import_from_working
 if TYPE_CHECKING:
     from captioning.metrics import DocumentFrequencies, Metric
     from captioning.metrics.comparison import Report
+    from captioning.text.registry import Tokenizer
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--meteor", action="store_true", help="METEOR too (needs Java and captioning[java])")
     options.add_argument("--spice", action="store_true", help="SPICE too (needs Java 8 or 11 and captioning[java])")
     options.add_argument("--java-timeout", type=float, default=1800, metavar="SECONDS", help="(default: 1800)")
+    options.add_argument(
+        "--tokenizer", help="treebank, coco-caption's (default), or words, for any language: that of the captions"
+    )
     options.add_argument("--bug-compatible", action="store_true", help="tokenize with coco-caption's faults")
     options.add_argument("--per-image", metavar="CSV", help="write the scores of each image here")
     add_json_option(options, "the scores (from 0 to 1, CIDEr to 10)")
@@ -60,8 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.metrics.comparison import compare
     from captioning.metrics.results import check_results, read_references, read_results
     from captioning.report.table import latex, sentences, table, text, units
-    from captioning.text.tokenizer import tokenize_each, tokenize_file
+    from captioning.text import TREEBANK
+    from captioning.text.registry import told
 
+    tokenizer, of_tokens = _tokenizer(args), args.tokenizer or TREEBANK
     to_stdout = args.json == STDOUT
     if to_stdout and args.latex:
         raise CaptioningError("--json - and --latex both print: give --json a file, or leave one out.")
@@ -76,7 +82,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not images:
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
 
-    tokenizer = tokenize_file if args.bug_compatible else tokenize_each
     training, frequencies = None, None
     if args.train:
         training = [caption for each in read_references(args.train).values() for caption in each]
@@ -94,14 +99,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.per_image:
         _write_per_image(args.per_image, images, captions, reports)
     if args.json:
-        write_json(args.json, {"images": len(images), "of": len(references), **_content(reports)})
+        write_json(args.json, {"images": len(images), "of": len(references), **told(of_tokens), **_content(reports)})
     if args.latex:
-        print(latex(table(reports)))
+        print(latex(table(reports, of_tokens)))
     elif not to_stdout:
         print(f"{len(images)} of {len(references)} images; {units(reports)}, with 95 % intervals")
-        print(text(table(reports)))
+        print(text(table(reports, of_tokens)))
         print(*sentences(reports), sep="\n")
     return 0
+
+
+def _tokenizer(args: argparse.Namespace) -> "Tokenizer":
+    """The tokenizer of the options.
+
+    Raises:
+        CaptioningError: there is none of this name, or it does not go with another option.
+    """
+    from captioning.text import TREEBANK
+    from captioning.text.registry import OF_ENGLISH, find_tokenizer
+    from captioning.text.tokenizer import tokenize_file
+
+    tokenizer = find_tokenizer(args.tokenizer or TREEBANK, "--tokenizer ")
+    if args.bug_compatible and args.tokenizer:
+        raise CaptioningError("--bug-compatible is of coco-caption's own tokenizer: leave it or --tokenizer out.")
+    if tokenizer not in OF_ENGLISH and (args.meteor or args.spice):
+        raise CaptioningError(
+            f"--tokenizer {args.tokenizer}: METEOR and SPICE know English alone, in coco-caption's tokens. Leave "
+            "--meteor and --spice out."
+        )
+    return tokenize_file if args.bug_compatible else tokenizer
 
 
 def _metrics(args: argparse.Namespace, frequencies: "DocumentFrequencies | None") -> "list[Metric]":

@@ -71,7 +71,7 @@ def compare(
             scores=score.corpus(),
             intervals={measure: interval(each) for measure, each in values.items()},
             p_values={m: p_value(drawn[0][m], each) for m, each in values.items() if m in drawn[0]} if number else {},
-            diversity=diversity(candidates, prepared.texts, training),
+            diversity=diversity(candidates, prepared.texts, training, prepared.tokenizer),
             images={measure: each.tolist() for measure, each in score.images().items()},
         )
         for number, ((name, candidates), score, values) in enumerate(zip(captions.items(), scores, drawn, strict=True))

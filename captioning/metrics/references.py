@@ -4,7 +4,7 @@ Dimensions: N images, R references in total, C candidates, G n-grams, K pairs of
 references, M pairs of a reference and one of its n-grams.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,9 +12,8 @@ import numpy as np
 
 from captioning.core.errors import CaptioningError
 from captioning.metrics.ngrams import Floats, Integers, NGramCounts, NGramIndex, count_ngrams
+from captioning.text.registry import Tokenizer
 from captioning.text.tokenizer import tokenize_each
-
-Tokenizer = Callable[[Sequence[str]], list[list[str]]]
 
 
 @dataclass(frozen=True)

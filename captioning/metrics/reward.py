@@ -15,7 +15,8 @@ import numpy as np
 from captioning.metrics.bleu import count_matches, smoothed_bleu
 from captioning.metrics.cider import SIGMA, CiderD
 from captioning.metrics.ngrams import ORDERS, Floats, Integers, count_ngrams
-from captioning.metrics.references import DocumentFrequencies, References, Tokenizer
+from captioning.metrics.references import DocumentFrequencies, References
+from captioning.text.registry import Tokenizer
 from captioning.text.tokenizer import tokenize_each
 
 END = "<end of caption>"  # no token of a text: tokens have no spaces

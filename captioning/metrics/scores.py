@@ -12,8 +12,9 @@ from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider
 from captioning.metrics.metric import Metric, Pairs, measures_of, scores_of, statistics_of
 from captioning.metrics.ngrams import Floats
-from captioning.metrics.references import DocumentFrequencies, References, Tokenizer
+from captioning.metrics.references import DocumentFrequencies, References
 from captioning.metrics.rouge import RougeL
+from captioning.text.registry import Tokenizer
 from captioning.text.tokenizer import tokenize_each
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -29,9 +29,12 @@ from captioning.predict.loading import load
 from captioning.predict.maps import attended_part
 from captioning.predict.soup import average_weights
 from captioning.runs.parts import make_decoder, make_encoder, make_search
-from captioning.runs.settings import without_weights
+from captioning.runs.settings import tokenizer_of, without_weights
 from captioning.search import Captions, ConstrainedBeam, Search, constrained
 from captioning.search.constrained_beam import Words
+
+if TYPE_CHECKING:
+    from captioning.text.registry import Tokenizer
 
 Averaged = Average | Literal["weights"]  # what several captioners take the mean of
 Picture = str | os.PathLike[str] | Image.Image
@@ -155,6 +158,13 @@ class Captioner:
         ensemble = Ensemble(members, average)
         encoder = encoders[0] if len(encoders) == 1 else _beside(encoders, ensemble.seen)
         return cls(encoder, ensemble, captioners[0].vocabulary, captioners[0].config)
+
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """The tokenizer of the captions of its training, for references and scores."""
+        from captioning.text.registry import find_tokenizer  # not needed to caption photographs
+
+        return find_tokenizer(tokenizer_of(self.config))
 
     @property
     def device(self) -> torch.device:

@@ -5,15 +5,23 @@ from collections.abc import Sequence
 
 from captioning.core.measure import Measure
 from captioning.metrics.comparison import Report
+from captioning.text import TREEBANK
+from captioning.text.registry import told
 
 _NEVER_SAID = 10
 _CHANCE = 0.05
 _LATEX = {"%": r"\%", "_": r"\_", "–": "--", "↓": r"$\downarrow$"}
 
 
-def table(reports: Sequence[Report]) -> list[list[str]]:
-    """The rows of the table, header first: scores in their measures' format, with ↓ if lower is better."""
+def table(reports: Sequence[Report], tokenizer: str = TREEBANK) -> list[list[str]]:
+    """The rows of the table, header first: scores in their measures' format, with ↓ if lower is better.
+
+    Args:
+        reports: the reports, one a column.
+        tokenizer: the name of the tokenizer, which has a row of its own if it is not coco-caption's.
+    """
     rows = [["", *(report.name for report in reports)]]
+    rows += [[row, *(name for _ in reports)] for row, name in told(tokenizer).items()]
     for name, measure in _measures(reports).items():
         label = name if measure.higher_is_better else f"{name} ↓"
         rows.append([label, *(_score(report, measure) for report in reports)])
@@ -21,9 +29,9 @@ def table(reports: Sequence[Report]) -> list[list[str]]:
     rows.append(["words a caption", *(f"{report.diversity.mean_length:.2f}" for report in reports)])
     rows.append(["different captions, %", *(f"{100 * report.diversity.distinct:.1f}" for report in reports)])
     if any(report.diversity.novel is not None for report in reports):
-        novel = [report.diversity.novel for report in reports]
-        rows.append(["not in training, %", *("–" if share is None else f"{100 * share:.1f}" for share in novel)])
-    rows.append(["bad endings, %", *(f"{100 * report.diversity.bad_endings:.1f}" for report in reports)])
+        rows.append(["not in training, %", *(_share(report.diversity.novel) for report in reports)])
+    if any(report.diversity.bad_endings is not None for report in reports):
+        rows.append(["bad endings, %", *(_share(report.diversity.bad_endings) for report in reports)])
     rows.append(["words never said", *(str(len(report.diversity.never_said)) for report in reports)])
     return rows
 
@@ -81,6 +89,10 @@ def _difference(first: Report, other: Report, measure: Measure, chance: float) -
 def _measures(reports: Sequence[Report]) -> dict[str, Measure]:
     """The measures of all reports, by name."""
     return {name: measure for report in reports for name, measure in report.measures.items()}
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def _score(report: Report, measure: Measure) -> str:

@@ -17,7 +17,7 @@ COLUMNS = (
     *("seconds", "parameters", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"),
     *("photographs_per_second", "different", "novel", "bad_endings", "commit", "date"),
 )
-KEY = ("experiment", "overrides", "members", "seed", "search")  # what a row is a repetition by
+KEY = ("experiment", "overrides", "members", "seed", "search", "tokenizer")  # what a row is a repetition by
 OF_A_RUN = ("decoder", "cell", "encoder", "seed", "epochs", "best_epoch", "seconds", "parameters")
 PLACES = ("experiment", "name", "out", "sweep", "seed", "hydra.", "logger", "test", "data.root", "data.features_root")
 UNTOLD = (*PLACES, "data.workers", "trainer.enable_progress_bar", "trainer.log_every_n_steps")  # no effect on scores
@@ -58,6 +58,8 @@ def row_of(folder: Path, split: str) -> Row:
     members = content.get("members")
     row = _of_an_ensemble(content) if members else _of_a_run(folder)
     row["search"] = content.get("search", "")
+    if "tokenizer" in content:  # another than coco-caption's
+        row["tokenizer"] = content["tokenizer"]
     row |= {name: f"{100 * value:.2f}" for name, value in content["scores"].items()}
     rate = content.get("photographs_per_second")
     row["photographs_per_second"] = "" if rate is None else f"{rate:.1f}"

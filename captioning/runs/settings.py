@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from captioning.text import TREEBANK
+
 # Settings that may differ when a run resumes: they do not change the training itself, only places, length and output.
 # For the files that ``data`` names, the contents must be equal (``inputs.json``), not the paths.
 FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience"}
@@ -18,6 +20,12 @@ def epochs_of(config: Mapping[str, Any]) -> float:
     """The number of epochs of a run; null and -1 are no limit."""
     epochs = config["trainer"]["max_epochs"]
     return math.inf if epochs in (None, -1) else float(epochs)
+
+
+def tokenizer_of(config: Mapping[str, Any]) -> str:
+    """The name of the tokenizer of a run's captions; a run from before the setting has coco-caption's."""
+    data = config.get("data") or {}
+    return str(data.get("tokenizer", TREEBANK))
 
 
 def encoders_of(encoder: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -38,6 +46,7 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in FREE}
     kept["word_vectors"] = bool(config["word_vectors"])  # the file's content is among the inputs
     kept["data"] = {key: value for key, value in config["data"].items() if key not in FREE_DATA}
+    kept["data"]["tokenizer"] = tokenizer_of(config)
     # A schedule such as the cosine depends on the run's length: more epochs would make the learning rate jump.
     constant = config["scheduler"]["_target_"].endswith(".constant")
     free = FREE_TRAINER | {"max_epochs"} if constant else FREE_TRAINER

@@ -3,6 +3,7 @@
 Dimensions: V vocabulary, A states, C words of the constraints and one for all others.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -92,8 +93,8 @@ def _alternatives(text: str, vocabulary: Vocabulary) -> list[Phrase]:
 
 
 def _number(word: str, vocabulary: Vocabulary) -> int:
-    """The number of a word as written, or else of the word in lower case."""
-    for written in (word, word.lower()):
+    """The number of a word as written, or else of the word in lower case, its accents composed."""
+    for written in (word, word.lower(), unicodedata.normalize("NFC", word.lower())):
         number = vocabulary.numbers.get(written, 0)
         if number >= len(SPECIAL):
             return number

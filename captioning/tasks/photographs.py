@@ -21,6 +21,8 @@ from captioning.data.module import CaptionData, PhotoData
 from captioning.encoders import Encoder
 from captioning.encoders.several import Several, prefixed
 from captioning.runs.parts import Config
+from captioning.runs.settings import tokenizer_of
+from captioning.text.registry import find_tokenizer
 
 
 def read_photos(config: Config) -> CaptionedPhotos:
@@ -52,6 +54,7 @@ def make_data(
         vocabulary,
         captions_per_photo=data["captions_per_photo"],
         max_words=data["max_words"],
+        tokenizer=find_tokenizer(tokenizer_of(config)),
         **_common(config, photos, encoder, reads, device),
     )
 

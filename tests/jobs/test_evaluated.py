@@ -83,6 +83,23 @@ def test_a_captioner_is_evaluated_on_other_data(of_a_checkpoint: Made) -> None:
     assert found["search"]["size"] == 3
 
 
+def test_the_tokenizer_is_the_checkpoint_s_unless_it_is_said(of_a_checkpoint: Made) -> None:
+    trained = of_a_checkpoint("data=own", "data.tokenizer=words")
+    assert evaluated(trained, [])["data"]["tokenizer"] == "words"
+    assert evaluated(trained, ["data=flickr8k"])["data"]["tokenizer"] == "words"
+    assert evaluated(trained, ["data.tokenizer=treebank"])["data"]["tokenizer"] == "treebank"
+    english = of_a_checkpoint("data=flickr8k")
+    for config in filter(None, (english.config, english.unresolved)):
+        del config["data"]["tokenizer"]  # as before there was a choice
+    assert evaluated(english, ["data=multi30k", "data.language=en"])["data"]["tokenizer"] == "treebank"
+
+
+def test_a_language_is_the_checkpoint_s_and_no_place(of_a_checkpoint: Made) -> None:
+    assert evaluated(of_a_checkpoint("data=multi30k", "data.language=en"), [])["data"]["source"]["language"] == "en"
+    with pytest.raises(CaptioningError, match=r"by adding: data\.language=\.\./x$"):
+        evaluated(of_a_checkpoint("data=multi30k", "data.language=../x"), [])
+
+
 def test_metrics_are_the_user_s_and_those_of_this_package(of_a_checkpoint: Made) -> None:
     spice = "+metrics.spice._target_=captioning.metrics.Spice"
     found = evaluated(of_a_checkpoint(spice, "+metrics.mine._target_=mine.Metric"), [])

@@ -71,6 +71,18 @@ def test_a_sweep_s_runs_are_rows_and_a_repeated_row_is_replaced(tmp_path: Path) 
     ]
 
 
+def test_scores_of_another_tokenizer_are_named_and_have_no_meteor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "meteor_of", lambda *_: "30.00")
+    german, english = (run(tmp_path / name, ["experiment=x"]) for name in ("german", "english"))
+    content = json.loads((german / "scores_test.json").read_text())
+    write(german / "scores_test.json", {**content, "tokenizer": "words"})
+    assert main(["results", str(tmp_path / "table.csv"), str(german), str(english)]) == 0
+    found = [(row["tokenizer"], row["METEOR"]) for row in rows(tmp_path / "table.csv")]
+    assert found == [("words", ""), ("", "30.00")]  # two rows: neither repeats the other
+
+
 def test_an_ensemble_is_a_row(tmp_path: Path) -> None:
     names = ("lrcn1", "mrnn2", "lrcn3")
     runs = [run(tmp_path / name, [], seed=seed, decoder=name[:-1]) for seed, name in enumerate(names)]

@@ -192,6 +192,35 @@ def test_a_subset_must_be_asked_for(tmp_path: Path, references: str, capsys: pyt
         main([some, others, "--references", references, "--subset"])
 
 
+def test_another_tokenizer_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {1: "ein hund laeuft", 2: "ein mädchen schaut sich etwas an"}
+    given = [
+        {"image_id": 1, "caption": "Ein Hund (laeuft)."},
+        {"image_id": 2, "caption": "EIN MA\u0308DCHEN schaut"},
+    ]
+    references = write(tmp_path / "references.json", {"annotations": given})
+    files = [results(tmp_path / "one.json", said), results(tmp_path / "two.json", said), "--references", references]
+    assert main([*files, "--tokenizer", "words", "--resamples", "0", "--json", str(tmp_path / "out.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if line.startswith("tokenizer")).split() == ["tokenizer", "words", "words"]
+    assert not any(line.startswith("bad endings") for line in lines)  # the list is of English
+    assert "one.json and two.json" not in lines[-1] and "never says" not in "".join(lines)  # ä is ä
+    assert json.loads((tmp_path / "out.json").read_text())["tokenizer"] == "words"
+    assert main([*files, "--tokenizer", "words", "--latex"]) == 0
+    assert r"tokenizer & words & words \\" in capsys.readouterr().out
+    assert main([*files, "--tokenizer", "treebank", "--json", "-", "--resamples", "0"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert "tokenizer" not in shown
+    assert [word for word, _ in shown["results"][0]["diversity"]["never_said"]] == ["ma\u0308dchen"]
+    for wrong, told in (
+        (("--tokenizer", "wort"), "^--tokenizer wort: there is no such tokenizer"),
+        (("--tokenizer", "words", "--meteor"), "METEOR and SPICE know English alone"),
+        (("--tokenizer", "words", "--bug-compatible"), "leave it or --tokenizer out"),
+    ):
+        with pytest.raises(CaptioningError, match=told):
+            main([*files, *wrong])
+
+
 def test_java_that_is_not_there_spoils_nothing_else(tmp_path: Path, references: str) -> None:
     good = results(tmp_path / "good.json", GOOD)
     command = [sys.executable, "-m", "captioning", "score", good, "--references", references, "--meteor", "--spice"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock, patch
@@ -19,17 +20,20 @@ from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
 from torch.utils.data import DataLoader
-from wires import CAPTIONER, RESNET, Seen, compose, kept, wired, without
+from wires import CAPTIONER, RESNET, Seen, compose, draw, kept, wired, without
 
 from captioning.__main__ import main
 from captioning.core.build import build, call
+from captioning.core.errors import CaptioningError
 from captioning.data import Text, coco_archives
 from captioning.data import text as texts
 from captioning.jobs import train as job
 from captioning.jobs.config import conf_dir
 from captioning.tasks import Task
+from captioning.tasks.captioning import CaptioningTask
 from captioning.tasks.photographs import read_photos
 from captioning.tasks.task import Prepared
+from captioning.text.registry import TOKENIZERS
 
 Line = Callable[..., list[str]]
 Watched = Callable[[list[str]], Seen]
@@ -203,6 +207,45 @@ def test_flickr8k_is_read_from_its_root(tmp_path: Path) -> None:
     assert splits("data=flickr8k", f"data.root={tmp_path}") == {"train": 1, "val": 1, "test": 1}
 
 
+@wired("data=multi30k data.root", "data=multi30k data.images", "data=multi30k data.language")
+@wired("data=multi30k data.tokenizer")
+def test_multi30k_is_read_in_its_language(tmp_path: Path) -> None:
+    for name, split in (("a", "train"), ("b", "val"), ("c", "test_2016")):
+        (tmp_path / f"{name}_8k.jpg").touch()
+        (tmp_path / f"{split}_images.txt").write_text(f"{name}.jpg\n")
+        for place, language in product(range(1, 6), ("de", "en")):
+            (tmp_path / f"{split}.{place}.{language}").write_text(f"{language} {place}\n")
+    line = ("data=multi30k", f"data.root={tmp_path}", f"data.images={tmp_path}")
+    assert splits(*line) == {"train": 1, "val": 1, "test": 1}
+    assert read_photos(compose(line))["val"][0].captions == tuple(f"de {place}" for place in range(1, 6))
+    english = [*line, "data.language=en"]
+    assert read_photos(compose(english))["val"][0].captions == tuple(f"en {place}" for place in range(1, 6))
+    for said, name in (((), "words"), (("data.tokenizer=treebank",), "treebank")):
+        assert CaptioningTask(compose([*line, *said])).tokenizer is TOKENIZERS[name]
+
+
+@wired("data=base data.tokenizer")
+def test_vocabulary_captions_scores_and_reward_have_the_data_s_tokenizer(captioner: Line, tmp_path: Path) -> None:
+    photographs = draw(tmp_path)
+    table = photographs / "captions.jsonl"
+    table.write_text(table.read_text().replace("seldom", "T-shirt's").replace("tested", "don't"))
+    line = [*without(captioner("objective=self_critical"), "data.root"), f"data.root={photographs}"]
+    for said, seldom in (((), ["t-shirt", "'s"]), (("data.tokenizer=words",), ["t", "shirt", "s"])):
+        made = prepared([*line, *said], tmp_path)
+        words = made.module.vocabulary.words
+        assert set(seldom) <= {*words} and not {"t", "shirt", "s", "t-shirt", "'s"} - {*seldom} & {*words}
+        told = [words[number] for batch in batches(made.data.train_dataloader()) for number in batch.targets.tolist()]
+        assert set(seldom) <= {*told}  # in the drawn captions of training
+        assert made.module.objective.reward([" ".join(seldom)] * 8, range(8)).max() > 0
+        tokens = [each for image in made.module.objective.reward.references.tokens for each in image]
+        assert any(all(word in caption for word in seldom) for caption in tokens)
+        task = CaptioningTask(compose([*line, *said]))
+        scored = task.scorer(task.read_source(), "test")(["don t"] * 3)
+        assert (scored["BLEU-1"] > 0.1) == bool(said)
+    with pytest.raises(CaptioningError, match=r"^data\.tokenizer=wort: there is no such tokenizer"):
+        prepared([*line, "data.tokenizer=wort"], tmp_path)
+
+
 @wired("data=scenes data.root", "data=scenes data.count", "data=scenes data.scenes_seed")
 def test_so_many_scenes_are_drawn_by_their_own_seed(tmp_path: Path) -> None:
     def drawn(name: str, *line: str) -> tuple[dict[str, int], str]:
@@ -216,7 +259,12 @@ def test_so_many_scenes_are_drawn_by_their_own_seed(tmp_path: Path) -> None:
     assert sum(drawn("four", "data.count=12")[0].values()) == 12
 
 
-@wired(*(f"data={kind} data.name" for kind in ("coco", "coco2014", *KARPATHY, "flickr8k", "own", "scenes", "text")))
+@wired(
+    *(
+        f"data={kind} data.name"
+        for kind in ("coco", "coco2014", *KARPATHY, "flickr8k", "multi30k", "own", "scenes", "text")
+    )
+)
 def test_data_are_called_what_they_are_on_the_command_line() -> None:
     for path in (conf_dir() / "data").glob("*.yaml"):
         if path.stem != "base":

@@ -62,7 +62,7 @@ def test_every_setting_has_a_test() -> None:
 # --- settings that are made of others -------------------------------------------------------------------------------
 
 CHANGED = {"root": "moved", "count": 77, "scenes_seed": 5, "text": "moved.txt", "validation": 0.3, "cache": "moved"}
-CHANGED |= {"splits.train": "other", "holdout.val": 9, "file": "file.json", "images": "pictures"}
+CHANGED |= {"splits.train": "other", "holdout.val": 9, "file": "file.json", "images": "pictures", "language": "en"}
 
 
 @pytest.mark.parametrize("file", sorted({name.partition(" ")[0] for name in FOLLOWING if name.startswith("data=")}))
@@ -151,6 +151,7 @@ DECODERS["attention_on_attention"] = decoders.AttentionOnAttention
 READERS: dict[str, Any] = {"coco": (data.read_coco, data.prepare_coco), "coco2014": (data.read_coco, data.prepare_coco)}
 READERS |= {"coco_karpathy": (data.read_karpathy, data.prepare_coco), "flickr30k": (data.read_karpathy, None)}
 READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.read_flickr8k, None)}
+READERS["multi30k"] = (data.read_multi30k, None)
 READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "text": (data.read_characters, None)}
 ENCODERS: dict[str, Any] = {f"resnet{layers}": ResNet for layers in (18, 34, 50, 101, 152)}
 ENCODERS |= {f"vgg{layers}{norm}": VGG for layers in (11, 16, 19) for norm in ("", "_bn")}

@@ -11,13 +11,15 @@ import torch
 from captioning.core.build import build, without_foreign
 from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
+from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
-from captioning.metrics import Metric, Scorer, build_metrics, measures_of
+from captioning.metrics import Metric, References, Scorer, build_metrics, measures_of
 from captioning.metrics.diversity import SHARES, shares
 from captioning.predict.captioner import Averaged, Captioner
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint, contents_of
 from captioning.runs.parts import make_decoder, make_encoder, make_search
+from captioning.runs.settings import tokenizer_of
 from captioning.search import Search
 from captioning.speed import make_convolutions_fast, make_fast
 from captioning.tasks.captioning.evaluation import caption_split, details_of, play_pointing, write_captions
@@ -25,6 +27,7 @@ from captioning.tasks.captioning.module import CaptioningModule
 from captioning.tasks.inputs import inputs_of_photographs
 from captioning.tasks.photographs import make_data, read_photos
 from captioning.tasks.task import Evaluation, Prepared, Task, with_hint
+from captioning.text.registry import Tokenizer, find_tokenizer, told
 from captioning.training.objectives import Objective
 from captioning.training.settings import training_settings
 
@@ -38,6 +41,15 @@ class CaptioningTask(Task):
     def metrics(self) -> list[Metric]:
         """The metrics of the configuration."""
         return build_metrics(self.config["metrics"])
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the vocabulary, of training captions and of scores (``data.tokenizer``).
+
+        Raises:
+            CaptioningError: there is no tokenizer of this name.
+        """
+        return find_tokenizer(tokenizer_of(self.config))
 
     @property
     def measures(self) -> Mapping[str, Measure]:
@@ -65,7 +77,7 @@ class CaptioningTask(Task):
     ) -> Prepared:
         """An untrained captioner and its data; the features of a frozen encoder are stored here."""
         config = self.config
-        vocabulary = initial.words if initial else build_vocabulary(source["train"], config["data"]["minimum_count"])
+        vocabulary = self._vocabulary(source, initial)
         encoder = make_encoder(config)
         decoder = make_decoder(config, vocabulary, encoder.spec)
         encoder.keep(decoder.reads)
@@ -75,6 +87,7 @@ class CaptioningTask(Task):
             found = decoder.load_vectors(config["word_vectors"], vocabulary.words)
             log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))
         objective = make_fast(build(without_foreign(config["objective"]), Objective))
+        objective.tokenizer = self.tokenizer
         objective.begin(vocabulary, [photo.captions for photo in source["train"]])
         module = CaptioningModule(
             encoder,
@@ -88,12 +101,31 @@ class CaptioningTask(Task):
         )
         data = make_data(config, source, vocabulary, encoder, decoder.reads, device)
         size = f"{len(source['train'])} photographs, {len(vocabulary)} words"
+        size += "".join(f", {key} {name}" for key, name in told(tokenizer_of(config)).items())
         signature = {SIGNATURE: objective.signature} if objective.signature else {}
         return Prepared(module, data, {**contents_of(vocabulary), **signature}, size)
 
+    def _vocabulary(self, source: CaptionedPhotos, initial: Checkpoint | None) -> Vocabulary:
+        """The vocabulary of the training split, or of the checkpoint with the initial weights.
+
+        Raises:
+            CaptioningError: no word is left, or the words of the checkpoint are those of another tokenizer.
+        """
+        tokenizer = self.tokenizer
+        if initial is None:
+            return build_vocabulary(source["train"], self.config["data"]["minimum_count"], tokenizer)
+        words, before = initial.words, tokenizer_of(initial.config)
+        if find_tokenizer(before) is not tokenizer:
+            raise CaptioningError(
+                f"{initial.path}: its words are those of data.tokenizer={before}, and here data.tokenizer="
+                f"{tokenizer_of(self.config)}. Set data.tokenizer={before}, or begin without init_from."
+            )
+        return words
+
     def scorer(self, source: CaptionedPhotos, split: str) -> Callable[[Sequence[str]], Mapping[str, float]]:
         """A scorer of one caption per photograph of a split, in the split's order; references are counted once."""
-        scorer = Scorer(self.metrics, [photo.captions for photo in source[split]])
+        references = References([photo.captions for photo in source[split]], self.tokenizer)
+        scorer = Scorer(self.metrics, references)
         return lambda captions: scorer.score(captions).corpus()
 
     def evaluate(
@@ -140,8 +172,10 @@ class CaptioningTask(Task):
         captions = list(caption_split(captioner, self.config, photos, split, search))
         texts = [caption.text for caption in captions]
         training = [caption for photo in photos.splits.get("train", ()) for caption in photo.captions]
-        scores = {**self.scorer(photos, split)(texts), **shares(texts, training or None)}
+        scores = {**self.scorer(photos, split)(texts), **shares(texts, training or None, self.tokenizer)}
         pointing = play_pointing(members, captions, captioner.encoder.transform)
         write_captions(out, split, members, texts)
-        details = details_of(search, pointing, len(members))
-        return Evaluation(scores, details, [str(pointing)] if pointing else [])
+        tokenizer = told(tokenizer_of(self.config))
+        details = {**details_of(search, pointing, len(members)), **tokenizer}
+        lines = [f"{key}: {name} (these scores do not compare with coco-caption's)" for key, name in tokenizer.items()]
+        return Evaluation(scores, details, [*lines, *([str(pointing)] if pointing else [])])

@@ -14,6 +14,8 @@ from captioning.core.packing import Packing
 from captioning.core.sums import Sum
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.decoders import Decoder
+from captioning.text.registry import Tokenizer
+from captioning.text.tokenizer import tokenize_each
 
 
 class Words(Protocol):
@@ -41,9 +43,11 @@ class Objective(nn.Module, ABC):
     Attributes:
         signature: the settings that are published with the scores, as a short text, known after ``begin``; empty where
             there is no such custom. Checkpoints keep the signature, and files of scores name it.
+        tokenizer: the tokenizer of the data's captions (``data.tokenizer``); the task sets it before ``begin``.
     """
 
     signature: str = ""
+    tokenizer: Tokenizer = staticmethod(tokenize_each)
 
     def begin(  # most objectives have nothing to do here
         self, vocabulary: Vocabulary | CharacterVocabulary, references: Sequence[Sequence[str]]

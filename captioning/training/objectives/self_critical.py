@@ -118,7 +118,13 @@ class SelfCritical(Objective):
                 "Take objective=cross_entropy."
             )
         self.vocabulary = vocabulary
-        self.reward = CiderReward(references, cider=self.cider, bleu=self.bleu, end_is_a_word=self.end_is_a_word)
+        self.reward = CiderReward(
+            references,
+            cider=self.cider,
+            bleu=self.bleu,
+            end_is_a_word=self.end_is_a_word,
+            tokenizer=self.tokenizer,
+        )
         base = "greedy" if self.baseline == "greedy" else "average"
         self.signature = f"{self.reward.signature}+{base}[nspi{self.samples}]+{SACREEOS}"
 
