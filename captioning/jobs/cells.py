@@ -98,7 +98,6 @@ def watch_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] 
     from captioning.analysis.text_features import caption_features
     from captioning.analysis.units import Watched
     from captioning.core.features import Features
-    from captioning.core.images import read_image
     from captioning.core.progress import progress
     from captioning.core.vocabulary import PAD, START
     from captioning.jobs.caption import find_pictures
@@ -112,7 +111,7 @@ def watch_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] 
     encoded = []
     with torch.inference_mode():
         for path in progress(paths, "encoding photographs"):
-            image = captioner.encoder.transform(read_image(path))
+            image = captioner.encoder.transform.read(path)
             encoded.append(captioner.encoder(image.unsqueeze(0).to(captioner.device)))
         parts = {part: torch.cat([one[part] for one in encoded]) for part in captioner.decoder.reads}
         features = Features(**parts)
