@@ -13,6 +13,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from captioning.core.errors import CaptioningError
+from captioning.core.texts import parse_json, read_text
 
 UNFINISHED = re.compile(r"\..+\.captioning-[0-9a-f]{8}")  # the names of files that are being written
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of writing to an open file
@@ -123,22 +124,11 @@ def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
         what: the kind of file, for the error's message ("annotations", "results file").
 
     Raises:
-        CaptioningError: the file is missing, can't be read, or is not JSON (with the line where it breaks).
+        CaptioningError: the file is missing, can't be read, or is not JSON (with the line where it breaks), see
+            ``captioning.core.texts.parse_json``.
     """
-    path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CaptioningError(f"{path}: there is no such {what}. Check the path.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise CaptioningError(
-            f"{path}: this {what} is not valid JSON ({where}). It may be cut short: fetch or write it again."
-        ) from error
-    except OSError as error:
-        raise CaptioningError(
-            f"{path}: this {what} can't be read ({error.strerror}). Check the path and its permissions."
-        ) from error
+    text = read_text(path, what)
+    return parse_json(text, path, what, "It may be cut short: fetch or write it again.")
 
 
 def write_error(path: Path, error: OSError) -> CaptioningError:

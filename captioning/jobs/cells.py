@@ -69,15 +69,13 @@ def watch_text(checkpoint: Path, names: Sequence[str], length: int, trust: Seque
     from captioning.analysis.text_features import text_features
     from captioning.analysis.units import Watched
     from captioning.core.features import Features
+    from captioning.core.texts import open_text
     from captioning.predict.writer import Writer
 
     if len(names) != 1:
         raise CaptioningError(f"{checkpoint}: a language model of characters reads one text, not {len(names)}.")
-    try:
-        with Path(names[0]).open(encoding="utf-8", newline="") as file:
-            text = file.read(length)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CaptioningError(f"{names[0]}: can't be read as UTF-8 text ({error}). Name a text file.") from error
+    with open_text(names[0], "text") as file:
+        text = file.read(length)
     if len(text) < 100:
         raise CaptioningError(f"{names[0]}: {len(text)} characters are too few to find anything in. Take 100 or more.")
     writer = Writer.load(checkpoint, trust=trust)
