@@ -52,6 +52,7 @@ def make_data(
         vocabulary,
         captions_per_photo=data["captions_per_photo"],
         max_words=data["max_words"],
+        max_length=config["search"].get("max_length"),
         **_common(config, photos, encoder, reads, device),
     )
 
