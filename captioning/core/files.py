@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from captioning.core.errors import CaptioningError
+from captioning.core.texts import parse_json, read_text
 
 UNFINISHED = re.compile(r"\..+\.captioning-[0-9a-f]{8}")  # the names of files that are being written
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of writing to an open file
@@ -90,6 +92,23 @@ def _flock(descriptor: int) -> bool:
     return True
 
 
+def require_regular(path: str | os.PathLike[str], what: str) -> None:
+    """Check that a path leads to a regular file: opening a pipe waits for its writer, and a device may have no end.
+
+    Args:
+        path: the file.
+        what: the kind of file, for the error's message ("picture", "checkpoint").
+
+    Raises:
+        CaptioningError: a folder, pipe, socket or device is there.
+        OSError: nothing is there, or the path can't be looked at.
+    """
+    mode = os.stat(path).st_mode  # noqa: PTH116  # half of Path.stat's time
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+        raise CaptioningError(f"{path}: this {what} can't be read, for it is {kind}. Give a file.")
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as JSON, whole or not at all."""
     with atomic_write(path) as file:
@@ -105,22 +124,11 @@ def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
         what: the kind of file, for the error's message ("annotations", "results file").
 
     Raises:
-        CaptioningError: the file is missing, can't be read, or is not JSON (with the line where it breaks).
+        CaptioningError: the file is missing, can't be read, or is not JSON (with the line where it breaks), see
+            ``captioning.core.texts.parse_json``.
     """
-    path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CaptioningError(f"{path}: there is no such {what}. Check the path.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise CaptioningError(
-            f"{path}: this {what} is not valid JSON ({where}). It may be cut short: fetch or write it again."
-        ) from error
-    except OSError as error:
-        raise CaptioningError(
-            f"{path}: this {what} can't be read ({error.strerror}). Check the path and its permissions."
-        ) from error
+    text = read_text(path, what)
+    return parse_json(text, path, what, "It may be cut short: fetch or write it again.")
 
 
 def write_error(path: Path, error: OSError) -> CaptioningError:

@@ -1,28 +1,51 @@
 """Images: reading them, and transforming them to an encoder's input."""
 
+import logging
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from threading import Lock
+from typing import IO, Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
 from captioning.core.errors import CaptioningError
+from captioning.core.files import require_regular
+from captioning.core.greys import is_deep, to_eight_bits
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"})
+log = logging.getLogger(__name__)
+
+SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+        *(".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".avif", ".avifs", ".heic", ".heif"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".ico", ".icns", ".pcx", ".psd", ".qoi", ".sgi", ".dds"),
+    }
+)
+COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # the formats that Pillow knows without importing all its plugins
+REFUSED = frozenset({"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"})  # no photographs; EPS runs a program
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")  # the first bytes of pictures
+BRANDS = (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypheix", b"ftypmif1", b"jP  \r\n\x87\n")  # after four bytes
+
+WHOLE = 2**26  # pixels that are decoded as they are (67 million); larger photographs are read at a fraction
+MOST, MOST_IN_PARTS = 2**27, 2**28  # pixels of the largest photograph; of a JPEG that is decoded at a fraction
+
+_unlimited = Lock()
 
 
 def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Image.Image:
     """Read an image file as RGB.
 
     The camera's EXIF orientation is applied; grey, palette, CMYK and 16-bit images become RGB; transparent pixels are
-    laid over white.
+    laid over white. A photograph of more than ``WHOLE`` pixels is read at a half, a quarter or an eighth of its size.
 
     Args:
         path: the file.
@@ -32,30 +55,109 @@ def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Im
         An RGB image.
 
     Raises:
-        CaptioningError: the file is missing, not an image, or cut short.
+        CaptioningError: the file is missing, no regular file, not an image, cut short, or too large.
+    """
+    with usable(path):
+        if content is None:
+            require_regular(path, "picture")
+        # An open file, not its path: Pillow 13 maps an uncompressed TIFF of a path into memory and turns it wrongly.
+        with Path(path).open("rb") if content is None else BytesIO(content) as file, _open(file) as image:
+            divisor = _divisor(image, path)
+            if divisor > 1:
+                image.draft(None, (image.width // divisor, image.height // divisor))  # a JPEG is decoded at this size
+            image.load()
+            if divisor > 1 and (is_deep(image) or image.width * image.height > WHOLE):
+                return to_rgb(_reduced(image, divisor), path)
+            return to_rgb(image, path)
+
+
+@contextmanager
+def usable(path: object) -> Iterator[None]:
+    """Turn whatever is raised in the block into a sentence about one picture: decoders raise anything.
+
+    Raises:
+        CaptioningError: the block has raised an exception.
     """
     try:
-        with Image.open(path if content is None else BytesIO(content)) as image:
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)  # copying an upright image takes a tenth of the reading
+        yield
+    except CaptioningError:
+        raise
     except FileNotFoundError:
         raise CaptioningError(f"{path}: there is no such picture. Check the path.") from None
     except UnidentifiedImageError:
         raise CaptioningError(f"{path}: this is not a picture that can be read. Save it as JPEG or PNG.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except MemoryError as error:
+        raise CaptioningError(f"{path}: the picture does not fit in memory. Make it smaller.") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise CaptioningError(
+                f"{path}: the picture can't be read ({error.strerror}). Check the path and its permissions."
+            ) from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CaptioningError(
-            f"{path}: the picture can't be read ({error}). It may be cut short or damaged: fetch it again."
+            f"{path}: the picture can't be read ({reason}). It may be cut short or damaged: fetch it again."
         ) from error
-    return to_rgb(image)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """An image in RGB: 16-bit grey is scaled to 8 bits, transparency is laid over white; RGB is returned as it is."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image, dtype=np.float64)
-        if image.mode.startswith("I;16") or values.max(initial=0.0) > 255:  # wider modes hold 8 or 16 bits
-            values = values / 257.0
-        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+def _open(file: IO[bytes]) -> Image.Image:
+    """Open an image of any size, without decoding it: ``_divisor`` has the limits, in place of Pillow's own."""
+    with _unlimited:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=COMMON)
+        except UnidentifiedImageError:
+            Image.init()
+            return Image.open(file, formats=[each for each in Image.ID if each not in (*COMMON, *REFUSED)])
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _divisor(image: Image.Image, path: object) -> int:
+    """The divisor of width and height at which an opened image is read: 1, 2, 4 or 8.
+
+    Raises:
+        CaptioningError: the image has too many pixels.
+    """
+    pixels = image.width * image.height
+    weight = 2 if is_deep(image) else 1  # deep grey is scaled in floating point
+    # A progressive JPEG is decoded whole before it is made smaller.
+    in_parts = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
+    if pixels > (MOST_IN_PARTS if in_parts else MOST):
+        raise CaptioningError(
+            f"{path}: {image.width} × {image.height} pixels are too many to read ({pixels / 1e6:.0f} million). "
+            f"Make the picture smaller: up to {MOST / 1e6:.0f} million pixels are read."
+        )
+    return next(divisor for divisor in (1, 2, 4, 8) if weight * pixels <= WHOLE * divisor**2)
+
+
+def _reduced(image: Image.Image, divisor: int) -> Image.Image:
+    """A decoded image at a fraction of its width and height, with its orientation."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if is_deep(image):
+        small = image.resize((-(-image.width // divisor), -(-image.height // divisor)), Image.Resampling.NEAREST)
+    else:
+        mixed = "transparency" in image.info or image.mode in ("1", "P", "PA")  # values that have no mean
+        small = (image.convert("RGBA") if mixed else image).reduce(divisor)
+    small.info = {}
+    small.getexif()[ExifTags.Base.Orientation] = orientation
+    return small
+
+
+def to_rgb(image: Image.Image, name: object = "a picture") -> Image.Image:
+    """An image in RGB, upright; an upright RGB image is returned as it is.
+
+    The EXIF orientation is applied, deep grey is scaled to 8 bits (see ``captioning.core.greys``), transparency is laid
+    over white.
+
+    Args:
+        image: the image, which is not changed.
+        name: the file's path, for messages.
+    """
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # a copy of an upright image takes time
+        image = ImageOps.exif_transpose(image)
+    if is_deep(image):
+        image = to_eight_bits(image, name)
     if image.mode == "La":
         image = image.convert("LA")  # Pillow converts La to nothing else
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
@@ -124,7 +226,8 @@ class ImageTransform:
 
     def read(self, path: str | os.PathLike[str], content: bytes | None = None) -> Tensor:
         """The image at ``path`` as uint8 ``(3, height, width)``, see ``read_image``."""
-        return self(read_image(path, content))
+        with usable(path):
+            return self(read_image(path, content))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, for a checkpoint or a store's key."""
@@ -137,5 +240,51 @@ def stack(images: Sequence[Tensor]) -> Tensor:
 
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The images in a folder and below it, by suffix, sorted by path."""
-    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    """The images in a folder and below it, sorted by path; linked folders are followed, each folder is read once.
+
+    A file is an image by its suffix, or, without a suffix, by its first bytes. One warning counts and names the files
+    that are left out, and another the folders that can't be read.
+    """
+    images: list[Path] = []
+    left_out: list[Path] = []
+    closed: list[str] = []
+    waiting, seen = [Path(folder)], set()
+    while waiting:
+        links: list[Path] = []
+        for top in waiting:
+            for parent, folders, files in os.walk(top, onerror=lambda error: closed.append(str(error.filename))):
+                place = Path(parent)
+                status = place.stat()
+                if (status.st_dev, status.st_ino) in seen:
+                    folders.clear()
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                links += [place / name for name in sorted(folders) if (place / name).is_symlink()]
+                for name in files:
+                    (images if _is_image(place / name) else left_out).append(place / name)
+        waiting = links  # after the folders themselves, so that pictures keep their own paths
+    if left_out:
+        log.warning("%s: %s left out, no pictures by their names: %s.", folder, *_counted(sorted(map(str, left_out))))
+    if closed:
+        log.warning("%s: %s can't be opened, so their pictures are left out: %s.", folder, *_counted(closed, "folder"))
+    return sorted(images)
+
+
+def _is_image(path: Path) -> bool:
+    """True for an image by its suffix or, without a suffix, by its first bytes."""
+    if path.suffix:
+        return path.suffix.lower() in SUFFIXES
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            first = file.read(12)
+    except OSError:
+        return False
+    return first.startswith(SIGNATURES) or first[4:].startswith(BRANDS) or first[::8] == b"RW"
+
+
+def _counted(names: Sequence[str], what: str = "file") -> tuple[str, str]:
+    """A number of files with the first ten of their names, for a message."""
+    number = f"{len(names)} {what}{'' if len(names) == 1 else 's'}"
+    return number, ", ".join(names[:10]) + (", …" if len(names) > 10 else "")

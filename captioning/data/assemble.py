@@ -101,6 +101,7 @@ def _drop_empty(splits: Mapping[str, Sequence[Photo]], where: object) -> dict[st
     for split, photos in splits.items():
         kept[split] = []
         for photo in photos:
+            _require_texts(photo, where)
             captions = tuple(caption.strip() for caption in photo.captions if caption.strip())
             empty += len(photo.captions) - len(captions)
             silent += not captions
@@ -109,6 +110,12 @@ def _drop_empty(splits: Mapping[str, Sequence[Photo]], where: object) -> dict[st
     if empty or silent:
         log.warning("%s: %d empty captions were left out, and %d photographs that have no other.", where, empty, silent)
     return kept
+
+
+def _require_texts(photo: Photo, where: object) -> None:
+    wrong: list[object] = [caption for caption in photo.captions if not isinstance(caption, str)]
+    if wrong:
+        raise CaptioningError(f"{where}: a caption of {photo.id} is {wrong[0]!r:.40} and no text. Correct it.")
 
 
 def first_ten(names: Sequence[str]) -> str:

@@ -44,11 +44,13 @@ class TokenizedCaptions:
         tokens: all captions one after the other, ``<start>`` to ``<end>``.
         ends: the end of each caption in ``tokens``; a caption begins at the end of the previous one.
         last: ``(N,)`` the end of each photograph's captions in ``ends``.
+        words: the number of words of each caption as written, before it is cut.
     """
 
     tokens: "np.ndarray[tuple[int], np.dtype[np.int32]]"
     ends: "np.ndarray[tuple[int], np.dtype[np.int64]]"
     last: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    words: "np.ndarray[tuple[int], np.dtype[np.int32]]"
 
     @classmethod
     def of(
@@ -69,16 +71,18 @@ class TokenizedCaptions:
         Raises:
             CaptioningError: no caption is left.
         """
-        tokens, ends, last = array("i"), array("q"), array("q")  # lists of objects would take ten times the memory
+        # lists of objects would take ten times the memory
+        tokens, ends, last, words = array("i"), array("q"), array("q"), array("i")
         left_out = 0
         for photo in progress(photos, "tokenizing captions"):
-            for words in tokenizer(photo.captions):
-                numbers = vocabulary.encode(words[:max_words])
+            for written in tokenizer(photo.captions):
+                numbers = vocabulary.encode(written[:max_words])
                 if all(number == UNK for number in numbers[1:-1]):
                     left_out += 1
                     continue
                 tokens.extend(numbers)
                 ends.append(len(tokens))
+                words.append(len(written))
             last.append(len(ends))
         if not ends:
             raise CaptioningError(
@@ -87,7 +91,16 @@ class TokenizedCaptions:
             )
         if left_out:
             log.warning("%d captions are empty or made of rare words alone and are left out.", left_out)
-        return cls(np.frombuffer(tokens, np.int32), np.frombuffer(ends, np.int64), np.frombuffer(last, np.int64))
+        return cls(
+            np.frombuffer(tokens, np.int32),
+            np.frombuffer(ends, np.int64),
+            np.frombuffer(last, np.int64),
+            np.frombuffer(words, np.int32),
+        )
+
+    def longer_than(self, words: int) -> int:
+        """The number of captions of more than ``words`` words, as written."""
+        return int((self.words > words).sum())
 
     def __len__(self) -> int:
         """The number of captions."""

@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
+from captioning.core.ids import image_id, translation
 from captioning.data.assemble import assemble, find_first, first_ten, hold_out
 from captioning.data.photos import CaptionedPhotos, Photo
 
@@ -74,9 +75,12 @@ def load_captions(path: str | os.PathLike[str]) -> COCO:
         raise CaptioningError(
             f"{path}: a COCO captions file holds the lists 'images' and 'annotations'; this does not."
         )
-    _check_entries(path, dataset["images"], {"id": int, "file_name": str}, "images")
-    _check_entries(path, dataset["annotations"], {"id": int, "image_id": int, "caption": str}, "annotations")
+    _check_entries(path, dataset["images"], ("id",), {"file_name": str}, "images")
+    _check_entries(path, dataset["annotations"], ("id", "image_id"), {"caption": str}, "annotations")
     known = {image["id"] for image in dataset["images"]}
+    stands_for = translation({entry["image_id"]: None for entry in dataset["annotations"]}, known)
+    for entry in dataset["annotations"]:
+        entry["image_id"] = stands_for.get(entry["image_id"], entry["image_id"])
     lost = [str(entry["image_id"]) for entry in dataset["annotations"] if entry["image_id"] not in known]
     if lost:
         raise CaptioningError(
@@ -101,13 +105,19 @@ def _read_set(root: Path, part: str) -> list[Photo]:
     ]
 
 
-def _check_entries(path: str | os.PathLike[str], entries: list[Any], keys: dict[str, type], what: str) -> None:
+def _check_entries(
+    path: str | os.PathLike[str], entries: list[Any], ids: tuple[str, ...], keys: dict[str, type], what: str
+) -> None:
+    """Check the entries of a list, and make their ids numbers or texts, see ``captioning.core.ids``."""
     for place, entry in enumerate(entries):
         values = entry if isinstance(entry, dict) else {}
-        lacking = [key for key, kind in keys.items() if not isinstance(values.get(key), kind)]
+        found = {key: image_id(values.get(key)) for key in ids}
+        lacking = [key for key, value in found.items() if value is None]
+        lacking += [key for key, kind in keys.items() if not isinstance(values.get(key), kind)]
         if lacking:
             hint = " Is it a captions_*.json, not instances or key points?" if "caption" in lacking else ""
             raise CaptioningError(f"{path}: entry {place} of {what!r} has no {', '.join(map(repr, lacking))}.{hint}")
+        entry.update(found)
     twice = [str(number) for number, count in Counter(entry["id"] for entry in entries).items() if count > 1]
     if twice:
         raise CaptioningError(

@@ -124,7 +124,7 @@ class _Pictures(Dataset[tuple[int, Tensor] | str]):
             return int(self.todo[index]), self.transform.read(path, content)
         except OSError as error:
             return f"{path}: can't be read ({error.strerror or error}). Check its permissions."
-        except CaptioningError as error:
+        except CaptioningError as error:  # whatever a decoder raises
             return str(error)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
+from captioning.core.texts import read_text
 from captioning.data.assemble import assemble, find_first, first_ten
 from captioning.data.photos import CaptionedPhotos, Photo
-from captioning.data.tables import read_csv, read_text
+from captioning.data.tables import read_csv
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """The Lightning data module: batches for training, validation and test."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ from captioning.data.captions import TokenizedCaptions
 from captioning.data.photos import CaptionedPhotos, Photo
 from captioning.text.registry import Tokenizer
 from captioning.text.tokenizer import tokenize_each
+
+log = logging.getLogger(__name__)
 
 
 class ResumableData(pl.LightningDataModule):
@@ -140,6 +143,7 @@ class CaptionData(PhotoData):
         captions_per_photo: int | None = 5,
         max_words: int = 30,
         tokenizer: Tokenizer = tokenize_each,
+        max_length: int | None = None,
         **common: Any,
     ) -> None:
         """Take the data.
@@ -150,18 +154,35 @@ class CaptionData(PhotoData):
             captions_per_photo: the maximum number of a photograph's captions in a training batch, drawn by the seed.
             max_words: the number of words after which a caption is cut.
             tokenizer: the tokenizer of the captions, that of the vocabulary.
+            max_length: the largest number of words of a caption that the search generates, for a warning.
             common: the arguments of ``PhotoData``.
         """
         super().__init__(photos, **common)
-        self.vocabulary, self.captions_per_photo, self.max_words = vocabulary, captions_per_photo, max_words
-        self.tokenizer = tokenizer
+        self.vocabulary, self.captions_per_photo, self.tokenizer = vocabulary, captions_per_photo, tokenizer
+        self.max_words, self.max_length = max_words, max_length
 
     def dataset(self, split: str, shuffle: bool) -> tuple[PhotoDataset, Places]:
         """The dataset of a split; in training without photographs that have no caption to learn from."""
         photos = self.photos[split]
         captions = TokenizedCaptions.of(photos, self.vocabulary, self.max_words, self.tokenizer)
+        if shuffle:
+            self._tell_cuts(captions)
         dataset = CaptionDataset(captions, self.captions_per_photo if shuffle else None, **self._images(split, shuffle))
         return dataset, captions.photos if shuffle else range(len(photos))
+
+    def _tell_cuts(self, captions: TokenizedCaptions) -> None:
+        """Say how many training captions are cut, and how many are longer than the search goes."""
+        if cut := captions.longer_than(self.max_words):
+            log.warning(
+                "%d of %d training captions have more than %d words and are cut there (data.max_words).",
+                *(cut, len(captions), self.max_words),
+            )
+        if self.max_length is not None and (longer := captions.longer_than(self.max_length)):
+            log.warning(
+                "%d of %d training captions have more than %d words, where a generated caption ends "
+                "(search.max_length); they have %.0f words on average.",
+                *(longer, len(captions), self.max_length, captions.words.mean()),
+            )
 
 
 def from_the_beginning() -> tuple[int, int]:

@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
+from captioning.core.texts import read_text
 from captioning.data.assemble import assemble
 from captioning.data.photos import CaptionedPhotos, Photo
-from captioning.data.tables import read_text
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """The common in-memory form of captioned photographs, for all file formats."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,20 +84,42 @@ class CaptionedPhotos:
 
 
 def require_files(paths: Iterable[Path]) -> None:
-    """Check that files exist, with one listing per folder instead of one check per file.
+    """Check that regular files exist, with one listing per folder instead of one check per file.
 
     Raises:
-        CaptioningError: files are missing; the first ten are named, with a count.
+        CaptioningError: files are missing or no regular files; the first ten are named, with a count.
     """
-    listings: dict[Path, set[str]] = {}
+    listings: dict[Path, dict[str, bool]] = {}
     missing: list[Path] = []
+    irregular: list[Path] = []
     for path in paths:
         if path.parent not in listings:
-            listings[path.parent] = {entry.name for entry in path.parent.iterdir()} if path.parent.is_dir() else set()
-        if path.name not in listings[path.parent]:
-            missing.append(path)
+            listings[path.parent] = _listing(path.parent)
+        regular = listings[path.parent].get(path.name)
+        if not regular:
+            (missing if regular is None else irregular).append(path)
     if missing:
-        first = ", ".join(str(path) for path in missing[:10]) + (", …" if len(missing) > 10 else "")
         raise CaptioningError(
-            f"{len(missing)} annotated pictures are missing: {first}. Fetch them, or correct the folder (data.root)."
+            f"{len(missing)} annotated pictures are missing: {_first_ten(missing)}. "
+            "Fetch them, or correct the folder (data.root)."
         )
+    if irregular:
+        raise CaptioningError(
+            f"{len(irregular)} annotated pictures are no regular files (but a folder, a pipe, a device or a link to "
+            f"nothing): {_first_ten(irregular)}. Put pictures there, or take them out of the annotations."
+        )
+
+
+def _listing(folder: Path) -> dict[str, bool]:
+    """The names in a folder, each with True for a regular file or a link to one."""
+    if not folder.is_dir():
+        return {}
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.is_file() for entry in entries}
+    except OSError as error:
+        raise CaptioningError(f"{folder}: can't be opened ({error.strerror}). Check its permissions.") from error
+
+
+def _first_ten(paths: list[Path]) -> str:
+    return ", ".join(map(str, paths[:10])) + (", …" if len(paths) > 10 else "")

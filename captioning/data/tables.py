@@ -1,33 +1,13 @@
 """Reading of text, CSV and JSON lines; error messages name the line."""
 
 import csv
-import gzip
 import io
-import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import CaptioningError
-
-
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file with unchanged line ends; a file ``.gz`` is decompressed.
-
-    Raises:
-        CaptioningError: the file is missing, damaged or not UTF-8.
-    """
-    try:
-        content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CaptioningError(f"{path}: this is no whole file of gzip ({error}). Fetch it anew.") from None
-    except OSError as error:
-        raise CaptioningError(f"{path}: can't be read ({error.strerror}). Check the path.") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise CaptioningError(f"{path}, line {line}: this is not UTF-8 text. Save the file as UTF-8.") from None
+from captioning.core.texts import parse_json, read_text
 
 
 def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -72,10 +52,7 @@ def read_jsonl(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CaptioningError(f"{path}, line {number}: this is not JSON ({error.msg}). Mend the line.") from None
+        row = parse_json(line, f"{path}, line {number}", "")
         if not isinstance(row, dict) or not all(isinstance(row.get(column), str) for column in columns):
             raise CaptioningError(f"{path}, line {number}: expected an object with the texts {', '.join(columns)}.")
         yield number, row

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, read_json, write_json
 from captioning.core.progress import progress
+from captioning.core.texts import ENCODING, not_utf8
 from captioning.core.vocabulary import CharacterVocabulary
 from captioning.data.digests import digests
 
@@ -118,15 +119,13 @@ def _smallest(values: int) -> np.dtype[np.unsignedinteger]:
 
 def _blocks(path: Path) -> Iterator[NDArray[np.uint32]]:
     """The code points of a UTF-8 file, some millions at once."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    lines, block = 1, b"-"
+    decoder = codecs.getincrementaldecoder(ENCODING)()
+    block = b"-"
     with path.open("rb") as file:
         while block:
             block = file.read(BLOCK)
             try:
                 text = decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                line = lines + error.object[: error.start].count(b"\n")
-                raise CaptioningError(f"{path}, line {line}: this is not UTF-8 text. Save the file as UTF-8.") from None
-            lines += block.count(b"\n")
+            except UnicodeDecodeError:
+                raise not_utf8(path) from None
             yield np.frombuffer(text.encode("utf-32-le"), np.dtype("<u4"))

@@ -7,10 +7,14 @@ import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
+from captioning.core.texts import open_text
 
 
 def load_glove(path: str | Path, words: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
     """Read the vectors of some words from GloVe's text format: one line per word, the word and then its numbers.
+
+    fastText (.vec) and word2vec's text form begin with a line of two whole numbers, the number of words and the length
+    of a vector; that line is no vector.
 
     Args:
         path: the text file's path.
@@ -25,26 +29,47 @@ def load_glove(path: str | Path, words: Sequence[str], size: int) -> tuple[Tenso
     """
     wanted = {word: number for number, word in enumerate(words)}
     found: dict[int, Tensor] = {}
-    try:
-        with Path(path).open(encoding="utf-8") as lines:
-            for place, line in enumerate(lines, start=1):
-                word, *numbers = line.rstrip().rsplit(" ", size)  # from the right: some words contain spaces
-                if len(numbers) != size or (place == 1 and " " in word):
-                    raise CaptioningError(
-                        f"{path}, line {place}: not a word and {size} numbers, but {len(line.split())} columns. "
-                        "Set decoder.embedding_size to the size of the file's vectors."
-                    )
-                if word in wanted:
-                    found[wanted[word]] = _vector(numbers, f"{path}, line {place}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CaptioningError(f"{path} cannot be read as a text file of word vectors: {error}") from error
+    with open_text(path, "file of word vectors") as lines:
+        for place, line in enumerate(lines, start=1):
+            if place == 1 and _is_header(line, size, path):
+                continue
+            word, *numbers = line.rstrip().rsplit(" ", size)  # from the right: some words contain spaces
+            if len(numbers) != size or (place == 1 and " " in word):
+                if not line.strip():
+                    continue
+                raise CaptioningError(
+                    f"{path}, line {place}: not a word and {size} numbers, but {len(line.split())} columns. "
+                    "Set decoder.embedding_size to the size of the file's vectors."
+                )
+            if word in wanted:
+                found[wanted[word]] = _vector(numbers, f"{path}, line {place}")
     numbers_found = sorted(found)
     vectors = torch.stack([found[number] for number in numbers_found]) if found else torch.zeros(0, size)
     return torch.tensor(numbers_found, dtype=torch.long), vectors
 
 
+def _is_header(line: str, size: int, path: str | Path) -> bool:
+    """True for a first line with the number of words and the length of a vector.
+
+    Raises:
+        CaptioningError: the vectors have another length.
+    """
+    columns = line.split()
+    if len(columns) != 2 or size == 1 or not all(column.isdecimal() for column in columns):
+        return False
+    if int(columns[1]) != size:
+        raise CaptioningError(
+            f"{path}: its first line says that its vectors have {columns[1]} numbers, and decoder.embedding_size is "
+            f"{size}. Set decoder.embedding_size={columns[1]}."
+        )
+    return True
+
+
 def _vector(numbers: Sequence[str], where: str) -> Tensor:
     try:
-        return torch.tensor([float(number) for number in numbers])
+        vector = torch.tensor([float(number) for number in numbers])
     except ValueError as error:
         raise CaptioningError(f"{where}: {error}. Is the file whole, and in GloVe's text form?") from error
+    if not bool(vector.isfinite().all()):
+        raise CaptioningError(f"{where}: a number of this vector is not finite. Take the line out of the file.")
+    return vector

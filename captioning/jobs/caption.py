@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
@@ -73,25 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.core.memory import no_collection
 
     with no_collection():
-        from PIL import Image
-
         from captioning.core.images import read_image
         from captioning.predict.captioner import Caption, Captioner
 
-    unreadable = 0
-    readable: list[Path] = []
+    paths = find_pictures(options.pictures)
+    unreadable: set[int] = set()
 
-    def pictures() -> Iterator[Image.Image]:
-        nonlocal unreadable
-        for path in find_pictures(options.pictures):
-            try:
-                image = read_image(path)
-            except CaptioningError as error:
-                print(printable(f"captioning: {error}"), file=sys.stderr)
-                unreadable += 1
-                continue
-            readable.append(path)
-            yield image
+    def say(place: int, error: CaptioningError) -> None:
+        print(printable(f"captioning: {error}"), file=sys.stderr)
+        unreadable.add(place)
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # prints file names that are not UTF-8 unchanged
@@ -99,23 +89,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust), average)
     search = search_of(options, captioner.config)
 
-    def draw(caption: Caption, number: int) -> None:
+    def draw(caption: Caption, path: Path, number: int) -> None:
         from captioning.report.attention import draw_attention
 
         if caption.attention is None:
             return
         if len(caption.text.split()) != len(caption.attention):
             raise CaptioningError(f"{options.checkpoint[0]}: a word of its vocabulary has blanks. It is damaged.")
-        image = read_image(readable[number])
+        image = read_image(path)
         seen = captioner.encoder.transform.seen(image.size)
-        path = numbered(options.attention, number)
-        draw_attention(image, caption.text, caption.attention, path, seen, caption.sentinel)
+        drawing = numbered(options.attention, number)
+        draw_attention(image, caption.text, caption.attention, drawing, seen, caption.sentinel)
 
     rows: list[dict[str, object]] = []
     drawn = options.attention is not None
-    found = captioner.caption(pictures(), search, options.batch_size, drawn, n=options.n_best)
+    found = captioner.caption(paths, search, options.batch_size, drawn, n=options.n_best, unusable=say)
+    place = -1
     for number, captions in enumerate(found):
-        path = readable[number]
+        place = next(each for each in range(place + 1, len(paths)) if each not in unreadable)
+        path = paths[place]
         if not to_stdout:
             for caption in captions:
                 score = f"\t{caption.score:.4f}" if options.n_best > 1 else ""
@@ -124,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = os.fsencode(path).decode(errors="replace")
         rows.append({"image": name, **(plain[0] if options.n_best == 1 else {"captions": plain})})
         if drawn:
-            draw(captions[0], number)
+            draw(captions[0], path, number)
     if options.json:
         write_json(options.json, rows)
     return 1 if unreadable else 0

@@ -69,15 +69,13 @@ def watch_text(checkpoint: Path, names: Sequence[str], length: int, trust: Seque
     from captioning.analysis.text_features import text_features
     from captioning.analysis.units import Watched
     from captioning.core.features import Features
+    from captioning.core.texts import open_text
     from captioning.predict.writer import Writer
 
     if len(names) != 1:
         raise CaptioningError(f"{checkpoint}: a language model of characters reads one text, not {len(names)}.")
-    try:
-        with Path(names[0]).open(encoding="utf-8", newline="") as file:
-            text = file.read(length)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CaptioningError(f"{names[0]}: can't be read as UTF-8 text ({error}). Name a text file.") from error
+    with open_text(names[0], "text") as file:
+        text = file.read(length)
     if len(text) < 100:
         raise CaptioningError(f"{names[0]}: {len(text)} characters are too few to find anything in. Take 100 or more.")
     writer = Writer.load(checkpoint, trust=trust)
@@ -98,7 +96,6 @@ def watch_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] 
     from captioning.analysis.text_features import caption_features
     from captioning.analysis.units import Watched
     from captioning.core.features import Features
-    from captioning.core.images import read_image
     from captioning.core.progress import progress
     from captioning.core.vocabulary import PAD, START
     from captioning.jobs.caption import find_pictures
@@ -112,7 +109,7 @@ def watch_captions(checkpoint: Path, names: Sequence[str], trust: Sequence[str] 
     encoded = []
     with torch.inference_mode():
         for path in progress(paths, "encoding photographs"):
-            image = captioner.encoder.transform(read_image(path))
+            image = captioner.encoder.transform.read(path)
             encoded.append(captioner.encoder(image.unsqueeze(0).to(captioner.device)))
         parts = {part: torch.cat([one[part] for one in encoded]) for part in captioner.decoder.reads}
         features = Features(**parts)

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from captioning.core.errors import CaptioningError, UsageError
 from captioning.jobs.overrides import Composer, check_complete, explained
+from captioning.jobs.paths import quoted_paths
 from captioning.jobs.values import nearest
 
 SWEEP = "hydra.mode=MULTIRUN"
@@ -52,10 +53,11 @@ def checked(arguments: Sequence[str], folder: str) -> list[str]:
         raise UsageError("--resolve has an effect with --cfg job alone. Add it.")
     composer = Composer(options.config_path or folder, options.config_name or "train", options.config_dir)
     sweep = options.multirun or SWEEP in options.overrides
-    config = (composer.check_sweep if sweep else composer.compose)(options.overrides)
+    overrides = quoted_paths(options.overrides, sweep)
+    config = (composer.check_sweep if sweep else composer.compose)(overrides)
     if options.run or sweep or not (chosen or options.help):
         _check_run(config, sweep)
-    return [*flags, *options.overrides]
+    return [*flags, *overrides]
 
 
 @contextmanager

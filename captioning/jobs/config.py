@@ -29,8 +29,9 @@ def compose(overrides: Sequence[str], name: str = "train", resolve: bool = True)
     from omegaconf.errors import OmegaConfBaseException
 
     from captioning.jobs.overrides import Composer, explained
+    from captioning.jobs.paths import quoted_paths
 
-    config = Composer(str(conf_dir()), name).compose(overrides)
+    config = Composer(str(conf_dir()), name).compose(quoted_paths(overrides))
     chosen = config.hydra.runtime.choices
     with open_dict(config):
         del config["hydra"]

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import PurePath
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ownership import output, require_output
+from captioning.core.terminal import show_log
 from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, write_json
 
 if TYPE_CHECKING:
     from captioning.metrics import DocumentFrequencies, Metric
     from captioning.metrics.comparison import Report
     from captioning.text.registry import Tokenizer
+
+
+log = logging.getLogger(__name__)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,9 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         CaptioningError: a file is missing, damaged, or of another split.
     """
     args = parser().parse_args(argv)
+    show_log(logging.WARNING)
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
-    from captioning.metrics.results import check_results, read_references, read_results
+    from captioning.metrics.results import check_results, read_references, read_results, with_ids_of
     from captioning.report.table import latex, sentences, table, text, units
     from captioning.text import TREEBANK
     from captioning.text.registry import told
@@ -73,10 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise CaptioningError("--json - and --latex both print: give --json a file, or leave one out.")
     for path in filter(None, (args.per_image, None if to_stdout else args.json)):
         require_output(path)
-    references = read_references(args.references)
+    silent: list[int | str] | None = [] if args.subset else None
+    references = read_references(args.references, silent)
+    if silent:
+        log.warning("%s: %d images have no reference and are left out.", args.references, len(silent))
     captions = {}
     for path, name in short_names(args.results).items():
-        captions[name] = read_results(path)
+        named = with_ids_of(path, read_results(path), [*references, *(silent or [])])
+        captions[name] = {image: caption for image, caption in named.items() if image not in (silent or [])}
         check_results(path, captions[name].keys(), references.keys(), args.subset)
     images = [image for image in references if all(image in results for results in captions.values())]
     if not images:
@@ -84,9 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     training, frequencies = None, None
     if args.train:
-        training = [caption for each in read_references(args.train).values() for caption in each]
+        training = [caption for each in read_references(args.train, []).values() for caption in each]
     if args.frequencies:
-        frequencies = References(list(read_references(args.frequencies).values()), tokenizer).frequencies
+        frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
     reports = compare(
         {path: [results[image] for image in images] for path, results in captions.items()},
         References([references[image] for image in images], tokenizer),

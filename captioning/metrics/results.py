@@ -1,14 +1,18 @@
 """Captions on disk: results files in the COCO server's format, and annotations files with the references."""
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
+from captioning.core.ids import ImageId, image_id, translation
 
-ImageId = int | str
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
 
 
 def read_results(path: str | os.PathLike[str]) -> dict[ImageId, str]:
@@ -27,12 +31,54 @@ def read_results(path: str | os.PathLike[str]) -> dict[ImageId, str]:
             f"{path}: {len(wrong)} entries have no image_id (a number or a string) or no caption (a string): "
             f"{_first(wrong)}. Correct them."
         )
-    twice = [image for image, count in Counter(entry["image_id"] for entry in entries).items() if count > 1]
+    images = [_id(entry) for entry in entries]
+    _refuse_twice(path, images)
+    return {image: entry["caption"] for image, entry in zip(images, entries, strict=True)}
+
+
+def with_ids_of(
+    path: str | os.PathLike[str], results: Mapping[ImageId, str], known: Collection[ImageId]
+) -> dict[ImageId, str]:
+    """Results with the references' ids in place of ids of another type or form, such as ``"1"`` for 1.
+
+    One warning states the count. Ids that stand for no known id stay as they are.
+
+    Args:
+        path: the results file, for messages.
+        results: the caption of each image.
+        known: the images of the references.
+
+    Raises:
+        CaptioningError: two ids stand for one image.
+    """
+    return _renamed(path, results, known, "the references")
+
+
+def _renamed(
+    path: str | os.PathLike[str], given: Mapping[ImageId, Value], known: Collection[ImageId], of: str
+) -> dict[ImageId, Value]:
+    stands_for = translation(given, known)
+    if not stands_for:
+        return dict(given)
+    first, meant = next(iter(stands_for.items()))
+    log.warning(
+        "%s: %d of %d image ids are taken as ids of another type in %s, such as %s as %s.",
+        *(path, len(stands_for), len(given), of, _typed(first), _typed(meant)),
+    )
+    _refuse_twice(path, [stands_for.get(image, image) for image in given])
+    return {stands_for.get(image, image): value for image, value in given.items()}
+
+
+def _refuse_twice(path: str | os.PathLike[str], images: Iterable[ImageId]) -> None:
+    twice = [image for image, count in Counter(images).items() if count > 1]
     if twice:
         raise CaptioningError(
             f"{path}: {len(twice)} images have more than one caption: {_first(twice)}. Keep one of each."
         )
-    return {entry["image_id"]: entry["caption"] for entry in entries}
+
+
+def _typed(image: ImageId) -> str:
+    return f"the text {image!r}" if isinstance(image, str) else f"the number {image}"
 
 
 def check_results(
@@ -63,11 +109,15 @@ def check_results(
         )
 
 
-def read_references(path: str | os.PathLike[str]) -> dict[ImageId, list[str]]:
+def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None = None) -> dict[ImageId, list[str]]:
     """Read annotations in COCO's format: the captions of each image, in the file's order.
 
+    Args:
+        path: the annotations file.
+        left_out: a list that takes the ids of images without a caption; None if every image must have one.
+
     Raises:
-        CaptioningError: the file has another format, or an image has no caption.
+        CaptioningError: the file has another format, or an image has no caption and ``left_out`` is None.
     """
     content = read_json(path, "annotations file")
     annotations = content.get("annotations") if isinstance(content, dict) else None
@@ -76,20 +126,51 @@ def read_references(path: str | os.PathLike[str]) -> dict[ImageId, list[str]]:
             f"{path}: these are no caption annotations in COCO's format: a list called annotations, each with an "
             "image_id and a caption. Give a file such as captions_val2017.json."
         )
-    references: dict[ImageId, list[str]] = {}
+    found: dict[ImageId, list[str]] = {}
     for annotation in annotations:
-        references.setdefault(annotation["image_id"], []).append(annotation["caption"])
-    images = content.get("images", [])
-    without = [image["id"] for image in images if isinstance(image, dict) and image.get("id") not in references]
-    if without:
-        raise CaptioningError(f"{path}: {len(without)} images have no reference: {_first(without)}. Leave them out.")
+        found.setdefault(_id(annotation), []).append(annotation["caption"])
+    images = _images(path, content.get("images"))
+    references = _renamed(path, found, images, "its list of images")
+    without = [image for image in images if image not in references]
+    if without and left_out is None:
+        raise CaptioningError(
+            f"{path}: {len(without)} images have no reference: {_first(without)}. Leave them out, or say --subset to "
+            "score the others alone."
+        )
+    if left_out is not None:
+        left_out += without
     return references
+
+
+def _images(path: str | os.PathLike[str], images: Any) -> list[ImageId]:
+    """The ids in an annotations file's list of images, which may be missing."""
+    if images is None:
+        return []
+    ids = [image_id(image.get("id")) if isinstance(image, dict) else None for image in _list(path, images)]
+    if None in ids:
+        raise CaptioningError(
+            f"{path}: entry {ids.index(None)} of 'images' has no id (a number or a string). Correct it."
+        )
+    return [each for each in ids if each is not None]
+
+
+def _list(path: str | os.PathLike[str], images: Any) -> list[Any]:
+    if not isinstance(images, list):
+        raise CaptioningError(f"{path}: 'images' is no list of the images. Correct it, or leave it out.")
+    return images
 
 
 def _is_caption(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("caption"), str):
         return False
-    return isinstance(entry.get("image_id"), int | str) and not isinstance(entry["image_id"], bool)
+    return image_id(entry.get("image_id")) is not None
+
+
+def _id(entry: Mapping[str, Any]) -> ImageId:
+    """The image of a caption."""
+    found = image_id(entry["image_id"])
+    assert found is not None
+    return found
 
 
 def _first(items: Iterable[Any]) -> str:

@@ -5,9 +5,7 @@ Dimensions: B images, N captions of an image, T words, L regions.
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
-from captioning.core.images import ImageTransform, read_image, stack, to_rgb
+from captioning.core.images import ImageTransform, stack
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import END, Vocabulary
 from captioning.decoders import Decoder
@@ -27,6 +25,7 @@ from captioning.encoders.several import Several, distinct, prefixed
 from captioning.predict.ensemble import Average, Ensemble, Member
 from captioning.predict.loading import load
 from captioning.predict.maps import attended_part
+from captioning.predict.pictures import Picture, Unusable, read_ahead
 from captioning.predict.soup import average_weights
 from captioning.runs.parts import make_decoder, make_encoder, make_search
 from captioning.runs.settings import tokenizer_of, without_weights
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from captioning.text.registry import Tokenizer
 
 Averaged = Average | Literal["weights"]  # what several captioners take the mean of
-Picture = str | os.PathLike[str] | Image.Image
 
 
 @dataclass(frozen=True)
@@ -195,6 +193,7 @@ class Captioner:
         attention: bool = ...,
         n: None = ...,
         must_say: Words = ...,
+        unusable: Unusable | None = ...,
     ) -> Iterator[Caption]: ...
 
     @overload
@@ -207,6 +206,7 @@ class Captioner:
         *,
         n: int,
         must_say: Words = ...,
+        unusable: Unusable | None = ...,
     ) -> Iterator[list[Caption]]: ...
 
     def caption(
@@ -217,6 +217,7 @@ class Captioner:
         attention: bool = False,
         n: int | None = None,
         must_say: Words = (),
+        unusable: Unusable | None = None,
     ) -> Iterator[Caption] | Iterator[list[Caption]]:
         """Caption images one after the other, with scores and, if requested, attention maps.
 
@@ -228,17 +229,20 @@ class Captioner:
             n: the number of captions of each image; None for the best caption alone.
             must_say: words that every caption says (``["dog", "ball|frisbee"]``), or a list of them for each image, see
                 ``captioning.search.ConstrainedBeam``; the search is beam or greedy search.
+            unusable: a function that is called with the place (from 0) and the error of each image that can't be read,
+                before the captions of its batch; the image has no caption, and the others go on. With None the first
+                such error is raised, after the captions of the images before it.
 
         Yields:
             For each image its best caption; with ``n`` a list of the n best, best first (fewer if the search finds no
             more). Captions of one list differ in beam search; sampling may draw equal captions.
 
         Raises:
-            CaptioningError: an image can't be read; attention is requested and the decoder has none; ``batch_size`` or
-                ``n`` is below 1; the search can't find n captions, or can't be made to say words; the vocabulary lacks
-                a word; the lists of words are more or fewer than the images.
+            CaptioningError: an image can't be read and ``unusable`` is None; attention is requested and the decoder has
+                none; ``batch_size`` or ``n`` is below 1; the search can't find n captions, or can't be made to say
+                words; the vocabulary lacks a word; the lists of words are more or fewer than the images.
         """
-        found = self._caption(pictures, search, batch_size, attention, n, must_say)
+        found = self._caption(pictures, search, batch_size, attention, n, must_say, unusable)
         return found if n is not None else (captions[0] for captions in found)
 
     def _caption(
@@ -249,6 +253,7 @@ class Captioner:
         attention: bool,
         n: int | None,
         must_say: Words,
+        unusable: Unusable | None,
     ) -> Iterator[list[Caption]]:
         if batch_size < 1:
             raise CaptioningError(f"A batch of {batch_size} pictures: take 1 or more at a time.")
@@ -258,33 +263,27 @@ class Captioner:
         of_each = search.must_say if isinstance(search, ConstrainedBeam) and search.of_each else None
         if isinstance(pictures, (str, os.PathLike, Image.Image)):
             pictures = [pictures]
-        done = 0
-        for images in self._images(iter(pictures), batch_size):
-            done += len(images)
-            if of_each is not None:
-                search = constrained(search, of_each[done - len(images) : done]).for_vocabulary(self.vocabulary)
-            with torch.inference_mode():
-                features: Features = self.encoder(images.to(self.device))
-            for captions in self._caption_features(features, search, attention, n):
-                if attention and captions[0].attention is None:
-                    raise CaptioningError(self._no_attention())
-                yield captions
-        if of_each is not None and done != len(of_each):
-            raise CaptioningError(f"must_say: {len(of_each)} lists of words for {done} images. Give one for each.")
-
-    def _images(self, pictures: Iterator[Picture], batch_size: int) -> Iterator[Tensor]:
-        """Batches for the encoder; while one batch is captioned, a thread decodes and resizes the next."""
-
-        def read() -> list[Tensor]:
-            batch = islice(pictures, batch_size)
-            return [self.encoder.transform(to_rgb(p) if isinstance(p, Image.Image) else read_image(p)) for p in batch]
-
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures") as reader:
-            images = reader.submit(read).result()
-            while images:
-                following = reader.submit(read)
-                yield stack(images)
-                images = following.result()
+        read = 0
+        for batch in read_ahead(iter(pictures), self.encoder.transform, batch_size):
+            read += len(batch)
+            images = batch.until_first_problem() if unusable is None else batch.images
+            for place, error in batch.problems.items():
+                if unusable is not None:
+                    unusable(place, error)
+            if of_each is not None and images:
+                words = [of_each[place] for place in images if place < len(of_each)]
+                search = constrained(search, words).for_vocabulary(self.vocabulary)
+            if images:
+                with torch.inference_mode():
+                    features: Features = self.encoder(stack(list(images.values())).to(self.device))
+                for captions in self._caption_features(features, search, attention, n):
+                    if attention and captions[0].attention is None:
+                        raise CaptioningError(self._no_attention())
+                    yield captions
+            if batch.problems and unusable is None:
+                raise next(iter(batch.problems.values()))
+        if of_each is not None and read != len(of_each):
+            raise CaptioningError(f"must_say: {len(of_each)} lists of words for {read} images. Give one for each.")
 
     @overload
     def caption_features(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
+from captioning.core.files import require_regular
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.encoders import Encoder
@@ -148,6 +149,7 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
             checkpoint names a class that is neither this package's nor trusted.
     """
     path = find_checkpoint(path)
+    require_regular(path, "checkpoint")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

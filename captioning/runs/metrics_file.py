@@ -10,6 +10,7 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from captioning.core.files import atomic_write
+from captioning.core.texts import open_text
 
 WHOLE = ("step", "epoch")  # columns that stay integers in a resumed run's file
 
@@ -88,6 +89,6 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
     path = Path(path)
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
+    with open_text(path, "file of measurements") as file:
         rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
     return [{name: int(value) if name in WHOLE else value for name, value in row.items()} for row in rows]

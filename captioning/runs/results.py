@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
+from captioning.core.texts import open_text
 from captioning.runs.folder import run_of
 
 Row = dict[str, str]
@@ -117,7 +118,7 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a table; none if there is no such file."""
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
+    with open_text(path, "table of results") as file:
         return [dict(row) for row in csv.DictReader(file)]
 
 

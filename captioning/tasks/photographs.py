@@ -55,6 +55,7 @@ def make_data(
         captions_per_photo=data["captions_per_photo"],
         max_words=data["max_words"],
         tokenizer=find_tokenizer(tokenizer_of(config)),
+        max_length=config["search"].get("max_length"),
         **_common(config, photos, encoder, reads, device),
     )
 

@@ -120,7 +120,7 @@ def test_json_that_breaks_is_a_sentence_with_the_line(tmp_path: Path) -> None:
 
 def test_json_that_is_not_text_not_there_or_a_folder_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "picture.json").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(CaptioningError, match="not valid JSON"):
+    with pytest.raises(CaptioningError, match=r"picture\.json, line 1: this is not UTF-8 text"):
         read_json(tmp_path / "picture.json")
     with pytest.raises(CaptioningError, match="there is no such results file"):
         read_json(tmp_path / "absent.json", "results file")

@@ -19,9 +19,9 @@ STORED = {
     2: lambda upright: upright[:, ::-1],
     3: lambda upright: upright[::-1, ::-1],
     4: lambda upright: upright[::-1],
-    5: lambda upright: upright.transpose(1, 0, 2),
+    5: lambda upright: upright.swapaxes(0, 1),
     6: lambda upright: np.rot90(upright, 1),
-    7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
     8: lambda upright: np.rot90(upright, -1),
 }
 
@@ -30,14 +30,17 @@ def noise(*shape: int, top: int = 256, dtype: type = np.uint8) -> "np.ndarray":
     return np.random.default_rng(0).integers(0, top, shape).astype(dtype)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("orientation", STORED)
-def test_the_cameras_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
-    upright = noise(6, 9, 3)
+def test_the_cameras_orientation_is_applied(tmp_path: Path, orientation: int, mode: str, suffix: str) -> None:
+    upright = noise(6, 9, 3)[..., : len(mode)].squeeze()
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
     exif = stored.getexif()
     exif[ORIENTATION] = orientation
-    stored.save(tmp_path / "photo.png", exif=exif)
-    assert np.array_equal(np.asarray(read_image(tmp_path / "photo.png")), upright)
+    stored.save(tmp_path / f"photo{suffix}", exif=exif)
+    found = np.asarray(read_image(tmp_path / f"photo{suffix}"))
+    assert np.array_equal(found, upright if mode == "RGB" else np.stack([upright] * 3, -1))
 
 
 def save(folder: Path, picture: Image.Image, suffix: str = ".png") -> Path:

@@ -10,8 +10,10 @@ import pickle
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -495,10 +497,15 @@ def _killed_at(kill: int, work: Callable[[], object]) -> int:
 def test_bad_pictures_are_all_named_and_the_rest_is_kept(tmp_path: Path, pictures: list[Path]) -> None:
     pictures[3].write_bytes(b"no picture")
     pictures[9].write_bytes(pictures[9].read_bytes()[:200])
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", 2, 2, 8, 3, 0, 0, 0), b"PLTE": bytes(6), b"tRNS": bytes(300)}
+    chunks |= {b"IDAT": zlib.compress(bytes(6)), b"IEND": b""}
+    parts = [struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks.items()]
+    (tmp_path / "palette.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))  # Pillow raises a ValueError
     with pytest.raises(CaptioningError) as caught:
-        build(tmp_path / "store", pictures, batch_size=4)
+        build(tmp_path / "store", [*pictures, tmp_path / "palette.png"], batch_size=4)
     message = str(caught.value)
-    assert message.startswith("2 pictures") and str(pictures[3]) in message and str(pictures[9]) in message
+    assert message.startswith("3 pictures") and str(pictures[3]) in message and str(pictures[9]) in message
+    assert "palette.png: the picture can't be read" in message
     assert "Mend pictures" in message and "BytesIO" not in message
     draw(pictures[3], 3), draw(pictures[9], 9)
     again = Counting()

@@ -88,3 +88,16 @@ def test_missing_and_broken_file(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text('{"dataset": "coco",\n"images": [')
     with pytest.raises(CaptioningError, match=r"not valid JSON \(line 2"):
         read_karpathy(tmp_path / "dataset.json", tmp_path)
+
+
+def test_sentences_of_other_types(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Null and NaN, which tables write for no text, are empty captions; a number or a list is a sentence."""
+    images = [entry(number, split, cocoid=float(number)) for number, split in ((1, "Train "), (2, "val"), (3, "test"))]
+    images[0]["sentences"] += [{"raw": None}, {"raw": float("nan")}]
+    photos = read_karpathy(write(tmp_path, "coco", images), tmp_path)
+    assert photos["train"][0].id == 1 and len(photos["train"][0].captions) == 2
+    assert "2 empty captions were left out" in caplog.text
+    for raw in (7, ["a", "dog"], {}, True):
+        images[1]["sentences"][1]["raw"] = raw
+        with pytest.raises(CaptioningError, match=r"image 1, 2\.jpg: TypeError: sentence 1: raw is .* and no text"):
+            read_karpathy(write(tmp_path, "coco", images), tmp_path)

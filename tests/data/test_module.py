@@ -14,6 +14,7 @@ from captioning.data.module import CaptionData
 from captioning.jobs.config import compose
 from captioning.runs import parts
 from captioning.tasks import photographs
+from captioning.text.tokenizer import tokenize
 
 Overrides = Callable[..., list[str]]
 
@@ -78,3 +79,21 @@ def test_an_empty_split_is_a_sentence(tmp_path: Path, made) -> None:
     data.photos = CaptionedPhotos("mine", {"train": data.photos["train"], "val": []})
     with pytest.raises(CaptioningError, match=r"mine: the split 'val' is empty.*train \(10\)"):
         data.val_dataloader()
+
+
+def test_captions_that_are_cut_are_counted_and_said_once(made, caplog: pytest.LogCaptureFixture) -> None:
+    data, _ = made("data.max_words=2", "search.max_length=3")
+    words = [len(tokenize(caption)) for photo in data.photos["train"] for caption in photo.captions]
+    cut, longer = (sum(count > limit for count in words) for limit in (2, 3))
+    assert cut > longer > 0
+    for loader in (data.train_dataloader, data.val_dataloader, data.test_dataloader):
+        list(loader())
+    first, second = (record.getMessage() for record in caplog.records if "training captions" in record.getMessage())
+    assert (
+        first == f"{cut} of {len(words)} training captions have more than 2 words and are cut there (data.max_words)."
+    )
+    assert second.startswith(f"{longer} of {len(words)} training captions have more than 3 words, where")
+    assert f"they have {sum(words) / len(words):.0f} words on average" in second
+    caplog.clear()
+    list(made("data.max_words=30", "search.max_length=20")[0].train_dataloader())
+    assert "training captions have" not in caplog.text

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,20 @@ def test_missing_picture(path: Path) -> None:
     (path.parent / "c.jpg").unlink()
     with pytest.raises(CaptioningError, match=r"1 annotated pictures are missing: .*c\.jpg"):
         read_own(path)
+
+
+def test_pipes_and_links_to_nothing_are_no_pictures(path: Path) -> None:
+    write(path, ROWS)
+    (path.parent / "c.jpg").unlink()
+    for make in (
+        os.mkfifo,
+        lambda picture: picture.symlink_to("/dev/zero"),
+        lambda picture: picture.symlink_to("gone"),
+    ):
+        make(path.parent / "c.jpg")
+        with pytest.raises(CaptioningError, match=r"1 annotated pictures are no regular files .*c\.jpg"):
+            read_own(path)
+        (path.parent / "c.jpg").unlink()
 
 
 @pytest.mark.parametrize(

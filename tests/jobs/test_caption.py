@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -261,3 +262,40 @@ def test_a_search_of_ones_own_is_used_where_its_module_is_named(
     huge = untrained("c.ckpt", search={**settings, "max_length": 10**9})
     status, _, errors = caption(photos[0], "--checkpoint", huge, "--trust", "shouting")
     assert status == 1 and "max_length=1000000000, and 1000 is the most" in errors
+
+
+def test_one_damaged_picture_is_named_and_the_rest_are_captioned(untrained: Untrained, photos: list[Path]) -> None:
+    broken = photos[0].parent / "aa.png"
+    broken.write_bytes(photos[0].read_bytes()[:60])
+    os.mkfifo(photos[0].parent / "pipe.jpg")
+    checkpoint = untrained("a.ckpt")
+    _, alone, _ = caption(*photos, "--checkpoint", checkpoint)
+    status, out, said = caption(photos[0].parent, "--checkpoint", checkpoint, "--batch-size", 2)
+    assert status == 1 and out == alone
+    assert [line.split(": ")[1] for line in said.splitlines()] == [str(broken), str(photos[0].parent / "pipe.jpg")]
+    captioner = Captioner.load(checkpoint)
+    given = [broken, photos[0], Image.open(broken), photos[1], photos[0]]
+    problems: dict[int, str] = {}
+    found = captioner.caption(given, batch_size=2, unusable=lambda place, error: problems.update({place: str(error)}))
+    first, second, again = (each.text for each in found)
+    assert [first, second] == [line.split("\t")[1] for line in alone.splitlines()] and again == first
+    assert list(problems) == [0, 2] and all(each.startswith(f"{broken}: ") for each in problems.values())
+    for batch_size in (1, 2, 16):
+        stream = captioner.caption([*photos, broken, photos[0]], batch_size=batch_size)
+        assert [next(stream).text, next(stream).text] == [first, second]
+        with pytest.raises(CaptioningError, match=str(broken)):
+            next(stream)
+    with pytest.raises(CaptioningError, match="picture 2 of those given"):
+        captioner([photos[0], Unloadable()])
+
+
+class Unloadable(Image.Image):
+    def load(self) -> None:
+        raise SyntaxError("broken")
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "last.ckpt")
+    for path in (tmp_path, tmp_path / "last.ckpt"):
+        with pytest.raises(CaptioningError, match=r"last\.ckpt: this checkpoint can't be read, for it is a pipe"):
+            Captioner.load(path)

@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_a_sentence(writer: Path, tmp_path: Path, capsys:
     assert "not 2" in sentence(str(short), str(foreign))
     assert "8 characters are too few" in sentence(str(short))
     assert "ß" in sentence(str(foreign))
-    assert "can't be read" in sentence(str(tmp_path / "none.txt"))
+    assert "there is no such text" in sentence(str(tmp_path / "none.txt"))
 
 
 def test_where_nothing_varies_there_is_nothing_to_find(

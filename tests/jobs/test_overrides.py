@@ -84,7 +84,7 @@ WRONG = [
     ("data.splits={train:", "the bracket { is not closed."),
     ("data.splits=[a,b}", "nothing opens what } closes."),
     ('"name=\'x"', "the quote ' is not closed."),
-    ("data.root=a=b", "Text with = , : ( ) or quotes is quoted twice: 'data.root=\"a=b\"'."),
+    ("sweep=a=b", "Text with = , : ( ) or quotes is quoted twice: 'sweep=\"a=b\"'."),
     ("=x", "the name of a setting is missing before the ="),
     ("hydra.searchpath=[file:///nope]", "hydra.searchpath: there is no folder /nope."),
     # options

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -274,3 +275,70 @@ def test_references_must_be_annotations_of_all_images(tmp_path: Path, references
         read_references(
             write(path, {"images": [{"id": 1}, {"id": 2}], "annotations": [{"image_id": 1, "caption": "a"}]})
         )
+
+
+def annotated(images: list[Any], captions: dict[Any, str]) -> dict[str, Any]:
+    entries = [{"image_id": image, "caption": caption} for image, caption in captions.items()]
+    return {"images": [{"id": image} for image in images], "annotations": entries}
+
+
+@pytest.mark.parametrize(
+    ("given", "listed", "annotations"),
+    [
+        (["1", "2"], [1, 2], [1, 2]),
+        ([1.0, 2.0], [1, 2], [1, 2]),
+        (["1", "2"], [1, 2], ["1", "2"]),
+        ([1, 2], [1, 2], ["1", "2"]),
+        ([1, 2], ["1", "2"], [1.0, 2.0]),
+        ([" 1", "2 "], [1, 2], [1, 2]),
+        (["gru\u0308n.jpg", "a"], ["gr\u00fcn.jpg", "a"], ["gr\u00fcn.jpg", "a"]),
+    ],
+    ids=str,
+)
+def test_ids_of_another_type_or_form_are_the_same_images(
+    tmp_path: Path,
+    given: list[Any],
+    listed: list[Any],
+    annotations: list[Any],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    references = write(
+        tmp_path / "refs.json", annotated(listed, dict(zip(annotations, ["A dog.", "A cat."], strict=True)))
+    )
+    texts = zip(given, ["a dog", "a cat"], strict=True)
+    results = write(tmp_path / "r.json", [{"image_id": image, "caption": text} for image, text in texts])
+    assert main([results, "--references", references, "--resamples", "0"]) == 0
+    assert re.search(r"BLEU-1 +100\.0", capsys.readouterr().out)
+    assert ("image ids are taken as ids of another type" in caplog.text) is (listed != given or annotations != listed)
+
+
+def test_two_ids_of_one_image_are_two_captions(tmp_path: Path) -> None:
+    references = write(tmp_path / "refs.json", annotated([1, 2], {1: "A dog.", 2: "A cat."}))
+    results = write(tmp_path / "r.json", [{"image_id": each, "caption": "a"} for each in (1, "1")])
+    with pytest.raises(CaptioningError, match=r"r\.json: 1 images have more than one caption: 1"):
+        main([results, "--references", references, "--subset", "--resamples", "0"])
+
+
+def test_a_subset_leaves_out_images_without_captions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    references = write(tmp_path / "refs.json", annotated([1, 2, 3, 4], {1: "A dog.", 2: "A cat.", 4: "A cow."}))
+    results = write(tmp_path / "r.json", [{"image_id": each, "caption": "a dog"} for each in (1, 2, 3)])
+    with pytest.raises(CaptioningError, match=r"refs\.json: 1 images have no reference: 3\. .* --subset"):
+        main([results, "--references", references, "--resamples", "0"])
+    assert main([results, "--references", references, "--subset", "--resamples", "0"]) == 0
+    assert capsys.readouterr().out.startswith("2 of 3 images;")
+    assert "refs.json: 1 images have no reference and are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [([{}], "entry 0 of 'images' has no id"), ([{"id": 1}, 7], "entry 1 of 'images' has no id"), (7, "is no list")],
+    ids=str,
+)
+def test_images_without_ids_are_a_sentence(tmp_path: Path, images: object, said: str) -> None:
+    content = {"images": images, "annotations": [{"image_id": 1, "caption": "A dog."}]}
+    with pytest.raises(CaptioningError, match=rf"refs\.json: .*{said}"):
+        read_references(write(tmp_path / "refs.json", content))
+    assert read_references(write(tmp_path / "refs.json", {**content, "images": None})) == {1: ["A dog."]}

@@ -1,0 +1,139 @@
+"""Text files of other people: UTF-8 with or without a byte order mark, opened in one way everywhere."""
+
+import codecs
+import gzip
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from captioning.core.errors import CaptioningError
+
+ENCODING = "utf-8-sig"  # UTF-8; a byte order mark, which programs of Windows write, is taken away
+MARKS = {  # other encodings, by their byte order marks; the longer marks first
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+BLOCK = 1 << 20  # bytes
+# An escaped half of a surrogate pair whose other half is not beside it; also after an escaped backslash
+_HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
+
+
+def read_text(path: str | os.PathLike[str], what: str = "file") -> str:
+    """The text of a UTF-8 file with unchanged line ends, without its byte order mark.
+
+    Args:
+        path: the file.
+        what: the kind of file, for the error's message ("annotations", "results file").
+
+    Raises:
+        CaptioningError: the file is missing, can't be read, is not UTF-8, or has null characters.
+    """
+    with open_text(path, what) as file:
+        text = file.read()
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise CaptioningError(
+            f"{path}, line {line}: there are null characters, as in UTF-16 text or in a file that is no text. "
+            "Save the file as UTF-8 text."
+        )
+    return text
+
+
+@contextmanager
+def open_text(path: str | os.PathLike[str], what: str = "file") -> Iterator[TextIO]:
+    """Open a UTF-8 file for reading, with unchanged line ends, behind its byte order mark; ``.gz`` is decompressed.
+
+    Raises:
+        CaptioningError: the file is missing, can't be read, or, once it is read, is damaged or not UTF-8.
+    """
+    try:
+        with (gzip.open if _is_gzip(path) else open)(path, "rt", encoding=ENCODING, newline="") as file:
+            yield cast(TextIO, file)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CaptioningError(f"{path}: this is no whole file of gzip ({error}). Fetch it anew.") from None
+    except FileNotFoundError:
+        raise CaptioningError(f"{path}: there is no such {what}. Check the path.") from None
+    except OSError as error:
+        raise CaptioningError(
+            f"{path}: this {what} can't be read ({error.strerror}). Check the path and its permissions."
+        ) from error
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
+
+
+def _is_gzip(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).endswith(".gz")
+
+
+def not_utf8(path: str | os.PathLike[str]) -> CaptioningError:
+    """The error for a file that is not UTF-8, with the line where the file breaks and its likely encoding."""
+    decoder, line = codecs.getincrementaldecoder(ENCODING)(), 1
+    with gzip.open(path) if _is_gzip(path) else Path(path).open("rb") as file:
+        first = file.read(4)
+        encoding = next((name for mark, name in MARKS.items() if first.startswith(mark)), None)
+        if encoding:
+            return CaptioningError(f"{path}: this is {encoding} text, and UTF-8 is read. Save the file as UTF-8.")
+        block = first
+        while block:
+            try:
+                line += decoder.decode(block).count("\n")
+            except UnicodeDecodeError as error:
+                line += error.object[: error.start].count(b"\n")
+                break
+            block = file.read(BLOCK)
+    return CaptioningError(
+        f"{path}, line {line}: this is not UTF-8 text; it may be Latin-1, as older programs of Windows write it. "
+        "Save the file as UTF-8."
+    )
+
+
+def parse_json(text: str, where: object, what: str = "JSON file", remedy: str = "Mend the line.") -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: the text.
+        where: the file, with the line if the text is one line of a file.
+        what: the kind of text, for the error's message; empty for a line of a file.
+        remedy: the last sentence of the error's message where the text is no JSON.
+
+    Raises:
+        CaptioningError: the text is not JSON, is nested too deeply, or has a number of too many digits or half a
+            surrogate pair, which no file can hold.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}: " if "\n" in text.strip() else ""
+        named = f"this {what} is not valid JSON" if what else "this is not JSON"
+        raise CaptioningError(f"{where}: {named} ({place}{error.msg}). {remedy}") from error
+    except RecursionError:
+        raise CaptioningError(f"{where}: lists or objects are nested too deeply. Is it captions' JSON?") from None
+    except ValueError:  # an integer beyond Python's limit
+        raise CaptioningError(f"{where}: a number has thousands of digits. Correct it.") from None
+    if _HALF.search(text):
+        for found in _strings(value):
+            if any("\ud800" <= character <= "\udfff" for character in found):
+                raise CaptioningError(
+                    f"{where}: the text {found!r:.80} has half of a surrogate pair, which is no character. Correct it."
+                )
+    return value
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All texts in a value of JSON, keys included."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, dict):
+            waiting += [*each, *each.values()]
+        elif isinstance(each, list):
+            waiting += each

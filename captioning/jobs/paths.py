@@ -1,0 +1,55 @@
+"""Settings that are paths: their values are taken as they stand, not as values of Hydra's language."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+PATHS = frozenset({
+    *("data.root", "data.file", "data.images", "data.text", "data.cache", "data.features_root"),
+    *("word_vectors", "init_from", "out"),
+})  # fmt: skip
+NULL = frozenset({"word_vectors", "init_from"})  # for which null means none
+PLAIN = re.compile(r"[A-Za-z0-9_./-]*")  # what Hydra reads as text, unless it is a number or one of WORDS
+WORDS = frozenset({"null", "true", "false", "nan", "inf"})
+
+
+def quoted_paths(lines: Sequence[str], sweep: bool = False) -> list[str]:
+    """Overrides with the paths among their values in quotes, where Hydra would read something else or nothing.
+
+    ``data.root=2019`` is the folder 2019 and no number; blanks, ``=``, brackets, ``~`` (the user's folder) and letters
+    of any alphabet may be in a path. References (``${…}``), quoted text and lists stay; a path with a comma has to be
+    quoted, since several values make a sweep.
+
+    Args:
+        lines: the overrides.
+        sweep: True if a comma separates the values of a sweep.
+    """
+    return [_quoted(line, sweep) for line in lines]
+
+
+def _quoted(line: str, sweep: bool) -> str:
+    key, equals, value = line.partition("=")
+    name = key.lstrip("+")
+    if name not in PATHS or not value or value[0] in "'\"[{" or "${" in value or (value == "null" and name in NULL):
+        return line
+    if "," not in value:
+        return f"{key}{equals}{_as_text(value)}"
+    return f"{key}{equals}{','.join(map(_as_text, value.split(',')))}" if sweep and "(" not in value else line
+
+
+def _as_text(path: str) -> str:
+    if path == "~" or path.startswith("~/"):
+        path = str(Path(path).expanduser())
+    if PLAIN.fullmatch(path) and path.lower() not in WORDS and not _is_number(path):
+        return path
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', path)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return f'"{escaped}"'
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

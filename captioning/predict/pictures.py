@@ -1,0 +1,74 @@
+"""Pictures for a captioner: decoded ahead of it, batch after batch, each error beside its picture."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count, islice
+
+from PIL import Image
+from torch import Tensor
+
+from captioning.core.errors import CaptioningError
+from captioning.core.images import ImageTransform, to_rgb, usable
+
+Picture = str | os.PathLike[str] | Image.Image
+Unusable = Callable[[int, CaptioningError], None]  # takes the place and the error of an image that can't be read
+
+
+@dataclass(frozen=True)
+class PictureBatch:
+    """Some of the given images.
+
+    Attributes:
+        images: the encoder's inputs ``(3, height, width)``, by the images' places among those given, from 0.
+        problems: the errors of images that can't be read, by their places.
+    """
+
+    images: dict[int, Tensor]
+    problems: dict[int, CaptioningError]
+
+    def __len__(self) -> int:
+        """The number of given images."""
+        return len(self.images) + len(self.problems)
+
+    def until_first_problem(self) -> dict[int, Tensor]:
+        """The encoder's inputs of the images before the first one that can't be read."""
+        end = min(self.problems, default=None)
+        return {place: image for place, image in self.images.items() if end is None or place < end}
+
+
+def read_ahead(pictures: Iterator[Picture], transform: ImageTransform, batch_size: int) -> Iterator[PictureBatch]:
+    """Batches of images; while one batch is captioned, a thread decodes and resizes the next.
+
+    Args:
+        pictures: paths or PIL images.
+        transform: the encoder's transform.
+        batch_size: the number of images per batch.
+    """
+    places = count()
+
+    def read() -> PictureBatch:
+        batch = PictureBatch({}, {})
+        for picture in islice(pictures, batch_size):
+            place = next(places)
+            try:
+                batch.images[place] = _read(picture, place, transform)
+            except CaptioningError as error:
+                batch.problems[place] = error
+        return batch
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures") as reader:
+        batch = reader.submit(read).result()
+        while len(batch):
+            following = reader.submit(read)
+            yield batch
+            batch = following.result()
+
+
+def _read(picture: Picture, place: int, transform: ImageTransform) -> Tensor:
+    if not isinstance(picture, Image.Image):
+        return transform.read(picture)
+    name = getattr(picture, "filename", "") or f"picture {place + 1} of those given"
+    with usable(name):
+        return transform(to_rgb(picture, name))
