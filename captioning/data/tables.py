@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ids import heading
@@ -101,7 +101,7 @@ def read_jsonl(path: Path, columns: tuple[str, ...]) -> Rows:
 
 def _records(path: Path, text: str, delimiter: str, offset: int) -> Iterator[tuple[int, list[str]]]:
     """The records of a table with their first lines, counted from ``offset + 1``."""
-    quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, quoting=quoting)
     while True:
         line = reader.line_num + offset + 1
