@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.texts import read_text
-from captioning.data.assemble import assemble, find_first, first_ten
+from captioning.data.assemble import assemble, find_first, first_ten, hold_out
 from captioning.data.photos import CaptionedPhotos, Photo
 from captioning.data.tables import read_csv
 
@@ -34,6 +34,8 @@ def read_flickr8k(root: str | os.PathLike[str]) -> CaptionedPhotos:
     in a list are left out (the token file has five, of ``2258277193_586949ec62.jpg.1``). One warning states their
     count.
 
+    Kaggle distributes Flickr8k without the lists. Such a folder is split by a shuffle, which a warning says.
+
     Args:
         root: the data set's folder.
 
@@ -47,6 +49,8 @@ def read_flickr8k(root: str | os.PathLike[str]) -> CaptionedPhotos:
     root = Path(root)
     source = find_first(root, CAPTIONS, REMEDY)
     pictures = find_first(root, PICTURES, REMEDY)
+    if not any((root / name).exists() for name in LISTS.values()):
+        return _without_lists(root, source, pictures)
     lists = {split: _read_list(find_first(root, (name,), REMEDY)) for split, name in LISTS.items()}
     listed = {name for names in lists.values() for name in names}
     there = {entry.name for entry in pictures.iterdir()}
@@ -73,6 +77,25 @@ def read_flickr8k(root: str | os.PathLike[str]) -> CaptionedPhotos:
         },
         root,
     )
+
+
+def _without_lists(root: Path, source: Path, pictures: Path) -> CaptionedPhotos:
+    """The photographs split at random, 1,000 each for validation and test, or a tenth of fewer than 8,000."""
+    captions: dict[str, list[str]] = {}
+    for name, caption in _read_captions(source):
+        captions.setdefault(name, []).append(caption)
+    there = {entry.name for entry in pictures.iterdir()}
+    photos = [Photo(name, pictures / name, tuple(texts)) for name, texts in captions.items() if name in there]
+    size = 1000 if len(photos) >= 8000 else max(1, round(len(photos) / 10))
+    train, held = hold_out(photos, {"val": size, "test": size}, 0, root)
+    log.warning(
+        "%s: the lists of the splits (%s) are not here, as in Kaggle's distribution. %d photographs are for training, "
+        "%d each for validation and test, drawn at random: scores do not compare with published ones. %d captions are "
+        "of pictures that do not exist. The lists are in Flickr8k_text.zip of the authors.",
+        *(root, ", ".join(LISTS.values()), len(train), size),
+        sum(len(texts) for name, texts in captions.items() if name not in there),
+    )
+    return assemble("flickr8k", {"train": train, **held}, root)
 
 
 def _read_list(path: Path) -> list[str]:

@@ -31,7 +31,10 @@ def read_karpathy(file: str | os.PathLike[str], images: str | os.PathLike[str]) 
     """
     file, folder = Path(file), Path(images)
     if not file.is_file():
-        raise CaptioningError(f"{file}: there is no such file. Unpack it from {ZIP}, or set data.file to it.")
+        raise CaptioningError(
+            f"{file}: there is no such file. Unpack it from {ZIP}, or set data.file to it. "
+            "Kaggle's distributions, which lack it, are read by data=own data.root=FOLDER."
+        )
     dataset = read_json(file, "Karpathy's split file")
     images_of = dataset.get("images") if isinstance(dataset, dict) else None
     if not isinstance(images_of, list) or not isinstance(dataset.get("dataset"), str):

@@ -1,8 +1,9 @@
 """The common in-memory form of captioned photographs, for all file formats."""
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
@@ -76,26 +77,60 @@ class CaptionedPhotos:
     def require_files(self) -> "CaptionedPhotos":
         """Check that every photograph's file exists.
 
+        A name whose accents are written in another form of Unicode than on the disk (NFC, NFD) gets the disk's form.
+
+        Returns:
+            The photographs, with the paths on the disk.
+
         Raises:
-            CaptioningError: files are missing; the first ten are named, with a count.
+            CaptioningError: files are missing or no regular files; the first ten are named, with a count.
         """
-        require_files(photo.path for photo in self)
-        return self
+        listings = Listings()
+        splits = {split: [_on_disk(photo, listings) for photo in photos] for split, photos in self.splits.items()}
+        require_files((photo.path for photos in splits.values() for photo in photos), listings)
+        return CaptionedPhotos(self.name, splits)
 
 
-def require_files(paths: Iterable[Path]) -> None:
+class Listings:
+    """The names in folders, each folder listed once."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.folders: dict[Path, dict[str, bool]] = {}
+        self.forms: dict[Path, dict[str, str]] = {}
+
+    def of(self, folder: Path) -> dict[str, bool]:
+        """The names in a folder, each with True for a regular file or a link to one; none for a missing folder."""
+        if folder not in self.folders:
+            self.folders[folder] = _listing(folder)
+        return self.folders[folder]
+
+    def on_disk(self, path: Path) -> Path:
+        """A path with the names that the disk has, which may differ from the given ones in the form of accents."""
+        if path.name in self.of(path.parent) or (path.name.isascii() and path.parent.is_dir()):
+            return path
+        parent = path.parent if path.parent.is_dir() or path.parent == path else self.on_disk(path.parent)
+        if parent not in self.forms:
+            self.forms[parent] = {unicodedata.normalize("NFC", name): name for name in self.of(parent)}
+        return parent / self.forms[parent].get(unicodedata.normalize("NFC", path.name), path.name)
+
+
+def _on_disk(photo: Photo, listings: Listings) -> Photo:
+    found = listings.on_disk(photo.path)
+    return photo if found is photo.path else replace(photo, path=found)
+
+
+def require_files(paths: Iterable[Path], listings: Listings | None = None) -> None:
     """Check that regular files exist, with one listing per folder instead of one check per file.
 
     Raises:
         CaptioningError: files are missing or no regular files; the first ten are named, with a count.
     """
-    listings: dict[Path, dict[str, bool]] = {}
+    listings = listings or Listings()
     missing: list[Path] = []
     irregular: list[Path] = []
     for path in paths:
-        if path.parent not in listings:
-            listings[path.parent] = _listing(path.parent)
-        regular = listings[path.parent].get(path.name)
+        regular = listings.of(path.parent).get(path.name)
         if not regular:
             (missing if regular is None else irregular).append(path)
     if missing:

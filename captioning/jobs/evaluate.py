@@ -145,6 +145,7 @@ def evaluate(
     from captioning.predict.captioner import Captioner
     from captioning.runs.checkpoint import read_checkpoint
     from captioning.runs.folder import run_of
+    from captioning.runs.ranges import check_ranges
     from captioning.runs.trust import check_task
     from captioning.tasks import Task
 
@@ -152,6 +153,7 @@ def evaluate(
     first = read_checkpoint(paths[0], trust)
     check_task(first.config, first.path, trust)
     config = evaluated(first, overrides, trust)
+    check_ranges(config)
     task = build(config["task"], Task, config=config)
     split = split or task.splits[0]
     searched = search(config) if search else None

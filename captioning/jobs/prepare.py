@@ -8,6 +8,7 @@ from captioning.core.memory import keep_memory
 from captioning.core.terminal import show_log
 from captioning.jobs.config import compose
 from captioning.jobs.options import import_from_working_folder
+from captioning.runs.ranges import check_ranges
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_intermixed_args(argv)
     import_from_working_folder()  # data.source._target_=my_module.read_mine
     settings = compose(options.overrides)
+    check_ranges(settings)
     config = settings["data"]
     show_log()
     keep_memory()

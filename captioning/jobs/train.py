@@ -31,6 +31,7 @@ from captioning.runs.checkpoint import SIGNATURE, Checkpoint, check_resumable, o
 from captioning.runs.folder import FolderError, RunFolder, folder_name, rank
 from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
+from captioning.runs.ranges import check_ranges
 from captioning.runs.settings import epochs_of
 from captioning.runs.trust import targets_of
 from captioning.tasks import Task
@@ -116,6 +117,7 @@ def train(config: dict[str, Any], folder: Path, record: Mapping[str, str] | None
     """
     quiet()
     keep_memory()
+    check_ranges(config)
     run = RunFolder(folder)
     with run.hold():
         run.compare_settings(config)

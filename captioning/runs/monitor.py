@@ -9,6 +9,8 @@ from captioning.core.build import build
 from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
 
+LOSSES = ("nll", "loss")  # the names of validation losses, before any other measurement of which less is better
+
 
 class Measuring(ABC):
     """A task's measurements on the validation and the test split."""
@@ -65,14 +67,29 @@ class Monitor:
         """The direction of the best value: the least or the greatest."""
         return "max" if self.measure.higher_is_better else "min"
 
+    @property
+    def loss_key(self) -> str | None:
+        """The name in the logs of the validation loss, which decides between equal scores; None if there is none."""
+        losses = [name for name, each in self.measures.items() if each.validated and not each.higher_is_better]
+        return next((f"val/{name}" for name in sorted(losses, key=lambda name: name not in LOSSES)), None)
+
     def rank(self, row: Mapping[str, float | str]) -> float:
         """A sort key of rows in a table: least for the best row; rows without the measurement come last."""
         value = float(row.get(self.key, "nan"))
         return float("inf") if value != value else -value if self.mode == "max" else value
 
     def best(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """The best row with the measurement, the first one among equals; empty if no row has the measurement."""
-        return min((row for row in rows if self.key in row), key=self.rank, default={})
+        """The best row with the measurement, of equals the one of the least validation loss, then the first.
+
+        Empty if no row has the measurement.
+        """
+        return min(
+            (row for row in rows if self.key in row), key=lambda row: (self.rank(row), self._loss(row)), default={}
+        )
+
+    def _loss(self, row: Mapping[str, float]) -> float:
+        loss = row.get(self.loss_key or "", float("nan"))
+        return float("inf") if loss != loss else loss
 
     def text(self, name: str, value: float, digits: int = 1) -> str:
         """A value of ``val/NAME`` or ``test/NAME``, formatted for people."""

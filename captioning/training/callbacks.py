@@ -1,5 +1,7 @@
 """Callbacks of a training run: best and resume checkpoints, early stopping, averaged weights, and resumed logs."""
 
+import logging
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +26,8 @@ from captioning.runs.checkpoint import BEST, LAST
 from captioning.runs.metrics_file import CSVLogger
 from captioning.runs.monitor import Monitor
 from captioning.training.gradient_norms import Gradients
+
+log = logging.getLogger(__name__)
 
 
 def callbacks(
@@ -51,12 +55,17 @@ def callbacks(
         folder / "checkpoints",
         filename=Path(BEST).stem,
         monitor=monitor.key,
+        loss=monitor.loss_key,
         mode=monitor.mode,
         save_weights_only=True,
         enable_version_counter=False,
         save_on_train_epoch_end=False,
     )
-    stop = [Patience(monitor.key, mode=monitor.mode, patience=patience)] if patience is not None else []
+    stop = (
+        [Patience(monitor.key, mode=monitor.mode, patience=patience, loss=monitor.loss_key)]
+        if patience is not None
+        else []
+    )
     bar = [ProgressBar()] if progress_bar else []
     average = [AveragedWeights(decay=ema_decay)] if ema_decay is not None else []
     last = LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes)
@@ -75,13 +84,55 @@ class ProgressBar(TQDMProgressBar):
 class BestCheckpoint(ModelCheckpoint):
     """A checkpoint callback that keeps the best checkpoint, also after a move of the run's folder.
 
-    Lightning's own callback forgets the best checkpoint if the folder's path differs from the path in the checkpoint.
+    Lightning's own callback forgets the best checkpoint if the folder's path differs from the path in the checkpoint,
+    and of equal scores it keeps the first: a score that stays at 0 would choose the first epoch. Here the validation
+    loss decides between equal scores.
     """
+
+    def __init__(self, *arguments: Any, loss: str | None = None, **settings: Any) -> None:
+        """Take the arguments of ``ModelCheckpoint``, and the logged name of the validation loss."""
+        super().__init__(*arguments, **settings)
+        self.loss = loss
+        self.best_loss = math.inf
+        self.validations, self.moved = 0, False
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        """True if the present model is better than the best one so far, or as good with a lower validation loss."""
+        best = self.best_model_score
+        better = super().check_monitor_top_k(trainer, current)
+        if current is None:
+            return better
+        self.validations += 1
+        self.moved = self.moved or (best is not None and bool(current != best))
+        lower = not better and best is not None and bool(current == best) and self._loss(trainer) < self.best_loss
+        return better or bool(trainer.strategy.reduce_boolean_decision(lower))
+
+    def _update_best_and_save(self, current: Tensor, trainer: pl.Trainer, candidates: dict[str, Tensor]) -> None:
+        self.best_loss = self._loss(trainer)
+        super()._update_best_and_save(current, trainer, candidates)
+
+    def _loss(self, trainer: pl.Trainer) -> float:
+        return _logged(trainer, self.loss)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say if the score has chosen nothing."""
+        if self.validations > 1 and not self.moved and trainer.is_global_zero and not trainer.interrupted:
+            chosen = f"the checkpoint kept is that of the lowest {self.loss}" if self.loss else "the first one is kept"
+            log.warning(
+                "%s was %g in every validation, so it chose nothing: %s. Take more validation photographs, or set "
+                "monitor=….",
+                *(self.monitor, float(self.best_model_score or 0), chosen),
+            )
 
     @property
     def state_key(self) -> str:
         """The name of the callback's state in a checkpoint: not that of a user's own ``ModelCheckpoint``."""
         return f"captioning.{type(self).__qualname__}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of ``ModelCheckpoint``, with the loss of the best checkpoint."""
+        own = {"best_loss": self.best_loss, "validations": self.validations, "moved": self.moved}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best checkpoint under its present path.
@@ -92,6 +143,8 @@ class BestCheckpoint(ModelCheckpoint):
         score = state_dict["best_model_score"]
         if score is None:
             return
+        self.best_loss = state_dict.get("best_loss", math.inf)  # earlier versions kept none
+        self.validations, self.moved = state_dict.get("validations", 0), state_dict.get("moved", False)
         best = Path(str(self.dirpath)) / BEST
         if not best.exists():
             raise CaptioningError(
@@ -108,7 +161,39 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class Patience(EarlyStopping):
-    """Early stopping after ``patience`` validations without improvement; a resumed run uses the new ``patience``."""
+    """Early stopping after ``patience`` validations without improvement; a resumed run uses the new ``patience``.
+
+    An equal score with a lower validation loss is an improvement. Validations do not count before the score has moved
+    for the first time: a score that is still 0, as CIDEr is of the first captions of a small data set, says nothing.
+    """
+
+    def __init__(self, *arguments: Any, loss: str | None = None, **settings: Any) -> None:
+        """Take the arguments of ``EarlyStopping``, and the logged name of the validation loss."""
+        super().__init__(*arguments, **settings)
+        self.loss = loss
+        self.best_loss, self.present_loss = math.inf, math.inf
+        self.moved = False
+
+    def _run_early_stopping_check(self, trainer: pl.Trainer) -> None:
+        self.present_loss = _logged(trainer, self.loss)
+        super()._run_early_stopping_check(trainer)
+
+    def _evaluate_stopping_criteria(self, current: Tensor) -> tuple[bool, str | None]:
+        value, best, loss = float(current), float(self.best_score), self.present_loss
+        lower = loss < self.best_loss
+        if value == best and (lower or not self.moved):
+            self.best_loss = min(loss, self.best_loss)
+            self.wait_count = 0
+            return False, None
+        self.moved = self.moved or math.isfinite(best)
+        found: tuple[bool, str | None] = super()._evaluate_stopping_criteria(current)
+        if self.wait_count == 0:
+            self.best_loss = loss
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of ``EarlyStopping``, with the loss at the best score."""
+        return {**super().state_dict(), "best_loss": self.best_loss, "moved": self.moved}
 
     @property
     def state_key(self) -> str:
@@ -117,11 +202,18 @@ class Patience(EarlyStopping):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the counts of an interrupted run, but no settings."""
+        self.best_loss, self.moved = state_dict.get("best_loss", math.inf), state_dict.get("moved", True)
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop at once if the run had already reached its end and was interrupted during the test."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
+def _logged(trainer: pl.Trainer, name: str | None) -> float:
+    """A logged measurement; infinity where it is missing or NaN."""
+    value = float(trainer.callback_metrics.get(name or "", torch.tensor(math.inf)))
+    return math.inf if math.isnan(value) else value
 
 
 class AveragedWeights(WeightAveraging, Checkpoint):

@@ -33,6 +33,8 @@ from captioning.training.settings import training_settings
 
 log = logging.getLogger(__name__)
 
+SMALL = 100  # validation photographs up to which a score that can't vary is looked for
+
 
 class CaptioningTask(Task):
     """Captioning: from a photograph to a sentence."""
@@ -89,13 +91,15 @@ class CaptioningTask(Task):
         objective = make_fast(build(without_foreign(config["objective"]), Objective))
         objective.tokenizer = self.tokenizer
         objective.begin(vocabulary, [photo.captions for photo in source["train"]])
+        score = self.scorer(source, "val")
+        self._tell_constant(score, [photo.captions[0] for photo in source["val"]])
         module = CaptioningModule(
             encoder,
             decoder,
             vocabulary,
             make_search(config),
             objective,
-            score=self.scorer(source, "val"),
+            score=score,
             encoder_lr=config["encoder_lr"],
             **training_settings(config),
         )
@@ -121,6 +125,17 @@ class CaptioningTask(Task):
                 f"{tokenizer_of(self.config)}. Set data.tokenizer={before}, or begin without init_from."
             )
         return words
+
+    def _tell_constant(self, score: Callable[[Sequence[str]], Mapping[str, float]], right: Sequence[str]) -> None:
+        """Say if the monitored score of a small validation split is the same of right and of empty captions."""
+        name = self.config["monitor"]
+        if len(right) > SMALL or name not in (best := score(right)) or best[name] != score([""] * len(right))[name]:
+            return
+        log.warning(
+            "val/%s is %g whatever is said of the %s, so that the validation loss chooses the checkpoint, and patience "
+            "has no effect. Take more validation photographs, or set monitor=nll.",
+            *(name, best[name], "one validation photograph" if len(right) == 1 else f"{len(right)} photographs for it"),
+        )
 
     def scorer(self, source: CaptionedPhotos, split: str) -> Callable[[Sequence[str]], Mapping[str, float]]:
         """A scorer of one caption per photograph of a split, in the split's order; references are counted once."""

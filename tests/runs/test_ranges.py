@@ -1,0 +1,49 @@
+"""Numbers out of range are sentences that name the setting, before anything is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captioning.core.errors import CaptioningError
+from captioning.jobs.config import compose
+from captioning.jobs.train import train
+from captioning.runs.ranges import RANGES, Range, check_ranges
+
+OUT = [
+    *("data.batch_size=0", "data.batch_size=-1", "data.captions_per_photo=0", "data.workers=-1", "data.max_words=0"),
+    *("data.batch_size=1.5", "data.minimum_count=-1", "decoder.hidden_size=0", "decoder.embedding_size=-3"),
+    *("decoder.depth=0", "decoder.output_dropout=1.5", "decoder.output_dropout=-0.1", "ema_decay=1", "ema_decay=-1"),
+    *("optimizer.lr=-1", "optimizer.lr=nan", "optimizer.lr=inf", "encoder_lr=-1e-5", "checkpoint_minutes=-1"),
+    *("seed=-1", "seed=4294967296", "patience=-1", "trainer.max_epochs=0", "trainer.max_epochs=-2"),
+    *("trainer.accumulate_grad_batches=0", "trainer.gradient_clip_val=-1", "encoder.image_size=0"),
+    *("encoder.image_size=[32,-1]", "search.max_length=0", "trainer.limit_train_batches=-1"),
+    *("objective.label_smoothing=2", "trainer.log_every_n_steps=0"),
+]
+
+
+@pytest.mark.parametrize("setting", OUT)
+def test_a_number_out_of_range_is_a_sentence(setting: str, tiny: Callable[..., list[str]], tmp_path: Path) -> None:
+    name = setting.partition("=")[0]
+    with pytest.raises(CaptioningError, match=rf"^{name}=[^:]*: (take|a whole number)"):
+        train(compose(tiny(setting)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_conf_has_is_in_range() -> None:
+    names = [path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml")]
+    for name in names:
+        check_ranges(compose([f"experiment={name}"]))
+    for more in (["optimizer=sgd"], ["encoder=none"], ["patience=null", "trainer.max_epochs=-1", "ema_decay=0"]):
+        check_ranges(compose(more))
+
+
+@given(st.floats() | st.integers())
+def test_words_and_values_of_a_range_agree(value: float) -> None:
+    for allowed in RANGES.values():
+        if allowed.has(value) and value != allowed.also:
+            assert allowed.least <= value < float("inf") and (not allowed.whole or value == int(value))
+    assert str(Range(1, whole=True, also=-1)) == "a whole number of 1 or more, or -1"
+    assert str(Range(0, 1, below=True)) == "a number of 0 or more and below 1"
