@@ -163,37 +163,32 @@ class BestCheckpoint(ModelCheckpoint):
 class Patience(EarlyStopping):
     """Early stopping after ``patience`` validations without improvement; a resumed run uses the new ``patience``.
 
-    An equal score with a lower validation loss is an improvement. Validations do not count before the score has moved
-    for the first time: a score that is still 0, as CIDEr is of the first captions of a small data set, says nothing.
+    Validations do not count before the score has moved for the first time, while the loss changes: a score that is
+    still 0, as CIDEr is of the first captions of a small data set, says nothing.
     """
 
     def __init__(self, *arguments: Any, loss: str | None = None, **settings: Any) -> None:
         """Take the arguments of ``EarlyStopping``, and the logged name of the validation loss."""
         super().__init__(*arguments, **settings)
         self.loss = loss
-        self.best_loss, self.present_loss = math.inf, math.inf
+        self.losses = (math.inf, math.inf)  # of the previous and of the present validation
         self.moved = False
 
     def _run_early_stopping_check(self, trainer: pl.Trainer) -> None:
-        self.present_loss = _logged(trainer, self.loss)
+        self.losses = self.losses[1], _logged(trainer, self.loss)
         super()._run_early_stopping_check(trainer)
 
     def _evaluate_stopping_criteria(self, current: Tensor) -> tuple[bool, str | None]:
-        value, best, loss = float(current), float(self.best_score), self.present_loss
-        lower = loss < self.best_loss
-        if value == best and (lower or not self.moved):
-            self.best_loss = min(loss, self.best_loss)
-            self.wait_count = 0
+        same = float(current) == float(self.best_score)
+        self.moved = self.moved or (not same and math.isfinite(self.best_score))
+        if same and not self.moved and self.losses[0] != self.losses[1]:
             return False, None
-        self.moved = self.moved or math.isfinite(best)
         found: tuple[bool, str | None] = super()._evaluate_stopping_criteria(current)
-        if self.wait_count == 0:
-            self.best_loss = loss
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of ``EarlyStopping``, with the loss at the best score."""
-        return {**super().state_dict(), "best_loss": self.best_loss, "moved": self.moved}
+        """The state of ``EarlyStopping``, with the last loss and whether the score has moved."""
+        return {**super().state_dict(), "last_loss": self.losses[1], "moved": self.moved}
 
     @property
     def state_key(self) -> str:
@@ -202,7 +197,8 @@ class Patience(EarlyStopping):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the counts of an interrupted run, but no settings."""
-        self.best_loss, self.moved = state_dict.get("best_loss", math.inf), state_dict.get("moved", True)
+        self.losses = math.inf, state_dict.get("last_loss", math.inf)
+        self.moved = state_dict.get("moved", True)  # earlier versions did not say
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -50,8 +50,9 @@ def stopped_at(rows: Sequence[tuple[float, float]], patience: int) -> int | None
     [
         ([(0.0, 3.0 + n) for n in range(20)], 2, None),  # never moved: nothing counts
         ([(0.0, 3.0), (0.0, 2.0), (0.1, 2.5), (0.1, 2.6), (0.1, 2.7)], 2, 5),
-        ([(0.0, 3.0), (0.1, 2.0), (0.1, 1.9), (0.1, 1.8), (0.1, 1.7)], 2, None),  # the loss still falls
-        ([(0.0, 3.0), (0.1, 2.0), (0.1, 2.1), (0.1, 1.9), (0.1, 2.0), (0.1, 2.0)], 2, 6),
+        ([(0.0, 3.0), (0.0, 3.0), (0.0, 3.0)], 2, 3),  # nor does the loss change
+        ([(0.0, 3.0), (0.0, 2.0), (0.0, 2.0), (0.0, 1.0), (0.0, 1.0)], 2, 5),
+        ([(0.1, 3.0), (0.3, 2.0), (0.2, 1.9), (0.3, 1.8), (0.3, 1.7)], 3, 5),  # a tie is no better score
         ([(0.3, 3.0), (0.2, 2.0), (0.1, 1.0)], 2, 3),
         ([(0.3, 3.0), (0.2, 2.0), (0.4, 4.0), (0.3, 3.5), (0.4, 4.5)], 2, 5),
     ],
@@ -110,7 +111,7 @@ def test_a_score_that_cannot_vary_is_said_and_the_loss_chooses(
     assert {row["val/CIDEr"] for row in rows} == {0.0} and len(rows) == 5
     best = min(rows, key=lambda row: row["val/nll"])
     assert RunFolder(tmp_path / "run")._summary()["best_epoch"] == best["epoch"] + 1
-    assert "val/CIDEr is 0 whatever is said of the 3 photographs for it" in caplog.text
+    assert "val/CIDEr is 0 whatever is said of the 3 validation photographs" in caplog.text
     assert "val/CIDEr was 0 in every validation, so it chose nothing" in caplog.text
     saved = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     assert saved["epoch"] == best["epoch"]

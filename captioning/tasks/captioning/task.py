@@ -91,15 +91,14 @@ class CaptioningTask(Task):
         objective = make_fast(build(without_foreign(config["objective"]), Objective))
         objective.tokenizer = self.tokenizer
         objective.begin(vocabulary, [photo.captions for photo in source["train"]])
-        score = self.scorer(source, "val")
-        self._tell_constant(score, [photo.captions[0] for photo in source["val"]])
+        self._tell_constant([photo.captions for photo in source["val"]])
         module = CaptioningModule(
             encoder,
             decoder,
             vocabulary,
             make_search(config),
             objective,
-            score=score,
+            score=self.scorer(source, "val"),
             encoder_lr=config["encoder_lr"],
             **training_settings(config),
         )
@@ -126,15 +125,19 @@ class CaptioningTask(Task):
             )
         return words
 
-    def _tell_constant(self, score: Callable[[Sequence[str]], Mapping[str, float]], right: Sequence[str]) -> None:
+    def _tell_constant(self, references: Sequence[Sequence[str]]) -> None:
         """Say if the monitored score of a small validation split is the same of right and of empty captions."""
-        name = self.config["monitor"]
-        if len(right) > SMALL or name not in (best := score(right)) or best[name] != score([""] * len(right))[name]:
+        name, count = self.config["monitor"], len(references)
+        if count > SMALL:
+            return
+        scorer = Scorer(self.metrics, References(references, self.tokenizer))
+        right = scorer.score([captions[0] for captions in references]).corpus()
+        if name not in right or right[name] != scorer.score([""] * count).corpus()[name]:
             return
         log.warning(
             "val/%s is %g whatever is said of the %s, so that the validation loss chooses the checkpoint, and patience "
             "has no effect. Take more validation photographs, or set monitor=nll.",
-            *(name, best[name], "one validation photograph" if len(right) == 1 else f"{len(right)} photographs for it"),
+            *(name, right[name], "one validation photograph" if count == 1 else f"{count} validation photographs"),
         )
 
     def scorer(self, source: CaptionedPhotos, split: str) -> Callable[[Sequence[str]], Mapping[str, float]]:
