@@ -14,7 +14,7 @@ from captioning.core.measure import Measure
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
-from captioning.metrics import Metric, References, Scorer, build_metrics, measures_of
+from captioning.metrics import Metric, Pairs, References, Scorer, Scores, build_metrics, measures_of
 from captioning.metrics.diversity import SHARES, shares
 from captioning.predict.captioner import Averaged, Captioner
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint, contents_of
@@ -130,14 +130,21 @@ class CaptioningTask(Task):
         name, count = self.config["monitor"], len(references)
         if count > SMALL:
             return
-        scorer = Scorer(self.metrics, References(references, self.tokenizer))
-        right = scorer.score([captions[0] for captions in references]).corpus()
-        if name not in right or right[name] != scorer.score([""] * count).corpus()[name]:
+        metrics = [metric for metric in self.metrics if name in measures_of([metric])]
+        if not metrics:
+            return
+        prepared, right, silent = (
+            References(references, self.tokenizer),
+            [captions[0] for captions in references],
+            [""] * count,
+        )
+        best, least = (Scores.of(metrics, Pairs(prepared, each)).corpus()[name] for each in (right, silent))
+        if best != least:
             return
         log.warning(
             "val/%s is %g whatever is said of the %s, so that the validation loss chooses the checkpoint, and patience "
             "has no effect. Take more validation photographs, or set monitor=nll.",
-            *(name, right[name], "one validation photograph" if count == 1 else f"{count} validation photographs"),
+            *(name, best, "one validation photograph" if count == 1 else f"{count} validation photographs"),
         )
 
     def scorer(self, source: CaptionedPhotos, split: str) -> Callable[[Sequence[str]], Mapping[str, float]]:
