@@ -401,7 +401,7 @@ def test_each_split_is_for_one_thing(captioner: Line, monkeypatch: pytest.Monkey
     begin = Scorer.__init__
 
     def keeping(self: Scorer, metrics: Any, references: Any) -> None:
-        self.said = sorted({word for each in references for caption in each for word in caption.split()})
+        self.said = sorted({word for each in references.texts for caption in each for word in caption.split()})
         begin(self, metrics, references)
 
     monkeypatch.setattr(Scorer, "__init__", keeping)
