@@ -153,7 +153,7 @@ def evaluate(
     first = read_checkpoint(paths[0], trust)
     check_task(first.config, first.path, trust)
     config = evaluated(first, overrides, trust)
-    check_ranges(config)
+    check_ranges({"data": config["data"]})  # what is wrong in the checkpoint is reported with its name
     task = build(config["task"], Task, config=config)
     split = split or task.splits[0]
     searched = search(config) if search else None
