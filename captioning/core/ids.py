@@ -1,7 +1,7 @@
 """Names and ids in tables and lists of other people: compared after one normalisation."""
 
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 ImageId = int | str
@@ -21,7 +21,7 @@ def key(value: ImageId) -> str:
     return unicodedata.normalize("NFC", str(value).strip())
 
 
-def translation(given: Iterable[ImageId], known: Collection[ImageId]) -> dict[ImageId, ImageId]:
+def translation(given: Iterable[ImageId], known: Iterable[ImageId]) -> dict[ImageId, ImageId]:
     """The known id that each given id stands for, among those that are not known as they are.
 
     Args:
@@ -31,11 +31,12 @@ def translation(given: Iterable[ImageId], known: Collection[ImageId]) -> dict[Im
     Returns:
         Known ids by given ids of another type or form; empty if two known ids have the same form.
     """
-    missing = [each for each in given if each not in known]
+    ids = dict.fromkeys(known)
+    missing = [each for each in given if each not in ids]
     if not missing:
         return {}
-    by_key = {key(each): each for each in known}
-    if len(by_key) < len(known):
+    by_key = {key(each): each for each in ids}
+    if len(by_key) < len(ids):
         return {}
     return {each: by_key[key(each)] for each in missing if key(each) in by_key}
 

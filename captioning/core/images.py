@@ -31,6 +31,7 @@ SUFFIXES = frozenset(
     }
 )
 COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # the formats that Pillow knows without importing all its plugins
+HIDDEN = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 REFUSED = frozenset({"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"})  # no photographs; EPS runs a program
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")  # the first bytes of pictures
 BRANDS = (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypheix", b"ftypmif1", b"jP  \r\n\x87\n")  # after four bytes
@@ -260,7 +261,9 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
                     continue
                 seen.add((status.st_dev, status.st_ino))
                 links += [place / name for name in sorted(folders) if (place / name).is_symlink()]
-                for name in files:
+                for name in sorted(files):
+                    if name in HIDDEN or name.startswith("._"):  # macOS's and Windows's own
+                        continue
                     (images if _is_image(place / name) else left_out).append(place / name)
         waiting = links  # after the folders themselves, so that pictures keep their own paths
     if left_out:

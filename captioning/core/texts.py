@@ -74,6 +74,8 @@ def _is_gzip(path: str | os.PathLike[str]) -> bool:
 
 def not_utf8(path: str | os.PathLike[str]) -> CaptioningError:
     """The error for a file that is not UTF-8, with the line where the file breaks and its likely encoding."""
+    if not Path(path).is_file():  # a pipe can't be read twice
+        return CaptioningError(f"{path}: this is not UTF-8 text. Write it as UTF-8.")
     decoder, line = codecs.getincrementaldecoder(ENCODING)(), 1
     with gzip.open(path) if _is_gzip(path) else Path(path).open("rb") as file:
         first = file.read(4)

@@ -41,7 +41,7 @@ def read_csv(path: Path, columns: tuple[str, ...]) -> Rows:
         CaptioningError: a column is missing from the header, a field from a row, or a quote is not closed.
     """
     text = read_text(path)
-    first = text.lstrip("\r\n").splitlines()[0] if text.strip() else ""
+    first = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0] if text.strip() else ""
     names: list[str] = []
     delimiter = ","
     for delimiter in DELIMITERS:

@@ -158,7 +158,7 @@ def evaluate(
     except CaptioningError as error:
         raise CaptioningError(f"{first.path}: {error}") from error
     config = evaluated(first, overrides, trust)
-    check_ranges(config)
+    check_ranges({"data": config["data"]})  # what is wrong in the checkpoint is reported with its name
     task = build(config["task"], Task, config=config)
     split = split or task.splits[0]
     searched = search(config) if search else None

@@ -85,8 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.warning("%s: %d images have no reference and are left out.", args.references, len(silent))
     captions = {}
     for path, name in short_names(args.results).items():
-        named = with_ids_of(path, read_results(path), [*references, *(silent or [])])
-        captions[name] = {image: caption for image, caption in named.items() if image not in (silent or [])}
+        left_out = set(silent or ())
+        named = with_ids_of(path, read_results(path), references.keys() | left_out)
+        captions[name] = {image: caption for image, caption in named.items() if image not in left_out}
         check_results(path, captions[name].keys(), references.keys(), args.subset)
     images = [image for image in references if all(image in results for results in captions.values())]
     if not images:

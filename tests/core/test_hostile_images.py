@@ -181,7 +181,18 @@ def test_a_folder_is_read_whole_or_what_is_left_out_is_said(tmp_path: Path, capl
     folder, elsewhere = tmp_path / "holiday", tmp_path / "disk2"
     (folder / "deep").mkdir(parents=True)
     elsewhere.mkdir()
-    for name in ("a.jpg", "b.avif", "c.jfif", "d.jp2", "IMG_1.HEIC", "notes.txt", "movie.mov", "list", "deep/g.png"):
+    for name in (
+        "a.jpg",
+        "b.avif",
+        "c.jfif",
+        "d.jp2",
+        "IMG_1.HEIC",
+        "notes.txt",
+        "movie.mov",
+        "list",
+        ".DS_Store",
+        "deep/g.png",
+    ):
         (folder / name).write_bytes(b"nothing to see here")
     RED.save(folder / "e", format="PNG")
     RED.save(elsewhere / "f.jpg")
