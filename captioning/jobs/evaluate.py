@@ -141,7 +141,6 @@ def evaluate(
         CaptioningError: a checkpoint, the data or the split is missing or does not fit.
     """
     from captioning.core.build import build
-    from captioning.core.errors import CaptioningError
     from captioning.jobs.members import ensemble_name, members_of
     from captioning.predict.captioner import Captioner
     from captioning.runs.checkpoint import read_checkpoint
@@ -153,10 +152,6 @@ def evaluate(
     paths = [checkpoint] if isinstance(checkpoint, Path) else [*checkpoint]
     first = read_checkpoint(paths[0], trust)
     check_task(first.config, first.path, trust)
-    try:
-        check_ranges({"search": first.config.get("search") or {}})  # of the rest it is the user's that counts
-    except CaptioningError as error:
-        raise CaptioningError(f"{first.path}: {error}") from error
     config = evaluated(first, overrides, trust)
     check_ranges({"data": config["data"]})  # what is wrong in the checkpoint is reported with its name
     task = build(config["task"], Task, config=config)
