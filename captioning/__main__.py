@@ -1,6 +1,5 @@
 """The command line: ``captioning COMMAND …``, with one module of ``captioning.jobs`` per command."""
 
-import gc
 import importlib
 import os
 import sys
@@ -15,10 +14,6 @@ from captioning.core.terminal import printable
 # microseconds.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-# Importing torch and timm makes 400,000 objects and no garbage: with Python's own threshold of 700 new objects, a
-# tenth of a cold start is a search for garbage.
-gc.set_threshold(100_000, 20, 100)
 
 COMMANDS = {
     "prepare": "fetch or draw a data set, and store its features",

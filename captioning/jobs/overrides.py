@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.utils import compute_search_path_dir, create_config_search_path
@@ -26,10 +25,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from captioning.core.errors import UsageError
 from captioning.jobs.values import check_value, nearest, takes, value_at
-
-# OmegaConf takes PyYAML's parser in Python, three quarters of the time in which a configuration is composed; the parser
-# in C reads the same files.
-yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 MANY = 100  # the maximum checked values of a swept setting; of a range only the first
 CALLER = "captioning.jobs.train"  # the base of a relative --config-path, as in hydra.main

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
@@ -280,11 +279,3 @@ def test_help_is_one_screen(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) <= 40
     for said in ("captioning train -m cell=rnn,lstm,gru", "decoder: ", "debug: one_batch, overfit, profiler"):
         assert said in done.stdout
-
-
-@pytest.mark.parametrize("path", sorted(conf_dir().rglob("*.yaml")), ids=lambda path: path.stem)
-def test_both_parsers_read_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = OmegaConf.load(path)
-    monkeypatch.setattr(yaml, "SafeLoader", yaml.loader.SafeLoader)
-    assert OmegaConf.load(path) == quick
-    assert yaml.SafeLoader is not yaml.CSafeLoader
