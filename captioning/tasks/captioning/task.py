@@ -18,14 +18,14 @@ from captioning.metrics import Metric, Pairs, References, Scorer, Scores, build_
 from captioning.metrics.diversity import SHARES, shares
 from captioning.predict.captioner import Averaged, Captioner
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint, contents_of
-from captioning.runs.parts import make_decoder, make_encoder, make_search
+from captioning.runs.parts import make_decoder, make_search
 from captioning.runs.settings import tokenizer_of
 from captioning.search import Search
 from captioning.speed import make_convolutions_fast, make_fast
 from captioning.tasks.captioning.evaluation import caption_split, details_of, play_pointing, write_captions
 from captioning.tasks.captioning.module import CaptioningModule
 from captioning.tasks.inputs import inputs_of_photographs
-from captioning.tasks.photographs import make_data, read_photos
+from captioning.tasks.photographs import initial_encoder, make_data, read_photos
 from captioning.tasks.task import Evaluation, Prepared, Task, with_hint
 from captioning.text.registry import Tokenizer, find_tokenizer, told
 from captioning.training.objectives import Objective
@@ -80,7 +80,7 @@ class CaptioningTask(Task):
         """An untrained captioner and its data; the features of a frozen encoder are stored here."""
         config = self.config
         vocabulary = self._vocabulary(source, initial)
-        encoder = make_encoder(config)
+        encoder = initial_encoder(config, initial)
         decoder = make_decoder(config, vocabulary, encoder.spec)
         encoder.keep(decoder.reads)
         if encoder.trainable:
