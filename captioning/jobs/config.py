@@ -1,14 +1,10 @@
 """The location of the configuration, and its changes by a command line."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from captioning.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from captioning.jobs.overrides import Composer
 
 
 def conf_dir() -> Path:
@@ -32,10 +28,10 @@ def compose(overrides: Sequence[str], name: str = "train", resolve: bool = True)
     from omegaconf import OmegaConf, open_dict
     from omegaconf.errors import OmegaConfBaseException
 
-    from captioning.jobs.overrides import explained
+    from captioning.jobs.overrides import composer_of, explained
     from captioning.jobs.paths import quoted_paths
 
-    config = _composer(name).compose(quoted_paths(overrides))
+    config = composer_of(str(conf_dir()), name).compose(quoted_paths(overrides))
     chosen = config.hydra.runtime.choices
     with open_dict(config):
         del config["hydra"]
@@ -47,11 +43,3 @@ def compose(overrides: Sequence[str], name: str = "train", resolve: bool = True)
         raise UsageError(explained(error)) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-@cache
-def _composer(name: str) -> "Composer":
-    """The composer of a primary file; it composes each choice of groups once."""
-    from captioning.jobs.overrides import Composer
-
-    return Composer(str(conf_dir()), name)
