@@ -116,6 +116,12 @@ def _require_texts(photo: Photo, where: object) -> None:
     wrong: list[object] = [caption for caption in photo.captions if not isinstance(caption, str)]
     if wrong:
         raise CaptioningError(f"{where}: a caption of {photo.id} is {wrong[0]!r:.40} and no text. Correct it.")
+    for caption in photo.captions:
+        if not caption.isascii() and any("\ud800" <= character <= "\udfff" for character in caption):
+            raise CaptioningError(
+                f"{where}: a caption of {photo.id} has half of a surrogate pair, which no file can hold: "
+                f"{caption!a:.80}. Correct it."
+            )
 
 
 def first_ten(names: Sequence[str]) -> str:

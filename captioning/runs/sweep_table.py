@@ -110,7 +110,7 @@ def job_rows(folder: Path) -> list[dict[str, Any]]:
     for run in _runs(folder):
         row: dict[str, Any] = {"job": run.folder.relative_to(folder).as_posix(), "status": "unfinished"}
         if run.finished:
-            row |= {"status": "finished", **read_json(run.summary_file)}
+            row |= {"status": "finished", **run.read_summary()}
         elif run.failure.exists():
             row["status"] = "failed"
         if run.failure.exists():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from captioning.core.errors import CaptioningError
 from captioning.data import read_own
-from captioning.data.assemble import hold_out
+from captioning.data.assemble import assemble, hold_out
 from captioning.data.photos import Photo
 
 Row = tuple[str, str, str | None]
@@ -163,3 +163,9 @@ def test_no_table_or_two(path: Path) -> None:
     (path.parent / "other.csv").touch()
     with pytest.raises(CaptioningError, match="several tables are here: captions"):
         read_own(path.parent)
+
+
+def test_a_caption_that_no_file_can_hold_is_a_sentence_at_the_beginning() -> None:
+    photo = Photo("7", Path("7.jpg"), ("a dog", "a \ud83d cat"))
+    with pytest.raises(CaptioningError, match=r"captions: a caption of 7 has half of a surrogate pair.*\\ud83d cat"):
+        assemble("own", {"train": [photo]}, "captions")
