@@ -23,6 +23,7 @@ from torch import Tensor
 
 from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
+from captioning.core.signals import Stopped, asked_to_end, rearm
 from captioning.runs.metrics_file import CSVLogger
 from captioning.runs.monitor import Monitor
 from captioning.runs.places import BEST, LAST
@@ -260,14 +261,27 @@ class LastCheckpoint(Checkpoint):
         """Write a checkpoint if it is due; ``on_train_epoch_end`` writes after an epoch's last batch."""
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
         last = batch_idx + 1 >= trainer.num_training_batches
-        due = trainer.strategy.broadcast(time.monotonic() - self.written >= self.seconds)
-        if due and not accumulating and not last:
+        late = time.monotonic() - self.written >= self.seconds
+        due, asked = trainer.strategy.broadcast((late, asked_to_end()))
+        if (due or asked) and not accumulating and not last:
             self._log_step(trainer)
             self.write(trainer)
+            if asked:
+                raise Stopped(asked)
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take the signals that ask to end: Lightning's handlers would end in the middle of a validation."""
+        rearm()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take the signals, also where Lightning checks nothing before training."""
+        rearm()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write a checkpoint after the epoch's validation."""
+        """Write a checkpoint after the epoch's validation; end here if a signal asks for it."""
         self.write(trainer)
+        if asked := trainer.strategy.broadcast(asked_to_end()):
+            raise Stopped(asked)
 
     def write(self, trainer: pl.Trainer) -> None:
         """Write a checkpoint now, after the log."""
