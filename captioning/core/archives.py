@@ -9,7 +9,7 @@ import zipfile
 import zlib
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import require_regular
+from captioning.core.regular import require_regular
 
 BLOCK = 1 << 20  # bytes
 

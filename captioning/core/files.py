@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -92,23 +91,6 @@ def _flock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def require_regular(path: str | os.PathLike[str], what: str) -> None:
-    """Check that a path leads to a regular file: opening a pipe waits for its writer, and a device may have no end.
-
-    Args:
-        path: the file.
-        what: the kind of file, for the error's message ("picture", "checkpoint").
-
-    Raises:
-        CaptioningError: a folder, pipe, socket or device is there.
-        OSError: nothing is there, or the path can't be looked at.
-    """
-    mode = os.stat(path).st_mode  # noqa: PTH116  # half of Path.stat's time
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-        raise CaptioningError(f"{path}: this {what} can't be read, for it is {kind}. Give a file.")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

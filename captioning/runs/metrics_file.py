@@ -11,7 +11,8 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import atomic_write, require_regular
+from captioning.core.files import atomic_write
+from captioning.core.regular import require_regular
 from captioning.core.texts import open_text
 
 WHOLE = ("step", "epoch")  # columns that stay integers in a resumed run's file
