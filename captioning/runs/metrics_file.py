@@ -113,7 +113,7 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
         lines = csv.reader(file, strict=True)
         try:
             columns = next(lines, [])
-            if columns[:2] != ["step", "epoch"] or len({*columns}) != len(columns):
+            if "step" not in columns or len({*columns}) != len(columns):
                 raise ValueError("its columns are not those of a run")
             rows.extend(_row(columns, cells) for cells in lines)
             if [row["step"] for row in rows] != sorted({row["step"] for row in rows}):
