@@ -24,6 +24,7 @@ MARKS = {  # other encodings, by their byte order marks; the longer marks first
 }
 BLOCK = 1 << 20  # bytes
 GIVEN = ("/dev/stdin", "/dev/fd/")  # `… | captioning score /dev/stdin`, `captioning score <(…)`
+LONGEST_CAPTION = 10_000  # characters; a long paragraph has 2,000
 RATIO = 100  # the most that a compressed text may grow; captions and word vectors grow fourfold
 # An escaped half of a surrogate pair whose other half is not beside it; also after an escaped backslash
 _HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
@@ -152,6 +153,15 @@ def parse_json(text: str, where: object, what: str = "JSON file", remedy: str = 
                     f"{where}: the text {found!r:.80} has half of a surrogate pair, which is no character. Correct it."
                 )
     return value
+
+
+def fault_of(caption: str) -> str | None:
+    """What is wrong with a caption, its length or half of a surrogate pair; None for nothing."""
+    if len(caption) > LONGEST_CAPTION:
+        return f"has {len(caption):,} characters; up to {LONGEST_CAPTION:,} are a caption here"
+    if not caption.isascii() and any("\ud800" <= character <= "\udfff" for character in caption):
+        return f"has half of a surrogate pair, which is no character ({caption!a:.80})"
+    return None
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -165,7 +165,14 @@ def test_no_table_or_two(path: Path) -> None:
         read_own(path.parent)
 
 
-def test_a_caption_that_no_file_can_hold_is_a_sentence_at_the_beginning() -> None:
-    photo = Photo("7", Path("7.jpg"), ("a dog", "a \ud83d cat"))
-    with pytest.raises(CaptioningError, match=r"captions: a caption of 7 has half of a surrogate pair.*\\ud83d cat"):
+@pytest.mark.parametrize(
+    ("caption", "said"),
+    [
+        ("a \ud83d cat", r"has half of a surrogate pair, which is no character \('a \\ud83d cat'\)"),
+        ("cat" * 4000, "has 12,000 characters; up to 10,000 are a caption here"),
+    ],
+)
+def test_a_caption_that_can_not_be_one_is_a_sentence_at_the_beginning(caption: str, said: str) -> None:
+    photo = Photo("7", Path("7.jpg"), ("a dog", caption))
+    with pytest.raises(CaptioningError, match=rf"captions: a caption of 7 {said}\. Correct it"):
         assemble("own", {"train": [photo]}, "captions")
