@@ -120,6 +120,7 @@ def conversation(
             stdout=subprocess.PIPE,
             stderr=errors,
             encoding="utf-8",
+            errors="replace",  # half of a surrogate pair, which UTF-8 lacks
             bufsize=1,
             start_new_session=True,
         )

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from captioning.text.treebank import NEWLINE, PLAIN_WORD, split
+from captioning.text.treebank import LONGEST, NEWLINE, PLAIN_WORD, split
 
 PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-lrb-", "-rrb-", "-lcb-", "-rcb-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
@@ -107,6 +107,8 @@ class _Words(dict[str, tuple[str, ...]]):
     """
 
     def __missing__(self, word: str) -> tuple[str, ...]:
+        if len(word) > LONGEST:
+            raise KeyError(word)
         plain = PLAIN_WORD.fullmatch(word)
         if plain is not None:
             tokens: tuple[str, ...] = (plain[1].lower(),)
