@@ -23,6 +23,7 @@ COMMANDS = {
     "results": "write scored runs into a table of results",
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
+    "ask": "answer a question about a photograph",
     "sample": "let a language model of characters write",
     "cells": "find units of a trained network that mean something",
     "gradients": "measure how gradients vanish and explode on their way back through time",

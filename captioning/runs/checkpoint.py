@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
+from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.encoders import Encoder
@@ -23,9 +24,13 @@ VERSION = 2  # the version of this package's part of a checkpoint; version 1 had
 KEY = "captioning"
 SIGNATURE = "signature"  # the name of an objective's signature among the contents
 OBJECTIVE = "objective"  # the name of the objective among the parts of what is trained
-VOCABULARIES: dict[str, type[Vocabulary] | type[CharacterVocabulary]] = {  # kinds of a task's vocabulary, by name
+VOCABULARIES: dict[
+    str, type[Vocabulary] | type[CharacterVocabulary] | type[AnswerSet]
+] = {  # kinds of a task's vocabulary, by name
     "vocabulary": Vocabulary,
     "characters": CharacterVocabulary,
+    "questions": QuestionVocabulary,
+    "answers": AnswerSet,
 }
 
 
@@ -73,13 +78,29 @@ class Checkpoint:
         if isinstance(vocabulary, Vocabulary):
             return vocabulary
         if vocabulary is None:
+            other = ", but answers questions (`captioning ask`)" if self.contents.get("answers") else ""
             raise CaptioningError(
-                f"{self.path}: this has no vocabulary, so it says no captions. Name a captioner's run."
+                f"{self.path}: this has no vocabulary, so it says no captions{other}. Name a captioner's run."
             )
         raise CaptioningError(
             f"{self.path}: this is a language model of characters, which looks at no photograph. "
             "Let it write with `captioning sample`, or name a captioner's run or .ckpt file."
         )
+
+    @property
+    def asked(self) -> tuple[QuestionVocabulary, AnswerSet]:
+        """The words of questions and the answers of a model of answers.
+
+        Raises:
+            CaptioningError: the checkpoint is of another task.
+        """
+        words, answers = self.contents.get("questions"), self.contents.get("answers")
+        if not words or not answers:
+            raise CaptioningError(
+                f"{self.path}: this answers no questions. Name a run or .ckpt file of task=answering, such as "
+                "experiment=coco_qa_bow trains."
+            )
+        return QuestionVocabulary(words), AnswerSet(answers)
 
     @property
     def characters(self) -> CharacterVocabulary:
@@ -244,9 +265,13 @@ def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoin
     Raises:
         CaptioningError: the configuration's network can't be made, or does not fit the weights.
     """
-    depth = checkpoint.config["decoder"].get("depth", 1)
-    if isinstance(depth, int) and depth > len(checkpoint.weights):  # each layer has its own weights
-        raise CaptioningError(f"{checkpoint.path}: its decoder has a depth of {depth}, more than there are weights.")
+    for group in ("decoder", "answerer"):
+        for setting in ("depth", "looks"):  # each layer and each look has its own weights
+            depth = checkpoint.config.get(group, {}).get(setting, 1)
+            if isinstance(depth, int) and depth > len(checkpoint.weights):
+                raise CaptioningError(
+                    f"{checkpoint.path}: its {group} has a {setting} of {depth}, more than there are weights."
+                )
     ours = of_this_package(checkpoint.config)
     try:
         with torch.device("meta"):
