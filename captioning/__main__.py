@@ -24,6 +24,7 @@ COMMANDS = {
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
     "ask": "answer a question about a photograph",
+    "questions": "make questions from captions",
     "sample": "let a language model of characters write",
     "cells": "find units of a trained network that mean something",
     "gradients": "measure how gradients vanish and explode on their way back through time",

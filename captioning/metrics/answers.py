@@ -17,6 +17,7 @@ from captioning.core.measure import Measure
 from captioning.core.questions import normal_answer
 from captioning.metrics.metric import Metric, Pairs, UnavailableError
 from captioning.metrics.ngrams import Floats
+from captioning.text.wordnet import WordNetMissingError, wordnet
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Wups(Metric):
         Raises:
             UnavailableError: WordNet is not here.
         """
-        wordnet()
+        _wordnet()
         found = [
             self._of_sets(_members(given), _members(max(dict.fromkeys(answers), key=list(answers).count)))
             for given, answers in zip(pairs.candidates, pairs.references, strict=True)
@@ -125,23 +126,12 @@ def _members(answer: str) -> tuple[str, ...]:
     return tuple(part for each in answer.split(",") if (part := normal_answer(each)))
 
 
-@lru_cache(maxsize=1)
-def wordnet() -> Any:
-    """WordNet, by nltk.
-
-    Raises:
-        UnavailableError: it is not among nltk's data.
-    """
-    from nltk.corpus import wordnet as found
-
+def _wordnet() -> Any:
+    """WordNet, or the error of a metric that can't be computed here."""
     try:
-        found.ensure_loaded()
-    except LookupError as error:
-        raise UnavailableError(
-            "WUPS and questions from captions need WordNet, which is not here. Fetch it once, with a network: "
-            "python -m nltk.downloader wordnet (or set NLTK_DATA to a folder that has corpora/wordnet)."
-        ) from error
-    return found
+        return wordnet()
+    except WordNetMissingError as error:
+        raise UnavailableError(str(error)) from error
 
 
 @lru_cache(maxsize=1 << 20)
@@ -155,7 +145,7 @@ def wu_palmer(one: str, other: str) -> float:
 
 @lru_cache(maxsize=1 << 16)
 def _meanings(word: str) -> tuple[Any, ...]:
-    found = wordnet()
+    found = _wordnet()
     return tuple(found.synsets(word.replace(" ", "_"), pos=found.NOUN))
 
 

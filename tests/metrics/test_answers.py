@@ -19,6 +19,7 @@ from captioning.metrics import (
 )
 from captioning.metrics import answers as module
 from captioning.metrics.bootstrap import bootstrap, interval
+from captioning.text.wordnet import wordnet as wordnet_of_nltk
 from captioning.text.words import tokenize_words_each
 
 
@@ -61,7 +62,7 @@ def test_wups_with_wordnet(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     import nltk
 
     monkeypatch.setattr(nltk.data, "path", [str(shared / "nltk_data"), *nltk.data.path])
-    module.wordnet.cache_clear()
+    wordnet_of_nltk.cache_clear()
     given, right = ["dog", "dog", "dog", "qwx", "chair, table"], ["dog", "dalmatian", "train", "dog", "table, chair"]
     found = [Wups(threshold).statistics(pairs(given, [[each] for each in right]))[:, 0] for threshold in (0.9, 0.0)]
     from nltk.corpus import wordnet
@@ -86,7 +87,7 @@ def test_without_wordnet_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) ->
         raise LookupError
 
     monkeypatch.setattr(wordnet, "ensure_loaded", missing, raising=False)
-    module.wordnet.cache_clear()
+    wordnet_of_nltk.cache_clear()
     with pytest.raises(UnavailableError, match=r"python -m nltk.downloader wordnet"):
         Wups().statistics(pairs(["a"], [["b"]]))
-    module.wordnet.cache_clear()
+    wordnet_of_nltk.cache_clear()
