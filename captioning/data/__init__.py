@@ -12,6 +12,7 @@ from captioning.data.own_questions import read_own_questions
 from captioning.data.photos import Box, CaptionedPhotos, Photo
 from captioning.data.questions import Question, QuestionSet
 from captioning.data.scenes import read_scenes
+from captioning.data.scenes.questions import read_scene_questions
 from captioning.data.text import Text, read_characters
 from captioning.data.vqa import read_vqa
 
@@ -32,6 +33,7 @@ __all__ = [
     "read_multi30k",
     "read_own",
     "read_own_questions",
+    "read_scene_questions",
     "read_scenes",
     "read_vqa",
 ]

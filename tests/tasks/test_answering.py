@@ -1,5 +1,6 @@
 """Answering from the command line: training, scores beside the baselines, questions of one's own, averages."""
 
+import csv
 import json
 import subprocess
 from collections.abc import Callable
@@ -95,6 +96,14 @@ def test_evaluation_and_averages_of_the_command_line(trained: Path, in_child: Ch
     assert "majority" in one and "blind" in one and "95 %" in one
     assert "1 of 6 answers were never seen in training, and count as wrong." in full
     assert len(json.loads((trained / "full" / "scores_test.json").read_text())["members"]) == 3
+    done = in_child(["results", "questions.csv", "runs/img_bow", "runs/bow", "full"], cwd=trained)
+    assert done.returncode == 0, done.stderr
+    with (trained / "questions.csv").open(newline="") as file:
+        rows = {(row["model"], row["kind"]): row for row in csv.DictReader(file)}
+    models = ("img_bow", "bow", "average of 3", "majority", "blind")
+    assert set(rows) == {(model, kind) for model in models for kind in ("all", "number", "colour")}
+    assert [rows["img_bow", kind]["accuracy"] for kind in ("all", "colour")] == ["83.33", "100.00"]
+    assert rows["bow", "colour"]["questions"] == "3" and float(rows["bow", "all"]["low"]) < 50
 
 
 def test_questions_of_the_command_line(trained: Path, in_child: Child) -> None:

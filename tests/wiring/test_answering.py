@@ -19,7 +19,7 @@ from captioning.runs.parts import make_answerer
 from captioning.tasks import Task
 from captioning.tasks.answering import AnsweringTask
 
-KINDS_OF_DATA = ("coco_qa", "daquar", "vqa", "own_questions")
+KINDS_OF_DATA = ("coco_qa", "daquar", "vqa", "own_questions", "scenes_questions")
 SPEC = FeatureSpec(pooled=(4,), grid=(2, 2, 3), other=(6,), objects=(5, 7))
 WORDS, ANSWERS = QuestionVocabulary([*SPECIAL, "what"]), AnswerSet(["a", "b"])
 
@@ -116,6 +116,17 @@ def test_each_set_is_read_from_its_root(tmp_path: Path) -> None:
     for kind in ("coco_qa", "daquar"):
         source = compose([f"data={kind}", f"data.root={tmp_path}", "data.validation=1"])["data"]["source"]
         assert [len(each) for each in call(source, QuestionSet).splits.values()] == [1, 1, 2]
+
+
+@wired(*(f"data=scenes_questions data.{name}" for name in ("root", "count", "scenes_seed")))
+def test_so_many_scenes_are_asked_about_by_their_seed(tmp_path: Path) -> None:
+    def asked(name: str, *more: str) -> list[tuple[str, str]]:
+        line = ["data=scenes_questions", f"data.root={tmp_path / name}", "data.count=13", *more]
+        found = call(compose(line)["data"]["source"], QuestionSet)
+        assert found.photos is not None and len(found.photos["train"]) == 11 and (tmp_path / name / "train").is_dir()
+        return [(each.text, each.answer) for each in found["train"]]
+
+    assert asked("one") != asked("two", "data.scenes_seed=9")
 
 
 @wired(*(f"data={kind} data.name" for kind in KINDS_OF_DATA), "choices.answerer")

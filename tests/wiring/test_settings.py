@@ -157,6 +157,7 @@ READERS["multi30k"] = (data.read_multi30k, None)
 READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "text": (data.read_characters, None)}
 READERS |= {"coco_qa": (data.read_coco_qa, None), "daquar": (data.read_daquar, None), "vqa": (data.read_vqa, None)}
 READERS["own_questions"] = (data.read_own_questions, None)
+READERS["scenes_questions"] = (data.read_scene_questions, None)
 ENCODERS: dict[str, Any] = {f"resnet{layers}": ResNet for layers in (18, 34, 50, 101, 152)}
 ENCODERS |= {f"vgg{layers}{norm}": VGG for layers in (11, 16, 19) for norm in ("", "_bn")}
 ENCODERS |= {"efficientnet_lite0": EfficientNetLite0, "efficientnet_lite1": EfficientNetLite1}

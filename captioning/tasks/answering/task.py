@@ -1,6 +1,7 @@
 """The task of answering."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -224,6 +225,7 @@ class AnsweringTask(Task):
             lines = [*lines, f"{lost} of {len(questions)} answers were never seen in training, and count as wrong."]
         details = {
             "questions": len(questions),
+            "kinds": dict(Counter(question.kind for question in questions)),
             "unseen_answers": lost,
             "intervals": {name: list(bounds) for name, bounds in standing.intervals.items()},
             "baselines": {name: scores for name, scores in standing.scores.items() if name != "model"},
