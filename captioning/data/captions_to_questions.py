@@ -341,12 +341,15 @@ def _objects(words: list[str]) -> Iterator[Asked]:
     if place >= len(words) or not (words[place].endswith("ing") and base_form(words[place], "v")):
         return
     rest = words[place:]
-    if subject.head not in PEOPLE and domain(subject.head) in OBJECTS and len(rest) >= 3:
+    one_verb = not {"is", "are", "was", "were"} & set(rest)
+    if one_verb and subject.head not in PEOPLE and domain(subject.head) in OBJECTS and len(rest) >= 3:
         yield Asked(" ".join(["what", auxiliary, *rest]), base_form(subject.head, "n") or subject.head, "object")
     thing = _phrase(words, place + 1)
     if thing is None or thing.head in VAGUE | PEOPLE or domain(thing.head) not in OBJECTS:
         return
     behind = words[thing.end :]
+    if not one_verb:
+        return
     if behind and behind[0] not in PREPOSITIONS - {"and", "that", "who", "which", "of", "while", "as"}:
         return
     asked = ["what", auxiliary, "the", *subject.words, words[place], *behind]

@@ -24,6 +24,7 @@ SILENT = (
     "A two year old boy on the street",  # an age
     "Dog runs",  # too short
     "The man in a red and blue shirt in the street stands",
+    "A brown dog wearing a collar is running through some water",  # two verbs
     "A horse rides a horse on the horse",  # the answer stands in the question
 )
 

@@ -1,6 +1,7 @@
 """Questions about scenes: each answer follows from the scene, and equal seeds ask equally."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def test_answers_are_those_of_the_scene() -> None:
         asked = list(ask(scene, np.random.Generator(np.random.PCG64(number))))
         named = {word: group for group in scene.groups for word in group.thing.words}
         for text, answer, kind in asked:
-            mentioned = [group for word, group in named.items() if word in text.split() or f" {word}" in text]
+            mentioned = [group for word, group in named.items() if re.search(rf"\b{word}\b", text)]
             if kind == "number":
                 assert answer == NUMBERS[mentioned[0].count]
             elif kind == "colour":

@@ -170,7 +170,8 @@ ANSWERERS |= {"two_vis_blstm": answerers.TwoVisBLSTM, "stacked_attention": answe
 
 
 def answerer(config: Mapping[str, Any]) -> Any:
-    return config.get("answerer") and plain(make_answerer(config, QUESTIONS, AnswerSet(["a"]), SPEC))
+    made = make_answerer(config, QUESTIONS, AnswerSet(["a"]), SPEC) if config.get("answerer") else None
+    return None if made is None else plain(made)
 
 
 QUESTIONS = QuestionVocabulary(VOCABULARY.words)

@@ -24,9 +24,9 @@ WHERE = {1: ("where is the {name}", "where can you see the {name}"), 2: ("where 
 def read_scene_questions(root: str | os.PathLike[str] = "data/scenes", count: int = 2400, seed: int = 0) -> QuestionSet:
     """Read the scenes, see ``captioning.data.read_scenes``, with questions in place of captions.
 
-    Each group of things is asked for its number and its colour; in a scene of two groups also for its side, and for what
-    is beside it; what has a colour that the other group has not is asked for, too. Names and wordings are drawn at random,
-    by the seed and the scene alone.
+    Each group of things is asked for its number and its colour; in a scene of two groups also for its side, and for
+    what is beside it; what has a colour that the other group has not is asked for, too. Names and wordings are drawn at
+    random, by the seed and the scene alone.
 
     Args:
         root: the folder of the scenes, which are drawn if it is empty or missing.
