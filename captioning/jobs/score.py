@@ -68,10 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_log(logging.WARNING)
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
+    from captioning.metrics.constant import constant, say_constant
     from captioning.metrics.results import check_results, read_references, read_results, with_ids_of
     from captioning.report.table import latex, sentences, table, text, units
     from captioning.text import TREEBANK
-    from captioning.text.registry import told
+    from captioning.text.registry import say_blanks, told
 
     tokenizer, of_tokens = _tokenizer(args), args.tokenizer or TREEBANK
     to_stdout = args.json == STDOUT
@@ -93,15 +94,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not images:
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
 
+    if said := say_blanks(
+        tokenizer, [caption for image in images[:100] for caption in references[image]], "--tokenizer "
+    ):
+        log.warning("%s", said)
     training, frequencies = None, None
     if args.train:
         training = [caption for each in read_references(args.train, []).values() for caption in each]
     if args.frequencies:
         frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
+    prepared = References([references[image] for image in images], tokenizer)
+    used = _metrics(args, frequencies)
+    fixed = constant(used, prepared)
     reports = compare(
         {path: [results[image] for image in images] for path, results in captions.items()},
-        References([references[image] for image in images], tokenizer),
-        metrics=_metrics(args, frequencies),
+        prepared,
+        metrics=used,
         training=training,
         resamples=args.resamples,
         seed=args.seed,
@@ -116,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif not to_stdout:
         print(f"{len(images)} of {len(references)} images; {units(reports)}, with 95 % intervals")
         print(text(table(reports, of_tokens)))
-        print(*sentences(reports), sep="\n")
+        print(*sentences(reports), *filter(None, [say_constant(fixed, len(images))]), sep="\n")
     return 0
 
 

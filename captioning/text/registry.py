@@ -6,7 +6,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.text import TREEBANK
 from captioning.text.tokenizer import tokenize_each, tokenize_file
-from captioning.text.words import tokenize_words_each
+from captioning.text.words import are_without_blanks, tokenize_words_each
 
 Tokenizer = Callable[[Sequence[str]], list[list[str]]]  # from captions to the tokens of each
 
@@ -30,6 +30,22 @@ def find_tokenizer(name: str, setting: str = "data.tokenizer=") -> Tokenizer:
             "treebank is coco-caption's, for English; words is for any language."
         )
     return TOKENIZERS[name]
+
+
+def say_blanks(tokenizer: Tokenizer, captions: Sequence[str], setting: str = "data.tokenizer=") -> str:
+    """The sentence on captions whose words the tokenizer can't tell apart; empty where it can.
+
+    Args:
+        tokenizer: the tokenizer.
+        captions: some of the captions.
+        setting: the setting or option that chooses another tokenizer.
+    """
+    if tokenizer not in OF_ENGLISH or not are_without_blanks(captions):
+        return ""
+    return (
+        f"The captions have no blanks between their words (such as {printable(captions[0][:20])}), so that each is one "
+        f"word or a few: say {setting}words, which takes each character of such scripts as a word."
+    )
 
 
 def told(name: str) -> dict[str, str]:
