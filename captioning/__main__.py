@@ -93,8 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         remedy = REMEDIES.get(error.errno or 0)
         if remedy is None:
             raise
-        with suppress(OSError):
-            sys.stdout.close()  # what is left in it can't be written at exit either
+        try:
+            sys.stdout.flush()
+        except OSError:  # nor could Python write the rest when it exits
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         named = f"{error.filename}: " if error.filename else ""
         print(printable(f"captioning: error: {named}{error.strerror}. {remedy}"), file=sys.stderr)
         return 1
