@@ -26,8 +26,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     options = argparse.ArgumentParser(
         prog="captioning score",
-        description="Score captions: BLEU, ROUGE-L and CIDEr as coco-caption computes them, without Java; how sure "
-        "they are, and what the captioner says. Further files are compared with the first.",
+        description="Score captions: BLEU, METEOR, ROUGE-L and CIDEr as coco-caption computes them, without Java; how "
+        "sure they are, and what the captioner says. Further files are compared with the first.",
     )
     options.add_argument("results", nargs="+", help='results files, [{"image_id": …, "caption": …}, …]')
     options.add_argument("--references", required=True, help="annotations in COCO's format, of the split captioned")
@@ -45,7 +45,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="MODULE.CLASS",
         help="a metric of your own too: import this class, which runs its module's code; may be repeated",
     )
-    options.add_argument("--meteor", action="store_true", help="METEOR too (needs Java and captioning[java])")
+    options.add_argument(
+        "--meteor",
+        action=argparse.BooleanOptionalAction,
+        help="METEOR too: the default where captioning[java] is installed; needs no Java",
+    )
     options.add_argument("--spice", action="store_true", help="SPICE too (needs Java 8 or 11 and captioning[java])")
     options.add_argument("--java-timeout", type=float, default=1800, metavar="SECONDS", help="(default: 1800)")
     options.add_argument(
@@ -101,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     reports = compare(
         {path: [results[image] for image in images] for path, results in captions.items()},
         References([references[image] for image in images], tokenizer),
-        metrics=_metrics(args, frequencies),
+        metrics=_metrics(args, frequencies, tokenizer),
         training=training,
         resamples=args.resamples,
         seed=args.seed,
@@ -141,17 +145,19 @@ def _tokenizer(args: argparse.Namespace) -> "Tokenizer":
     return tokenize_file if args.bug_compatible else tokenizer
 
 
-def _metrics(args: argparse.Namespace, frequencies: "DocumentFrequencies | None") -> "list[Metric]":
+def _metrics(
+    args: argparse.Namespace, frequencies: "DocumentFrequencies | None", tokenizer: "Tokenizer"
+) -> "list[Metric]":
     """coco-caption's metrics, and the metrics of the options."""
     from captioning.core.build import build
-    from captioning.metrics import Meteor, Metric, Spice, coco_metrics
+    from captioning.metrics import Meteor, Metric, Spice, coco_metrics, installed_metrics
 
-    metrics = coco_metrics(frequencies)
+    bleu, *others = coco_metrics(frequencies)
+    meteor: list[Metric] = [Meteor()] if args.meteor else installed_metrics(tokenizer) if args.meteor is None else []
+    metrics = [bleu, *meteor, *others]
     if args.metric:
         import_from_working_folder()
         metrics += [build({"_target_": name}, Metric) for name in args.metric]
-    if args.meteor:
-        metrics.append(Meteor(args.java_timeout))
     if args.spice:
         metrics.append(Spice(args.java_timeout))
     return metrics

@@ -10,11 +10,13 @@ from captioning.core.build import build
 from captioning.core.measure import Measure
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider
+from captioning.metrics.meteor import Meteor
+from captioning.metrics.meteor.tables import installed
 from captioning.metrics.metric import Metric, Pairs, measures_of, scores_of, statistics_of
 from captioning.metrics.ngrams import Floats
 from captioning.metrics.references import DocumentFrequencies, References
 from captioning.metrics.rouge import RougeL
-from captioning.text.registry import Tokenizer
+from captioning.text.registry import OF_ENGLISH, Tokenizer
 from captioning.text.tokenizer import tokenize_each
 
 
@@ -113,6 +115,17 @@ def coco_metrics(frequencies: DocumentFrequencies | None = None) -> list[Metric]
         frequencies: fixed document frequencies for CIDEr; by default those of the references.
     """
     return [Bleu(), RougeL(), Cider(frequencies)]
+
+
+def installed_metrics(tokenizer: Tokenizer = tokenize_each, beside: Sequence[Metric] = ()) -> list[Metric]:
+    """METEOR where its tables are installed; no metric elsewhere.
+
+    Args:
+        tokenizer: the tokenizer of the captions; METEOR knows English alone.
+        beside: the metrics that there are already, perhaps METEOR.
+    """
+    known = tokenizer in OF_ENGLISH and installed() and Meteor.name not in measures_of(beside)
+    return [Meteor()] if known else []
 
 
 def build_metrics(config: Mapping[str, Mapping[str, Any]]) -> list[Metric]:

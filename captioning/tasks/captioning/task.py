@@ -14,7 +14,16 @@ from captioning.core.measure import Measure
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
-from captioning.metrics import Metric, Pairs, References, Scorer, Scores, build_metrics, measures_of
+from captioning.metrics import (
+    Metric,
+    Pairs,
+    References,
+    Scorer,
+    Scores,
+    build_metrics,
+    installed_metrics,
+    measures_of,
+)
 from captioning.metrics.diversity import SHARES, shares
 from captioning.predict.captioner import Averaged, Captioner
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint, contents_of
@@ -197,7 +206,10 @@ class CaptioningTask(Task):
         captions = list(caption_split(captioner, self.config, photos, split, search))
         texts = [caption.text for caption in captions]
         training = [caption for photo in photos.splits.get("train", ()) for caption in photo.captions]
-        scores = {**self.scorer(photos, split)(texts), **shares(texts, training or None, self.tokenizer)}
+        references = References([photo.captions for photo in members], self.tokenizer)
+        metrics = [*self.metrics, *installed_metrics(self.tokenizer, beside=self.metrics)]
+        scores = Scorer(metrics, references).score(texts).corpus()
+        scores |= shares(texts, training or None, self.tokenizer)
         pointing = play_pointing(members, captions, captioner.encoder.transform)
         write_captions(out, split, members, texts)
         tokenizer = told(tokenizer_of(self.config))
