@@ -17,7 +17,7 @@ from captioning.metrics.ngrams import Floats
 from captioning.metrics.references import DocumentFrequencies, References
 from captioning.metrics.rouge import RougeL
 from captioning.text.registry import OF_ENGLISH, Tokenizer
-from captioning.text.tokenizer import tokenize_each
+from captioning.text.tokenizer import tokenize_coco
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def coco_metrics(frequencies: DocumentFrequencies | None = None) -> list[Metric]
     return [Bleu(), RougeL(), Cider(frequencies)]
 
 
-def installed_metrics(tokenizer: Tokenizer = tokenize_each, beside: Sequence[Metric] = ()) -> list[Metric]:
+def installed_metrics(tokenizer: Tokenizer = tokenize_coco, beside: Sequence[Metric] = ()) -> list[Metric]:
     """METEOR where its tables are installed; no metric elsewhere.
 
     Args:
@@ -143,7 +143,7 @@ def score_captions(
     candidates: Sequence[str],
     references: Sequence[Sequence[str]],
     frequencies: DocumentFrequencies | None = None,
-    tokenizer: Tokenizer = tokenize_each,
+    tokenizer: Tokenizer = tokenize_coco,
 ) -> dict[str, float]:
     """BLEU-1 to -4, ROUGE-L (0 to 1) and CIDEr (0 to 10) of captions, as coco-caption computes them.
 
@@ -151,7 +151,7 @@ def score_captions(
         candidates: one caption per image, as generated.
         references: the references of each image, as written.
         frequencies: fixed document frequencies for CIDEr; by default those of the references.
-        tokenizer: the tokenizer; ``tokenize_file`` reproduces coco-caption's faults.
+        tokenizer: the tokenizer; by default coco-caption's.
 
     Raises:
         CaptioningError: numbers of images differ, or an image has no reference.
