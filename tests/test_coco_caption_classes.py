@@ -20,7 +20,7 @@ from captioning.metrics.meteor.tables import installed
 
 TEXT = (
     "a A the dog dogs cat on in of is I. S. U.S. no. fig. etc. 5 10 1,000 1/2 ½ (red) [it] {x} <b> </b> : ; ! ? ... - "
-    "-- don't it's dogs' T-shirt & &amp; $5 € 😀 é 日本 \ua7d0 ② http://x.org/a a@b.com (555) 555-1234 :-( \" '' ` 's , ."
+    "-- don't it's dogs' T-shirt & &amp; $5 € 😀 é 日本 \ua7d0 ② http://x.org/a a@b.com (555) 555-1234 :-( '' ` 's , ."
 )
 NASTY = [*TEXT.split(" "), "1 1/2"]
 
