@@ -22,6 +22,7 @@ COMMANDS = {
     "results": "write scored runs into a table of results",
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
+    "export": "publish a captioner: a folder of safetensors, the hub, ONNX",
     "sample": "let a language model of characters write",
     "cells": "find units of a trained network that mean something",
     "gradients": "measure how gradients vanish and explode on their way back through time",

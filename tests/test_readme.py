@@ -32,6 +32,7 @@ PARSED = (
     "sample",
     "cells",
     "gradients",
+    "export",
 )  # by argparse; train is Hydra's
 
 

@@ -15,6 +15,7 @@ from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.encoders import Encoder
 from captioning.runs.earlier import upgraded
+from captioning.runs.published import WEIGHTS, read_published
 from captioning.runs.trust import acted_on, of_this_package, shown, targets_of
 
 LONGEST_WORD = 1000  # the maximum characters of a word in a vocabulary
@@ -121,16 +122,16 @@ def contents_of(vocabulary: Vocabulary | CharacterVocabulary) -> dict[str, list[
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint of a path: a file, or the best (else the last) checkpoint of a run's folder.
+    """The checkpoint of a path: a file, the best (else the last) one of a run's folder, or a published captioner's.
 
     Raises:
         CaptioningError: the path has no checkpoint.
     """
     path = Path(path)
     if path.is_dir():
-        for candidate in (path / "checkpoints" / BEST, path / "checkpoints" / LAST, path / BEST, path / LAST):
-            if candidate.exists():
-                return candidate
+        for name in (f"checkpoints/{BEST}", f"checkpoints/{LAST}", BEST, LAST, WEIGHTS):
+            if (path / name).exists():
+                return path / name
         raise CaptioningError(f"{path}: there is no checkpoint in this folder. Name a run's folder or a .ckpt file.")
     if not path.exists():
         raise CaptioningError(f"{path}: there is no such checkpoint. Name a run's folder or a .ckpt file.")
@@ -141,7 +142,7 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
     """Read a checkpoint without running any code in the file or named by it (``weights_only=True``).
 
     Args:
-        path: a checkpoint file, or a run's folder.
+        path: a checkpoint file, a run's folder, or a folder of a published captioner.
         trust: modules or classes outside this package that the checkpoint may name.
 
     Raises:
@@ -151,7 +152,10 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
     path = find_checkpoint(path)
     require_regular(path, "checkpoint")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        published = path.name == WEIGHTS
+        content = read_published(path) if published else torch.load(path, map_location="cpu", weights_only=True)
+    except CaptioningError:
+        raise
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CaptioningError(
