@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a captioner, or sweep over many (-m)",
     "evaluate": "score a trained captioner on a split",
     "results": "write scored runs into a table of results",
+    "report": "write one HTML page on runs or a sweep",
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
     "export": "publish a captioner: a folder of safetensors, the hub, ONNX",

@@ -50,6 +50,7 @@ TINY = [
     "trainer.accelerator=cpu",
     "logger=csv",
     "patience=null",
+    "report=false",
 ]
 
 

@@ -33,6 +33,7 @@ PARSED = (
     "cells",
     "gradients",
     "export",
+    "report",
 )  # by argparse; train is Hydra's
 
 
