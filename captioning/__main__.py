@@ -24,6 +24,7 @@ COMMANDS = {
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
     "export": "publish a captioner: a folder of safetensors, the hub, ONNX",
+    "serve": "a page in the browser that captions photographs, on this machine",
     "sample": "let a language model of characters write",
     "cells": "find units of a trained network that mean something",
     "gradients": "measure how gradients vanish and explode on their way back through time",

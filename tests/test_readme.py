@@ -34,6 +34,7 @@ PARSED = (
     "gradients",
     "export",
     "report",
+    "serve",
 )  # by argparse; train is Hydra's
 
 

@@ -313,6 +313,13 @@ class Captioner(Publishing):
         found = self._caption_features(features, self._search(search, n), attention, n)
         return found if n is not None else (captions[0] for captions in found)
 
+    def look(self, picture: Image.Image, search: Search | None = None, n: int = 1) -> tuple[Features, list[Caption]]:
+        """The features of one RGB image, and its n best captions with attention maps if the decoder has attention."""
+        with torch.inference_mode():
+            features: Features = self.encoder(stack([self.encoder.transform(picture)]).to(self.device))
+        (captions,) = self.caption_features(features, search, attention=True, n=n)
+        return features, captions
+
     def _search(self, search: Search | None, n: int | None) -> Search:
         """The given search, or else the search of ``config``, for n captions of each image."""
         search = (search or make_search(self.config)).for_vocabulary(self.vocabulary)
