@@ -212,12 +212,14 @@ class CaptioningTask(Task):
         texts = [caption.text for caption in captions]
         training = [caption for photo in photos.splits.get("train", ()) for caption in photo.captions]
         references = References([photo.captions for photo in members], self.scoring_tokenizer)
-        metrics = [*self.metrics, *installed_metrics(self.tokenizer, beside=self.metrics)]
-        scores = Scorer(metrics, references).score(texts).corpus()
+        installed = installed_metrics(self.tokenizer, beside=self.metrics)
+        scores = Scorer([*self.metrics, *installed], references).score(texts).corpus()
         scores |= shares(texts, training or None, self.tokenizer)
         pointing = play_pointing(members, captions, captioner.encoder.transform)
         write_captions(out, split, members, texts)
         tokenizer = told(tokenizer_of(self.config))
         details = {**details_of(search, pointing, len(members)), **tokenizer}
         lines = [f"{key}: {name} (these scores do not compare with coco-caption's)" for key, name in tokenizer.items()]
-        return Evaluation(scores, details, [*lines, *([str(pointing)] if pointing else [])])
+        return Evaluation(
+            scores, details, [*lines, *([str(pointing)] if pointing else [])], measures=measures_of(installed)
+        )
