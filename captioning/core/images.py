@@ -75,6 +75,20 @@ def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Im
             return to_rgb(image, path)
 
 
+def size_of(path: str | os.PathLike[str], content: bytes) -> tuple[int, int]:
+    """(width, height) of an image file in pixels, without decoding it.
+
+    Args:
+        path: the file's name, for messages.
+        content: the file's bytes.
+
+    Raises:
+        CaptioningError: this is not an image that can be read.
+    """
+    with usable(path), _open(BytesIO(content)) as image:
+        return image.size
+
+
 @contextmanager
 def usable(path: object) -> Iterator[None]:
     """Turn whatever is raised in the block into a sentence about one picture: decoders raise anything.

@@ -171,7 +171,7 @@ def evaluate(
         found = replace(found, details={**found.details, "average": average, "members": members})
     if rate:
         found = with_rate(found, Captioner.load(paths, device, trust, average), task.source_of(split)[split], searched)
-    found = replace(signed(found, first.signature), split=split, measures=task.measures)
+    found = replace(signed(found, first.signature), split=split, measures={**task.measures, **found.measures})
     write_scores(out, found)
     return found
 

@@ -23,12 +23,13 @@ from captioning.core.build import build
 from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
-from captioning.core.memory import keep_memory
+from captioning.core.memory import keep_memory, largest
 from captioning.core.signals import Deferral, Stopped, deferred
 from captioning.jobs.command_line import checked, hydra_errors
 from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import signed, write_scores
 from captioning.jobs.options import import_from_working_folder
+from captioning.jobs.run_report import write_at_the_end
 from captioning.report.pictures import draw_curves
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint, check_resumable, own_part, read_checkpoint
 from captioning.runs.folder import FolderError, RunFolder, folder_name, rank
@@ -190,7 +191,9 @@ def _train(
         draw_curves(read_metrics(run.metrics), run.curves, task.measures)
         scores = score_test(run, task, source) if config["test"] else {}
         timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
-        run.finish(config, monitor, scores, timer.time_elapsed("train"), parameters)
+        run.finish(config, monitor, scores, timer.time_elapsed("train"), parameters, largest())
+        if config.get("report"):
+            write_at_the_end(run.folder, source, getattr(task, "tokenizer", None))
         log.info("%s: %s", run.folder, run.summary(monitor))
     return run.best(monitor)
 

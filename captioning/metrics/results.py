@@ -112,7 +112,7 @@ def check_results(
 
 
 def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None = None) -> dict[ImageId, list[str]]:
-    """Read annotations in COCO's format: the captions of each image, in the file's order.
+    """Read annotations in COCO's format: the captions of each image, in the order of the file's list of images.
 
     Args:
         path: the annotations file.
@@ -142,7 +142,7 @@ def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None
         )
     if left_out is not None:
         left_out += without
-    return references
+    return {image: references[image] for image in dict.fromkeys([*images, *references]) if image in references}
 
 
 def _images(path: str | os.PathLike[str], images: Any) -> list[ImageId]:

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
+from captioning.core.regular import require_regular
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.encoders import Encoder
 from captioning.runs.earlier import upgraded
-from captioning.runs.places import find_checkpoint
+from captioning.runs.places import WEIGHTS, find_checkpoint
+from captioning.runs.published import read_published
 from captioning.runs.trust import acted_on, of_this_package, shown, targets_of
 
 LONGEST_WORD = 1000  # the maximum characters of a word in a vocabulary
@@ -124,7 +126,7 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
     """Read a checkpoint without running any code in the file or named by it (``weights_only=True``).
 
     Args:
-        path: a checkpoint file, or a run's folder.
+        path: a checkpoint file, a run's folder, or a folder of a published captioner.
         trust: modules or classes outside this package that the checkpoint may name.
 
     Raises:
@@ -132,9 +134,15 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
             no number; or the checkpoint names a class that is neither this package's nor trusted.
     """
     path = find_checkpoint(path)
-    verify_archive(path)
+    published = path.name == WEIGHTS
+    if published:
+        require_regular(path, "checkpoint")
+    else:
+        verify_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_published(path) if published else torch.load(path, map_location="cpu", weights_only=True)
+    except CaptioningError:
+        raise
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CaptioningError(
