@@ -74,10 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_log(logging.WARNING)
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
+    from captioning.metrics.constant import constant, say_constant
     from captioning.metrics.results import check_results, read_references, read_results, with_ids_of
     from captioning.metrics.signature import signature
     from captioning.report.table import latex, sentences, table, text, units
-    from captioning.text.registry import told
+    from captioning.text.registry import say_blanks, told
 
     tokenizer, of_tokens = _tokenizer(args), args.tokenizer
     to_stdout = args.json == STDOUT
@@ -99,6 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not images:
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
 
+    some = [caption for image in images[:100] for caption in references[image]]
+    if blanks := say_blanks(tokenizer, some, "--tokenizer "):
+        log.warning("%s", blanks)
     training, frequencies = None, None
     if args.train:
         training = [caption for each in read_references(args.train, []).values() for caption in each]
@@ -106,10 +110,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
     said = {name: [results[image] for image in images] for name, results in captions.items()}
     prepared = References([references[image] for image in images], tokenizer)
+    used = _metrics(args, frequencies, tokenizer)
+    fixed = constant(used, prepared)
     reports = compare(
         said,
         prepared,
-        metrics=_metrics(args, frequencies, tokenizer),
+        metrics=used,
         training=training,
         resamples=args.resamples,
         seed=args.seed,
@@ -127,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif not to_stdout:
         print(f"{len(images)} of {len(references)} images; {units(reports)}, with 95 % intervals")
         print(text(table(reports, of_tokens)))
-        print(*sentences(reports), made_with, sep="\n")
+        print(*sentences(reports), *filter(None, [say_constant(fixed, len(images))]), made_with, sep="\n")
     return 0
 
 
