@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from captioning.core.errors import CaptioningError
 from captioning.jobs.score import main
-from captioning.metrics.results import check_results, read_references, read_results
+from captioning.metrics.results import check_results, read_references, read_results, read_sets
 
 REFERENCES = {
     1: ["A dog runs in the park.", "the dog is running"],
@@ -261,7 +262,7 @@ def test_help_is_quick_and_errors_are_sentences(tmp_path: Path, references: str)
 def test_results_of_many_wrong_images_name_ten_and_count_all(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     with pytest.raises(CaptioningError, match=r"results\.json: 12 images .*: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …"):
-        read_results(write(path, [{"image_id": n, "caption": ""} for n in range(12)] * 2))
+        read_results(write(path, [{"image_id": n % 12, "caption": f"a {n}"} for n in range(24)]))
     with pytest.raises(CaptioningError, match=r"12 of 13 images are not in the references: 1, .*, 10, …"):
         check_results(path, range(13), [0])
     with pytest.raises(CaptioningError, match=r"12 of 13 images have no caption: 1, .*, 10, …"):
@@ -273,13 +274,67 @@ def test_results_of_many_wrong_images_name_ten_and_count_all(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "entry",
-    [{"image_id": 1, "caption": None}, {"image_id": True, "caption": "a"}, {"caption": "a"}, ["a"], {"image_id": 1}],
+    [
+        {"image_id": 1, "caption": 5},
+        {"image_id": 1, "captions": []},
+        {"image_id": True, "caption": "a"},
+        {"caption": "a"},
+        ["a"],
+        {"image_id": 1},
+    ],
 )
 def test_results_that_are_no_captions(tmp_path: Path, entry: Any) -> None:
     with pytest.raises(CaptioningError, match="1 entries have no image_id"):
         read_results(write(tmp_path / "results.json", [{"image_id": 5, "caption": "fine"}, entry]))
     with pytest.raises(CaptioningError, match="is a list of"):
         read_results(write(tmp_path / "results.json", entry if isinstance(entry, dict) else "a"))
+
+
+@pytest.mark.parametrize("empty", ["null", "NaN", '["a", null]'])
+def test_captions_that_are_empty_cells(tmp_path: Path, empty: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text('[{"image_id": 5, "caption": "fine"}, {"image_id": 1, "caption": %s}]' % empty)
+    with pytest.raises(CaptioningError, match="1 entries have no caption but null or NaN"):
+        read_results(path)
+
+
+def test_results_in_other_forms(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = {1: "a dog", "x": "a \u2028 cat", 3: ""}
+    entries: list[dict[str, Any]] = [
+        {"image_id": 1, "caption": ["a dog"], "score": 0.5},
+        {"image_id": "x", "captions": ["a \u2028 cat"], "id": 7},
+        {"image_id": 3, "caption": ""},
+        {"image_id": 1, "caption": "a dog"},
+    ]
+    assert read_results(write(tmp_path / "results.json", entries)) == expected
+    assert "1 images are there several times" in caplog.text
+    assert "1 of 3 captions are empty, and score 0: 3." in caplog.text
+    lines = tmp_path / "results.jsonl"
+    lines.write_text("\r\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries) + "\n\n", encoding="utf-8")
+    assert read_results(lines) == expected
+    with zipfile.ZipFile(tmp_path / "server.zip", "w") as archive:
+        archive.writestr("captions_val2014_x_results.json", json.dumps(entries))
+        archive.writestr("__MACOSX/._captions.json", "x")
+    assert read_results(tmp_path / "server.zip") == expected
+    several = [{"image_id": 1, "captions": ["a dog", "a cat"]}, {"image_id": 2, "caption": "a"}]
+    assert read_sets(write(tmp_path / "sets.json", several)) == {1: ["a dog", "a cat"], 2: ["a"]}
+
+
+def test_forms_that_are_none(tmp_path: Path) -> None:
+    archive = tmp_path / "server.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.txt", "x")
+    for content, told in ((None, "there are 0 .json files"), (b"PK", "can't be read"), (b"", "can't be read")):
+        if content is not None:
+            archive.write_bytes(content)
+        with pytest.raises(CaptioningError, match=told):
+            read_results(archive)
+    archive.unlink()
+    with pytest.raises(CaptioningError, match="there is no such results file"):
+        read_results(archive)
+    (tmp_path / "a.jsonl").write_text('{"image_id": 1, "caption": "a"}\n{"image_id": 2, "capt')
+    with pytest.raises(CaptioningError, match=r"a\.jsonl, line 2"):
+        read_results(tmp_path / "a.jsonl")
 
 
 def test_references_must_be_annotations_of_all_images(tmp_path: Path, references: str) -> None:
