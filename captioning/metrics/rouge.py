@@ -44,6 +44,24 @@ def rouge_l(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> fl
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
 
 
+def common_subsequence(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """A longest common subsequence of tokens, by the plain table."""
+    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for i, one in reversed([*enumerate(first)]):
+        for j, other in reversed([*enumerate(second)]):
+            table[i][j] = 1 + table[i + 1][j + 1] if one == other else max(table[i + 1][j], table[i][j + 1])
+    found, i, j = [], 0, 0
+    while i < len(first) and j < len(second):
+        if first[i] == second[j]:
+            found.append(first[i])
+            i, j = i + 1, j + 1
+        elif table[i + 1][j] >= table[i][j + 1]:
+            i += 1
+        else:
+            j += 1
+    return found
+
+
 def _common_length(places: dict[str, int], length: int, other: Sequence[str]) -> int:
     """The length of the longest common subsequence; the bits of an integer hold a row of the table.
 

@@ -202,6 +202,32 @@ def test_captions_that_coco_caption_misreads_are_counted(
     )
 
 
+def test_a_score_is_explained(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
+    bad, images = results(tmp_path / "bad.json", {**BAD, 1: "a dog running in the park (fast)"}), tmp_path / "i.csv"
+    options = [bad, "--references", references, "--resamples", "0"]
+    assert main([*options, "--explain", "1", "--per-image", str(images)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    lines = lines[lines.index(f"{bad}, image 1") :]
+    assert lines[1:4] == [
+        "caption: a dog running in the park -lrb- fast -rrb-",
+        "reference 1: a dog runs in the park",
+        "reference 2: the dog is running",
+    ]
+    rows = {line.split("  ")[0]: line.split() for line in lines[6:]}
+    assert rows["dog"][1:4] == ["1/1", "1,", "2"] and rows["fast"][1:] == ["0/1", "-", "0.0000"]
+    assert rows["in the park"][3:5] == ["1/1", "1"]
+    with images.open(encoding="utf-8") as file:
+        alone = next(csv.DictReader(file))
+    ngrams = [line for line in lines[6:] if re.search(r" \d/\d  +[-\d]", line)]
+    assert sum(float(line.split()[-1]) for line in ngrams) == pytest.approx(float(alone["CIDEr"]), abs=1e-3)
+    for name in ("BLEU-1", "BLEU-4", "ROUGE-L", *(["METEOR"] if "METEOR" in rows else [])):
+        assert float(rows[name][1]) == pytest.approx(float(alone[name]), abs=1e-4)
+    assert float(rows["CIDEr"][-1]) == pytest.approx(float(alone["CIDEr"]), abs=1e-4)
+    assert '5/9 ("a dog in the park", reference 1)' in next(line for line in lines if line.startswith("ROUGE-L"))
+    with pytest.raises(CaptioningError, match="--explain 9: no scored image has this id"):
+        main([*options, "--explain", "9"])
+
+
 def test_a_subset_must_be_asked_for(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
     some = results(tmp_path / "some.json", {1: GOOD[1], "photo.jpg": GOOD["photo.jpg"]})
     others = results(tmp_path / "others.json", {2: GOOD[2]})
@@ -275,12 +301,8 @@ def test_results_of_many_wrong_images_name_ten_and_count_all(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "entry",
     [
-        {"image_id": 1, "caption": 5},
-        {"image_id": 1, "captions": []},
-        {"image_id": True, "caption": "a"},
-        {"caption": "a"},
-        ["a"],
-        {"image_id": 1},
+        *({"image_id": 1, "caption": 5}, {"image_id": 1, "captions": []}, {"image_id": True, "caption": "a"}),
+        *({"caption": "a"}, ["a"], {"image_id": 1}),
     ],
 )
 def test_results_that_are_no_captions(tmp_path: Path, entry: Any) -> None:
@@ -293,7 +315,7 @@ def test_results_that_are_no_captions(tmp_path: Path, entry: Any) -> None:
 @pytest.mark.parametrize("empty", ["null", "NaN", '["a", null]'])
 def test_captions_that_are_empty_cells(tmp_path: Path, empty: str) -> None:
     path = tmp_path / "results.json"
-    path.write_text('[{"image_id": 5, "caption": "fine"}, {"image_id": 1, "caption": %s}]' % empty)
+    path.write_text('[{"image_id": 5, "caption": "fine"}, {"image_id": 1, "caption": ' + empty + "}]")
     with pytest.raises(CaptioningError, match="1 entries have no caption but null or NaN"):
         read_results(path)
 
