@@ -12,8 +12,6 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.text.tokenizer import words_of
-
 ORDERS = 4
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -65,6 +63,7 @@ class NGramCounts:
         caption: ``(M,)`` the number of each pair's caption.
         ngram: ``(M,)`` the number of each pair's n-gram, rising; its captions rise, too.
         count: ``(M,)``, 1 or more.
+        words: the numbers of the words of all captions, one after the other.
     """
 
     index: NGramIndex
@@ -72,6 +71,7 @@ class NGramCounts:
     caption: Integers
     ngram: Integers
     count: Integers
+    words: Integers
 
     def sums(self, values: Floats | Integers, pairs: Integers | None = None) -> Floats:
         """``(C, 4)``: for each caption and order, the sum of the pairs' values.
@@ -95,9 +95,9 @@ def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
     words: defaultdict[str, int] = defaultdict()
     words.default_factory = words.__len__  # a new word gets the next number
     word = np.fromiter(map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum()))
-    several = {token for token in words if token.split() != [token]}
+    several = {number: token.split() for token, number in words.items() if token.split() != [token]}
     if several:
-        return count_ngrams([each if several.isdisjoint(each) else words_of(each) for each in captions])
+        words, word, lengths = _apart(several, words, word, lengths)
     caption = np.repeat(np.arange(len(captions)), lengths)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(word))  # words from here to the caption's end
     number = np.zeros_like(word)  # of the n-gram that starts at each position, among those of its order
@@ -117,7 +117,34 @@ def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
         counts.append(np.diff(first, append=len(starts)))
         offset += len(unique)
     index = NGramIndex(dict(words), tuple(keys[1:]))
-    return NGramCounts(index, lengths, *map(np.concatenate, (captions_of, ngrams, counts)))
+    return NGramCounts(index, lengths, *map(np.concatenate, (captions_of, ngrams, counts)), word)
+
+
+def _apart(
+    several: dict[int, list[str]], words: defaultdict[str, int], word: Integers, lengths: Integers
+) -> tuple[defaultdict[str, int], Integers, Integers]:
+    """Words, their numbers and captions' lengths after tokens of several words (or none) are taken apart.
+
+    Args:
+        several: the words of such tokens, by the tokens' numbers.
+        words: the number of each token.
+        word: the tokens of all captions.
+        lengths: ``(C,)``, the number of tokens of each caption.
+    """
+    apart = {number: [words[each] for each in tokens] for number, tokens in several.items()}
+    times = np.ones(len(word), dtype=np.int64)
+    at = np.flatnonzero(np.isin(word, list(apart)))
+    times[at] = [len(apart[number]) for number in word[at].tolist()]
+    begins = np.cumsum(times) - times
+    taken = np.repeat(word, times)
+    for place, number in zip(begins[at].tolist(), word[at].tolist(), strict=True):
+        taken[place : place + len(apart[number])] = apart[number]
+    caption = np.repeat(np.repeat(np.arange(len(lengths)), lengths), times)
+    tokens = [token for token, number in words.items() if number not in apart]
+    renumbered = np.zeros(len(words), dtype=np.int64)
+    renumbered[[words[token] for token in tokens]] = np.arange(len(tokens))
+    left = defaultdict(int, zip(tokens, range(len(tokens)), strict=True))
+    return left, renumbered[taken], np.bincount(caption, minlength=len(lengths))
 
 
 def _sorted(keys: Integers) -> tuple[Integers, Integers]:

@@ -76,8 +76,7 @@ def tokenize_coco(captions: Sequence[str]) -> list[list[str]]:
         captions: the captions in the order of the original's file.
 
     Returns:
-        As many lists of tokens as captions. A token of several words ("1 1/2") has no-break spaces in it, see
-        ``words_of``.
+        As many lists of tokens as captions. A token of several words ("1 1/2") has no-break spaces in it.
     """
     found = []
     tokens_of, together = _words.__getitem__, chain.from_iterable
@@ -115,11 +114,6 @@ def count_misread(captions: Sequence[str]) -> int:
     if not any(map(_BREAK.search, captions)):
         return 0
     return sum(ours != theirs for ours, theirs in zip(tokenize_coco(captions), tokenize_file(captions), strict=True))
-
-
-def words_of(tokens: Sequence[str]) -> Sequence[str]:
-    """The words of tokens as coco-caption's BLEU and CIDEr count them: blanks of any kind separate words."""
-    return " ".join(tokens).split()
 
 
 def _tokenize(caption: str) -> list[str]:
