@@ -117,7 +117,8 @@ def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
         counts.append(np.diff(first, append=len(starts)))
         offset += len(unique)
     index = NGramIndex(dict(words), tuple(keys[1:]))
-    return NGramCounts(index, lengths, *map(np.concatenate, (captions_of, ngrams, counts)), word)
+    together = np.concatenate
+    return NGramCounts(index, lengths, together(captions_of), together(ngrams), together(counts), word)
 
 
 def _apart(

@@ -88,7 +88,8 @@ def _of_all(pairs: Pairs) -> Floats:
 
 def _ones(values: NDArray[np.uint64]) -> Integers:
     """The number of ones among the bits of each value."""
-    return np.unpackbits(values.view(np.uint8)).reshape(len(values), 64).sum(1, dtype=np.int64)
+    ones: Integers = np.unpackbits(values.view(np.uint8)).reshape(len(values), 64).sum(1, dtype=np.int64)
+    return ones
 
 
 def rouge_l(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> float:

@@ -12,7 +12,9 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
+from captioning.coco_caption import Meteor, PTBTokenizer
 from captioning.metrics import CiderD, References, Scorer, coco_metrics
+from captioning.metrics.meteor.tables import _opened, tables
 from captioning.text import tokenizer
 
 T = TypeVar("T")
@@ -69,6 +71,31 @@ def test_twenty_five_times_faster_than_pycocoevalcap(captions: list[list[str]], 
     report(of, len(references) / fast, "images", len(references) / slow, "pycocoevalcap", at_least=25)
     assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 1e-9
     assert max(np.abs(a - b).max() for a, b in zip(found_images, expected_images, strict=True)) < 1e-9
+
+
+@pytest.mark.java
+@pytest.mark.shared
+def test_meteor_is_faster_than_the_original(captions: list[list[str]], report: Callable[..., None]) -> None:
+    """5,000 images with 5 references, start-up included; the index of the tables is there."""
+    if shutil.which("java") is None:
+        pytest.skip("needs java")
+    original = pytest.importorskip("pycocoevalcap.meteor.meteor")
+    candidates = [captions[number - 1][1] for number in range(len(captions))]
+    references = [image[:5] for image in captions]
+    given = PTBTokenizer().tokenize({n: [{"caption": c} for c in image] for n, image in enumerate(references)})
+    said = PTBTokenizer().tokenize({n: [{"caption": candidate}] for n, candidate in enumerate(candidates)})
+    tables()
+
+    def ours() -> tuple[float, list[float]]:
+        _opened.cache_clear()
+        return Meteor().compute_score(given, said)
+
+    slow, (expected, expected_images) = best_of(1, lambda: original.Meteor().compute_score(given, said))
+    fast, (found, found_images) = best_of(2, ours)
+    of = f"METEOR of {len(references):,} images × {len(references[0])} references"
+    report(of, len(references) / fast, "images", len(references) / slow, "the original", at_least=1)
+    assert found == pytest.approx(expected, abs=1e-9)
+    np.testing.assert_allclose(found_images, expected_images, atol=1e-9)
 
 
 @pytest.mark.shared
