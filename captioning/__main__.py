@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from captioning import __version__
 from captioning.core.errors import CaptioningError
+from captioning.core.signals import Stopped, ending
 from captioning.core.terminal import printable
 
 # Spinning threads take processor time from the threads that they wait for as soon as another process runs. Threads that
@@ -20,8 +21,11 @@ COMMANDS = {
     "train": "train a captioner, or sweep over many (-m)",
     "evaluate": "score a trained captioner on a split",
     "results": "write scored runs into a table of results",
+    "report": "write one HTML page on runs or a sweep",
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
+    "export": "publish a captioner: a folder of safetensors, the hub, ONNX",
+    "serve": "a page in the browser that captions photographs, on this machine",
     "sample": "let a language model of characters write",
     "cells": "find units of a trained network that mean something",
     "gradients": "measure how gradients vanish and explode on their way back through time",
@@ -45,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0, 1 after a failure, 2 for a wrong command line.
+        The exit status: 0, 1 after a failure, 2 for a wrong command line, 130 or 143 after SIGINT or SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -59,13 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"captioning: there is no command {command!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     try:
-        status: int = importlib.import_module(f"captioning.jobs.{command}").main(arguments[1:])
+        with ending():
+            status: int = importlib.import_module(f"captioning.jobs.{command}").main(arguments[1:])
     except CaptioningError as error:
         print(printable(f"captioning: error: {error}", keep="\n"), file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
         print("captioning: interrupted.", file=sys.stderr)
         return 130
+    except Stopped as stopped:
+        print(f"captioning: {stopped}.", file=sys.stderr)
+        return stopped.status
     except BrokenPipeError:  # `captioning … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import require_regular
 from captioning.core.greys import is_deep, to_eight_bits
+from captioning.core.regular import require_regular
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,20 @@ def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Im
             if divisor > 1 and (is_deep(image) or image.width * image.height > WHOLE):
                 return to_rgb(_reduced(image, divisor), path)
             return to_rgb(image, path)
+
+
+def size_of(path: str | os.PathLike[str], content: bytes) -> tuple[int, int]:
+    """(width, height) of an image file in pixels, without decoding it.
+
+    Args:
+        path: the file's name, for messages.
+        content: the file's bytes.
+
+    Raises:
+        CaptioningError: this is not an image that can be read.
+    """
+    with usable(path), _open(BytesIO(content)) as image:
+        return image.size
 
 
 @contextmanager

@@ -36,9 +36,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        required=True,
         action="append",
-        help="a run's folder, or a .ckpt file; repeat it for an ensemble, which searches as the first was trained to",
+        help="a run's folder, a .ckpt file or a published captioner's folder; repeat it for an ensemble, which "
+        "searches as the first was trained to (default: the captioner inside the installation)",
     )
     add_average_option(parser)
     parser.add_argument(
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_intermixed_args(argv)
     show_log(logging.WARNING)
-    average = average_of(options, len(options.checkpoint))
+    average = average_of(options, len(options.checkpoint or [None]))
     to_stdout = options.json == STDOUT
     for path in filter(None, (None if to_stdout else options.json, options.attention)):
         require_output(path)
@@ -95,7 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if caption.attention is None:
             return
         if len(caption.text.split()) != len(caption.attention):
-            raise CaptioningError(f"{options.checkpoint[0]}: a word of its vocabulary has blanks. It is damaged.")
+            raise CaptioningError(
+                f"{(options.checkpoint or [captioner.path])[0]}: a word of its vocabulary has blanks. It is damaged."
+            )
         image = read_image(path)
         seen = captioner.encoder.transform.seen(image.size)
         drawing = numbered(options.attention, number)

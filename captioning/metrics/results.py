@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
 from captioning.core.ids import ImageId, image_id, translation
+from captioning.core.texts import fault_of
 from captioning.metrics.entries import captions_of, read_entries, trouble
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ def read_results(path: str | os.PathLike[str]) -> dict[ImageId, str]:
     several = [image for image, captions in sets.items() if len(set(captions)) > 1]
     if several:
         raise CaptioningError(
-            f"{path}: {len(several)} images have more than one caption: {_first(several)}. Keep one of each, or say "
-            "--sets to score sets of captions."
+            f"{path}: {len(several)} images have more than one caption: {_first(several)}. Keep one of each; "
+            "captioning.metrics.sets scores sets of captions."
         )
     silent = [image for image, captions in sets.items() if not captions[0].strip()]
     if silent:
@@ -61,6 +62,7 @@ def read_sets(path: str | os.PathLike[str]) -> dict[ImageId, list[str]]:
     if wrong:
         reason, entries = max(wrong.items(), key=lambda each: len(each[1]))
         raise CaptioningError(f"{path}: {len(entries)} entries {reason}: {_first(entries)}. Correct them.")
+    _refuse_faults(path, ({"image_id": image, "caption": each} for image, texts in found.items() for each in texts))
     return found
 
 
@@ -154,6 +156,7 @@ def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None
             f"{path}: these are no caption annotations in COCO's format: a list called annotations, each with an "
             "image_id and a caption. Give a file such as captions_val2017.json."
         )
+    _refuse_faults(path, annotations)
     found: dict[ImageId, list[str]] = {}
     for annotation in annotations:
         found.setdefault(_id(annotation), []).append(annotation["caption"])
@@ -192,6 +195,12 @@ def _is_caption(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("caption"), str):
         return False
     return image_id(entry.get("image_id")) is not None
+
+
+def _refuse_faults(path: str | os.PathLike[str], entries: Iterable[Mapping[str, Any]]) -> None:
+    for entry in entries:
+        if fault := fault_of(entry["caption"]):
+            raise CaptioningError(f"{path}: the caption of image {entry['image_id']!r:.80} {fault}. Correct it.")
 
 
 def _id(entry: Mapping[str, Any]) -> ImageId:

@@ -3,7 +3,8 @@
 ``config.yaml`` (resolved), ``inputs.json`` (digests of the inputs), ``checkpoints/best.ckpt`` and ``last.ckpt``,
 ``metrics.csv``, ``curves.png``, ``train.log``; from the evaluation ``captions_test.json`` (COCO's results format),
 ``references_test.json``, ``scores_test.json`` and ``captions_test.png``; for a language model ``samples.txt``; and at
-the very end ``summary.json``. ``.captioning`` marks the folder as this program's; ``.lock`` is locked during a run.
+the very end ``summary.json`` and ``report.html``. ``.captioning`` marks the folder as this program's; ``.lock`` is
+locked during a run.
 """
 
 import hashlib
@@ -23,10 +24,10 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, read_json, remove_unfinished, write_error, write_json
 from captioning.core.locks import HeldError, lock
 from captioning.core.ownership import claim, is_ours, refuse_foreign
-from captioning.runs.checkpoint import BEST, LAST
 from captioning.runs.earlier import is_of_version_1, upgraded
 from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
+from captioning.runs.places import BEST, LAST
 from captioning.runs.settings import differences, epochs_of, essence, those_of
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ PLACES = ("root", "file", "images", "text")  # paths of ``data``, for the messag
 
 TRAINED = (
     *("config.yaml", "inputs.json", "checkpoints", "tensorboard", "metrics.csv", "curves.png", "samples.txt"),
-    *("summary.json", "failed.txt"),
+    *("summary.json", "report.html", "failed.txt"),
 )
 SAID = ("train.log", "train_rank_*.log", ".hydra")  # logs of every attempt
 EVALUATED = tuple(
@@ -53,11 +54,6 @@ def folder_name(text: str) -> str:
     if name == text and len(text) <= 200 and not re.fullmatch(r"\.|\.\.|default|.*_[0-9a-f]{12}", text):
         return text or "default"
     return f"{name[:180]}_{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
-
-
-def run_of(checkpoint: Path) -> Path:
-    """The folder of a checkpoint's run; of a file by itself the file's folder."""
-    return checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 
 
 class FolderError(CaptioningError):
@@ -172,7 +168,7 @@ class RunFolder:
                 )
             return
         known = read_json(self.inputs, "record of what a run read")
-        if not isinstance(known, dict):
+        if not isinstance(known, dict) or (inputs and not inputs.keys() & known.keys()):
             raise CaptioningError(f"{self.inputs}: this is no record of what a run read. Begin anew with resume=false.")
         odd = [name for name, digest in inputs.items() if known.get(name, digest) != digest]
         if "photographs" in odd and "splits" in odd:
@@ -239,7 +235,7 @@ class RunFolder:
     @property
     def tested(self) -> bool:
         """True if the test split of a finished run was scored."""
-        return any(name.startswith("test/") for name in self._summary())
+        return any(name.startswith("test/") for name in self.read_summary())
 
     @property
     def search(self) -> Any:
@@ -252,7 +248,7 @@ class RunFolder:
         if epochs_of(before) < epochs_of(config):
             return True
         patience = [math.inf if each["patience"] is None else each["patience"] for each in (before, config)]
-        trained = self._summary().get("epochs", 0)
+        trained = self.read_summary().get("epochs", 0)
         return bool(patience[1] > patience[0] and trained < epochs_of(config))
 
     def _before(self) -> Any:
@@ -306,6 +302,7 @@ class RunFolder:
         scores: Mapping[str, float],
         seconds: float,
         parameters: int,
+        memory: Mapping[str, int] | None = None,
     ) -> None:
         """Mark the run as finished, with the values for a table of runs.
 
@@ -315,6 +312,7 @@ class RunFolder:
             scores: the scores of the test split; empty without a test.
             seconds: the duration of training and validation, over all resumptions.
             parameters: the number of trained parameters.
+            memory: the largest memory in MB, see ``captioning.core.memory.largest``.
         """
         rows = [row for row in read_metrics(self.metrics) if monitor.key in row]
         best = monitor.best(rows)
@@ -327,19 +325,24 @@ class RunFolder:
                 "best_epoch": int(best.get("epoch", 0)) + 1,
                 "seconds": round(seconds),
                 "parameters": parameters,
+                **(memory or {}),
                 **{name: value for name, value in best.items() if name.startswith("val/")},
                 **{f"test/{name}": value for name, value in scores.items()},
             },
         )
 
-    def _summary(self) -> dict[str, Any]:
+    def read_summary(self) -> dict[str, Any]:
         """The summary of a finished run.
 
         Raises:
             CaptioningError: the file is damaged.
         """
         found = read_json(self.summary_file, "summary of a run")
-        if not isinstance(found, dict):
+        kinds = dict.fromkeys(("epochs", "best_epoch", "seconds", "parameters"), (int,))
+        if not isinstance(found, dict) or not all(
+            type(value) in kinds.get(name, (int, float) if name.startswith(("val/", "test/")) else (type(value),))
+            for name, value in found.items()
+        ):
             raise CaptioningError(f"{self.summary_file}: this is no summary of a run. Delete it to have it made again.")
         return found
 
@@ -347,18 +350,20 @@ class RunFolder:
         """Add scores of the test split to the summary of a finished run."""
         write_json(
             self.summary_file,
-            {**self._summary(), **{f"test/{name}": value for name, value in scores.items()}},
+            {**self.read_summary(), **{f"test/{name}": value for name, value in scores.items()}},
         )
 
     def summary(self, monitor: Monitor) -> str:
         """The measurements of a finished run, in one line."""
-        values = self._summary()
+        values = self.read_summary()
         split = "test/" if any(name.startswith("test/") for name in values) else "val/"
         scores = {name: value for name, value in values.items() if name.startswith(split) and name != "val/nll"}
         return ", ".join(f"{name} {monitor.text(name, value)}" for name, value in scores.items())
 
     def best(self, monitor: Monitor) -> float:
-        """The best value of a measurement on the validation split so far."""
+        """The best value of a measurement on the validation split so far; of a finished run that of its summary."""
+        if self.finished and monitor.key in (summary := self.read_summary()):
+            return float(summary[monitor.key])
         return monitor.best(read_metrics(self.metrics)).get(monitor.key, float("nan"))
 
 

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from captioning.text.treebank import NEWLINE, is_plain, split
+from captioning.text.treebank import LONGEST, NEWLINE, is_plain, split
 
 PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-lrb-", "-rrb-", "-lcb-", "-rcb-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
@@ -172,6 +172,8 @@ class _Words(dict[str, tuple[str, ...]]):
     """
 
     def __missing__(self, word: str) -> tuple[str, ...]:
+        if len(word) > LONGEST:
+            raise KeyError(word)
         letters = word[:-1] if word.endswith((".", ",")) else word
         if letters.isalpha() and letters.isascii() and is_plain(word, letters):
             tokens: tuple[str, ...] = (letters.lower(),)

@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -190,3 +191,16 @@ def test_same_faults_as_the_original(ptb: Oracle) -> None:
     for place, separator in zip(range(100, 3_000, 100), "\r\x0b\x0c\u2028\u2029" * 6, strict=False):
         captions[place] += separator + "(and) so on"
     assert_same(captions, ptb(captions), tokenize_file(captions))
+
+
+@pytest.mark.parametrize("unit", ["😀", "'a"])
+def test_the_time_grows_with_the_length(unit: str) -> None:
+    """Of a caption of as many characters as are read."""
+    began = time.process_time()
+    tokenize(unit * (10_000 // len(unit)))
+    assert time.process_time() - began < 5  # a minute without the limit
+
+
+def test_a_longer_word_is_cut() -> None:
+    assert tokenize("b" * 1200) == tokenize("(" + "b" * 1200) == ["b" * 500, "b" * 500, "b" * 200]
+    assert tokenize("b" * 500) == ["b" * 500]

@@ -27,14 +27,14 @@ from captioning.metrics import (
 from captioning.metrics.diversity import SHARES, shares
 from captioning.predict.captioner import Averaged, Captioner
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint, contents_of
-from captioning.runs.parts import make_decoder, make_encoder, make_search
+from captioning.runs.parts import make_decoder, make_search
 from captioning.runs.settings import tokenizer_of
 from captioning.search import Search
 from captioning.speed import make_convolutions_fast, make_fast
 from captioning.tasks.captioning.evaluation import caption_split, details_of, play_pointing, write_captions
 from captioning.tasks.captioning.module import CaptioningModule
 from captioning.tasks.inputs import inputs_of_photographs
-from captioning.tasks.photographs import make_data, read_photos
+from captioning.tasks.photographs import initial_encoder, make_data, read_photos
 from captioning.tasks.task import Evaluation, Prepared, Task, with_hint
 from captioning.text.registry import Tokenizer, find_scoring_tokenizer, find_tokenizer, told
 from captioning.training.objectives import Objective
@@ -94,7 +94,7 @@ class CaptioningTask(Task):
         """An untrained captioner and its data; the features of a frozen encoder are stored here."""
         config = self.config
         vocabulary = self._vocabulary(source, initial)
-        encoder = make_encoder(config)
+        encoder = initial_encoder(config, initial)
         decoder = make_decoder(config, vocabulary, encoder.spec)
         encoder.keep(decoder.reads)
         if encoder.trainable:
@@ -212,12 +212,14 @@ class CaptioningTask(Task):
         texts = [caption.text for caption in captions]
         training = [caption for photo in photos.splits.get("train", ()) for caption in photo.captions]
         references = References([photo.captions for photo in members], self.scoring_tokenizer)
-        metrics = [*self.metrics, *installed_metrics(self.tokenizer, beside=self.metrics)]
-        scores = Scorer(metrics, references).score(texts).corpus()
+        installed = installed_metrics(self.tokenizer, beside=self.metrics)
+        scores = Scorer([*self.metrics, *installed], references).score(texts).corpus()
         scores |= shares(texts, training or None, self.tokenizer)
         pointing = play_pointing(members, captions, captioner.encoder.transform)
         write_captions(out, split, members, texts)
         tokenizer = told(tokenizer_of(self.config))
         details = {**details_of(search, pointing, len(members)), **tokenizer}
         lines = [f"{key}: {name} (these scores do not compare with coco-caption's)" for key, name in tokenizer.items()]
-        return Evaluation(scores, details, [*lines, *([str(pointing)] if pointing else [])])
+        return Evaluation(
+            scores, details, [*lines, *([str(pointing)] if pointing else [])], measures=measures_of(installed)
+        )
