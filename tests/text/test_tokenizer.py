@@ -20,7 +20,6 @@ from captioning.text.tokenizer import (
     tokenize_coco,
     tokenize_each,
     tokenize_file,
-    words_of,
 )
 
 Oracle = Callable[[Sequence[str]], list[str]]
@@ -126,7 +125,6 @@ def test_what_follows_in_the_file_and_words_in_a_token() -> None:
         *(["ave", "s"], [], ["a", "dog"], ["no."], ["5", "cats"], ["ave", "s."])
     ]
     assert tokenize_coco(["a 1 1/2 (555) 555"]) == [["a", "1\xa01/2", "-lrb-", "555", "-rrb-", "555"]]
-    assert words_of(["a", "1\xa01/2"]) == ["a", "1", "1/2"]
     assert tokenize_coco(["a \ua7d0b"]) == [["a", "b"]]  # a letter since 2021
 
 
