@@ -22,10 +22,15 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED)
+	@$(BIN)/captioning caption 'captioning/photographs/*.jpg' --attention runs/photographs/looked.png \
+		--json runs/photographs/captions.json || echo "(the scenes below need no captioner)"
 	@$(BIN)/captioning train experiment=demo
 	@$(BIN)/captioning caption data/scenes/test/00220[1-8].png --checkpoint runs/demo --json runs/demo/captions.json
 	@$(BIN)/captioning evaluate runs/demo --split test
-	@echo "curves: runs/demo/curves.png   captions of the pictures above: runs/demo/captions.json"
+	@echo
+	@echo "photographs:  runs/photographs/captions.json; where it looked: runs/photographs/looked.png, looked_2.png, …"
+	@echo "the training: runs/demo/report.html; captions of the scenes above: runs/demo/captions.json"
+	@echo "next: caption a photograph of your own in the browser with '$(BIN)/captioning serve'"
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
