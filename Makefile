@@ -8,6 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+INSIDE := captioning/pretrained/model.safetensors
 
 .PHONY: help install demo lint format test test-fast docs bench kills clean
 help:
@@ -22,15 +23,15 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED)
-	@$(BIN)/captioning caption 'captioning/photographs/*.jpg' --attention runs/photographs/looked.png \
-		--json runs/photographs/captions.json || echo "(the scenes below need no captioner)"
+	@if [ -e $(INSIDE) ]; then $(BIN)/captioning caption 'captioning/photographs/*.jpg' \
+		--attention runs/photographs/looked.png --json runs/photographs/captions.json; fi
 	@$(BIN)/captioning train experiment=demo
 	@$(BIN)/captioning caption data/scenes/test/00220[1-8].png --checkpoint runs/demo --json runs/demo/captions.json
 	@$(BIN)/captioning evaluate runs/demo --split test
 	@echo
-	@echo "photographs:  runs/photographs/captions.json; where it looked: runs/photographs/looked.png, looked_2.png, …"
+	@if [ -e $(INSIDE) ]; then echo "photographs:  runs/photographs/captions.json; where it looked: runs/photographs/looked.png, looked_2.png, …"; fi
 	@echo "the training: runs/demo/report.html; captions of the scenes above: runs/demo/captions.json"
-	@echo "next: caption a photograph of your own in the browser with '$(BIN)/captioning serve'"
+	@echo "next: your own photographs in the browser: $(BIN)/captioning serve$$([ -e $(INSIDE) ] || echo ' runs/demo')"
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
