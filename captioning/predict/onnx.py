@@ -93,7 +93,7 @@ def write_onnx(captioner: Captioner, folder: Path) -> list[Path]:
         ]
         for name, module, arguments, named, results, dynamic in write:
             _export(module, arguments, folder / f"{name}.onnx", named, results, dynamic)
-    _write_settings(captioner, folder, len(names["image"]), len(names["sequence"]))
+    _write_settings(captioner, folder)
     return [*(folder / f"{name}.onnx" for name in GRAPHS), folder / SETTINGS]
 
 
@@ -171,7 +171,7 @@ def _export(
         file.write(program.model_proto.SerializeToString())
 
 
-def _write_settings(captioner: Captioner, folder: Path, image: int, sequence: int) -> None:
+def _write_settings(captioner: Captioner, folder: Path) -> None:
     search = make_search(captioner.config)
     settings = {
         "vocabulary": captioner.vocabulary.words,
@@ -179,8 +179,6 @@ def _write_settings(captioner: Captioner, folder: Path, image: int, sequence: in
         "end": END,
         "never_said": list(NEVER_SAID),
         "transform": captioner.encoder.transform.to_dict(),
-        "image_parts": image,
-        "sequence_parts": sequence,
         "search": {
             "beam": search.size if isinstance(search, Beam) else 1,
             "length_penalty": search.length_penalty if isinstance(search, Beam) else 0.0,
