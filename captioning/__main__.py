@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from captioning import __version__
 from captioning.core.errors import CaptioningError
+from captioning.core.signals import Stopped, ending
 from captioning.core.terminal import printable
 
 # Spinning threads take processor time from the threads that they wait for as soon as another process runs. Threads that
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0, 1 after a failure, 2 for a wrong command line.
+        The exit status: 0, 1 after a failure, 2 for a wrong command line, 130 or 143 after SIGINT or SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -62,13 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"captioning: there is no command {command!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     try:
-        status: int = importlib.import_module(f"captioning.jobs.{command}").main(arguments[1:])
+        with ending():
+            status: int = importlib.import_module(f"captioning.jobs.{command}").main(arguments[1:])
     except CaptioningError as error:
         print(printable(f"captioning: error: {error}", keep="\n"), file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
         print("captioning: interrupted.", file=sys.stderr)
         return 130
+    except Stopped as stopped:
+        print(f"captioning: {stopped}.", file=sys.stderr)
+        return stopped.status
     except BrokenPipeError:  # `captioning … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -29,6 +29,7 @@ ALLOWED["training"] = ALLOWED["runs"] | {"runs", "data", "metrics"}
 ALLOWED["tasks"] = ALLOWED["training"] | {"training", "predict", "report", "analysis"}
 ALLOWED["web"] = ALLOWED["predict"] | {"predict"}
 ALLOWED["jobs"] = ALLOWED["tasks"] | {"tasks", "web"}
+ALLOWED["coco_caption"] = {"core", "text", "metrics"}
 ALLOWED["__main__"] = {"core", "jobs", ""}
 ALLOWED["__init__"] = ALLOWED["predict"] | {"predict", "metrics", ""}  # the public names, imported when asked for
 

@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of w
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside ``path``, and rename it to ``path`` once it is complete.
+    r"""Open a temporary file beside ``path``, and rename it to ``path`` once it is complete.
 
     The file's bytes reach the disk (``fsync``) before the renaming, so that neither an exception, nor ``kill -9``, nor
     a full disk leaves half a file under a name that a later run would trust. The writer holds a lock on the temporary
@@ -29,7 +28,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
 
     Args:
         path: the file to write; missing folders are made.
-        mode: ``"w"`` for UTF-8 text, ``"wb"`` for bytes.
+        mode: ``"w"`` for UTF-8 text, ``"wb"`` for bytes. Half of a surrogate pair, which UTF-8 lacks, is written as its
+            escape (``\ud800``), in JSON as JSON's own: a character must not end a run when its results are written.
 
     Raises:
         CaptioningError: the disk is full or the folder can't be written to.
@@ -58,7 +58,8 @@ def _open_beside(path: Path, mode: str) -> tuple[Path, IO[Any]]:
     """Open and lock a temporary file beside ``path``; open another if a second writer has removed it as left over."""
     while True:
         temporary = path.with_name(f".{path.name}.captioning-{uuid4().hex[:8]}")
-        file = temporary.open(mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8")
+        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
+        file = temporary.open(mode.replace("w", "x"), **text)  # type: ignore[call-overload]
         locked = _flock(file.fileno())
         if not locked or os.fstat(file.fileno()).st_nlink:  # without locks no writer removes it
             return temporary, file
@@ -90,23 +91,6 @@ def _flock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def require_regular(path: str | os.PathLike[str], what: str) -> None:
-    """Check that a path leads to a regular file: opening a pipe waits for its writer, and a device may have no end.
-
-    Args:
-        path: the file.
-        what: the kind of file, for the error's message ("picture", "checkpoint").
-
-    Raises:
-        CaptioningError: a folder, pipe, socket or device is there.
-        OSError: nothing is there, or the path can't be looked at.
-    """
-    mode = os.stat(path).st_mode  # noqa: PTH116  # half of Path.stat's time
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-        raise CaptioningError(f"{path}: this {what} can't be read, for it is {kind}. Give a file.")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

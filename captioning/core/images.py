@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import require_regular
 from captioning.core.greys import is_deep, to_eight_bits
+from captioning.core.regular import require_regular
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import io
 import json
 import os
 import re
@@ -9,9 +10,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 from captioning.core.errors import CaptioningError
+from captioning.core.regular import require_regular
 
 ENCODING = "utf-8-sig"  # UTF-8; a byte order mark, which programs of Windows write, is taken away
 MARKS = {  # other encodings, by their byte order marks; the longer marks first
@@ -21,6 +23,9 @@ MARKS = {  # other encodings, by their byte order marks; the longer marks first
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 BLOCK = 1 << 20  # bytes
+GIVEN = ("/dev/stdin", "/dev/fd/")  # `… | captioning score /dev/stdin`, `captioning score <(…)`
+LONGEST_CAPTION = 10_000  # characters; a long paragraph has 2,000
+RATIO = 100  # the most that a compressed text may grow; captions and word vectors grow fourfold
 # An escaped half of a surrogate pair whose other half is not beside it; also after an escaped backslash
 _HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
@@ -54,8 +59,10 @@ def open_text(path: str | os.PathLike[str], what: str = "file") -> Iterator[Text
         CaptioningError: the file is missing, can't be read, or, once it is read, is damaged or not UTF-8.
     """
     try:
-        with (gzip.open if _is_gzip(path) else open)(path, "rt", encoding=ENCODING, newline="") as file:
-            yield cast(TextIO, file)
+        if not os.fspath(path).startswith(GIVEN):
+            require_regular(path, what)
+        with _open_text(path) as file:
+            yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise CaptioningError(f"{path}: this is no whole file of gzip ({error}). Fetch it anew.") from None
     except FileNotFoundError:
@@ -66,6 +73,32 @@ def open_text(path: str | os.PathLike[str], what: str = "file") -> Iterator[Text
         ) from error
     except UnicodeDecodeError:
         raise not_utf8(path) from None
+
+
+def _open_text(path: str | os.PathLike[str]) -> TextIO:
+    if _is_gzip(path):
+        return io.TextIOWrapper(_Bounded(path), encoding=ENCODING, newline="")
+    return Path(path).open(encoding=ENCODING, newline="")
+
+
+class _Bounded(gzip.GzipFile):
+    """A gzip file that ends in an error where it unpacks to many times its size: a few bytes can ask for any memory."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path, "rb")
+        self.path, self.most = path, RATIO * Path(path).stat().st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        everything = size is None or size < 0
+        return self._within(super().read(self.most + 1 - self.tell() if everything else size))
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._within(super().read1(size))
+
+    def _within(self, content: bytes) -> bytes:
+        if self.tell() > self.most:
+            raise CaptioningError(f"{self.path}: it unpacks to over {RATIO} times its size, as no text does. Check it.")
+        return content
 
 
 def _is_gzip(path: str | os.PathLike[str]) -> bool:
@@ -126,6 +159,15 @@ def parse_json(text: str, where: object, what: str = "JSON file", remedy: str = 
                     f"{where}: the text {found!r:.80} has half of a surrogate pair, which is no character. Correct it."
                 )
     return value
+
+
+def fault_of(caption: str) -> str | None:
+    """What is wrong with a caption, its length or half of a surrogate pair; None for nothing."""
+    if len(caption) > LONGEST_CAPTION:
+        return f"has {len(caption):,} characters; up to {LONGEST_CAPTION:,} are a caption here"
+    if not caption.isascii() and any("\ud800" <= character <= "\udfff" for character in caption):
+        return f"has half of a surrogate pair, which is no character ({caption!a:.80})"
+    return None
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from captioning.core.errors import CaptioningError
+from captioning.core.texts import fault_of
 from captioning.data.photos import CaptionedPhotos, Photo
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,9 @@ def _require_texts(photo: Photo, where: object) -> None:
     wrong: list[object] = [caption for caption in photo.captions if not isinstance(caption, str)]
     if wrong:
         raise CaptioningError(f"{where}: a caption of {photo.id} is {wrong[0]!r:.40} and no text. Correct it.")
+    fault = next((fault for caption in photo.captions if (fault := fault_of(caption))), None)
+    if fault:
+        raise CaptioningError(f"{where}: a caption of {photo.id} {fault}. Correct it.")
 
 
 def first_ten(names: Sequence[str]) -> str:

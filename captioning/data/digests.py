@@ -2,7 +2,8 @@
 
 A digest is 128 bits of BLAKE2b. ``digests`` keeps one table for each list of paths:
 
-    <cache>/<hash of the absolute paths>.npy   (N,) ENTRY: a file's status before it was read, and its digest
+    <cache>/<hash of the absolute paths>.npy   (N + 1,) ENTRY: a file's status before it was read, and its digest;
+                                               the last entry has the digest of the others
 
 An entry is valid while the file's device, inode, size, modification time and change time are all unchanged. Only the
 kernel sets the change time; ``touch``, ``tar`` and ``cp -p`` can't. The clock of a file system advances in steps of up
@@ -160,8 +161,9 @@ class _Table:
     def __init__(self, cache: str | os.PathLike[str], paths: Sequence[str]) -> None:
         name = hashlib.sha256(b"\0".join(map(os.fsencode, paths))).hexdigest()[:32]
         self.path = Path(cache) / f"{name}.npy"
-        loaded = load_array(self.path, ENTRY, (len(paths),))
-        self.entries = np.zeros(len(paths), ENTRY) if loaded is None else loaded
+        loaded = load_array(self.path, ENTRY, (len(paths) + 1,))
+        whole = loaded is not None and loaded.tobytes() == _sealed(loaded[:-1]).tobytes()
+        self.entries = loaded[:-1] if loaded is not None and whole else np.zeros(len(paths), ENTRY)
         self.on_disk = self.entries.tobytes()  # a missing file equals a table of zeros
         self.writable = True
 
@@ -171,12 +173,19 @@ class _Table:
         if content == self.on_disk or not self.writable:
             return
         try:
-            save_array(self.path, self.entries)
+            save_array(self.path, _sealed(self.entries))
         except CaptioningError as error:
             self.writable = False
             log.info("What was read is not kept, so that the next run reads the same files again. %s", error)
         else:
             self.on_disk = content
+
+
+def _sealed(entries: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Entries and a last one with the digest of all others: a damaged table is not believed."""
+    last = np.zeros(1, ENTRY)
+    last["digest"] = np.frombuffer(digest_of_bytes(entries.tobytes()), np.uint8)
+    return np.concatenate([entries, last])
 
 
 def _look(paths: Sequence[str]) -> npt.NDArray[np.uint64]:

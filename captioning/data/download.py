@@ -30,6 +30,8 @@ from captioning.core.progress import progress
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 20  # bytes
+RATIO = 100  # the most that an archive may grow; photographs hardly do, captions in JSON tenfold
+SMALL = 64 << 20  # bytes that any archive may have
 TIMEOUT = 60.0  # seconds without an answer
 UNPACKING = "unpacking"  # the purpose that marks the folder, see ``claim``
 
@@ -101,8 +103,8 @@ def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
         entries: the paths of files or folders inside the zip.
 
     Raises:
-        CaptioningError: the archive is damaged or lacks an entry, the disk is full, or the ``.part`` folder holds
-            foreign files.
+        CaptioningError: the archive is damaged, lacks an entry or unpacks to many times its size; the disk is full; or
+            the ``.part`` folder holds foreign files.
     """
     aside = _aside(archive, root)
     wanted = [entry for entry in entries if not os.path.lexists(root / entry)]
@@ -112,6 +114,12 @@ def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
         claim(aside, UNPACKING, f"what is being unpacked of {archive.name}")
         with zipfile.ZipFile(archive) as zipped:
             members = [info for info in zipped.infolist() if not info.is_dir() and _is_in(info.filename, wanted)]
+            unpacked = sum(info.file_size for info in members)
+            if unpacked > max(RATIO * archive.stat().st_size, SMALL):
+                raise CaptioningError(
+                    f"{archive}: it would unpack to {unpacked / 1e6:.0f} MB, {RATIO} times its size or more, as no "
+                    "archive of photographs does. Delete it and run again."
+                )
             for info in progress(members, f"unpacking {archive.name}", unit="file"):
                 _unzip_one(zipped, info, aside / info.filename)
         for entry in wanted:

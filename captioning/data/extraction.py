@@ -25,6 +25,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.images import ImageTransform, stack
 from captioning.core.progress import progress
+from captioning.core.signals import outlast_signals
 from captioning.data.digests import digest_of_bytes
 from captioning.data.feature_files import GrowingRows
 
@@ -72,6 +73,7 @@ def extract_rows(
         _Pictures(files, digests, todo, transform),
         batch_size=batch_size,
         num_workers=workers,
+        worker_init_fn=_begin_worker,
         collate_fn=_Collate(encode if device.type == "cpu" else None),
         prefetch_factor=None if workers == 0 else AHEAD,
         pin_memory=device.type == "cuda",
@@ -96,6 +98,10 @@ def extract_rows(
             + "\nMend pictures that can't be read, or take them out of the annotations. "
             "The features of the others are kept."
         )
+
+
+def _begin_worker(_: int) -> None:
+    outlast_signals()  # the calling process ends its workers
 
 
 class _Pictures(Dataset[tuple[int, Tensor] | str]):

@@ -6,10 +6,12 @@ Dimensions: N photographs of the store, B of a batch, L regions, D features of a
 import json
 import math
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,19 +25,27 @@ from captioning.data.digests import BYTES, load_array, npy_header, save_array
 
 FORMAT = 3  # the version of the files and of the resizing of images
 LENGTH = np.dtype("<i4")  # the type of a number of regions
+CHECKSUM = np.dtype("<u4")  # the type of the CRC-32 of a row's bytes
 ROWS, LENGTHS, DIGESTS, MANIFEST = "features.npy", "lengths.npy", "digests.npy", "manifest.json"
+CHECKSUMS = "checksums.npy"
+_seeking = Lock()  # where a file can't be read at a place without moving its position
 
 
 class StoredRows:
-    """The rows of one part, read-only."""
+    """The rows of one part, read-only.
 
-    def __init__(self, folder: Path, shape: tuple[int, ...], varying: bool = False) -> None:
+    The first read of a row in a process compares the row's checksum: a bit that has changed on the disk is an error,
+    and later reads are as fast as without checksums. The stores of version 0.1 have none.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], varying: bool = False, summed: bool = False) -> None:
         """Check the files.
 
         Args:
             folder: the part's folder.
             shape: ``(N, …)``, the shape of all rows.
             varying: True if the rows are ``(L, D)`` and the number of regions differs between photographs.
+            summed: True if there must be checksums.
 
         Raises:
             CaptioningError: a file is missing or has another size.
@@ -45,6 +55,10 @@ class StoredRows:
         self.lengths = load_array(folder / LENGTHS, LENGTH, shape[:1]) if varying else None
         if varying and self.lengths is None:
             raise _damaged(folder / LENGTHS, folder)
+        self.checksums = load_array(folder / CHECKSUMS, CHECKSUM, shape[:1])
+        if summed and self.checksums is None:
+            raise _damaged(folder / CHECKSUMS, folder)
+        self.checked = np.full(shape[0], self.checksums is None)
         if not self.path.is_file() or self.path.stat().st_size != size:
             raise _damaged(self.path, folder)
 
@@ -59,7 +73,7 @@ class StoredRows:
             lengths ``(B,)``.
 
         Raises:
-            CaptioningError: the file can't be read, or was truncated after its opening; lengths are damaged.
+            CaptioningError: the file can't be read, or was truncated after its opening; rows or lengths are damaged.
         """
         if rows and not 0 <= min(rows) <= max(rows) < self.shape[0]:
             raise IndexError(f"{self.path} has rows 0 to {self.shape[0] - 1}")
@@ -77,17 +91,24 @@ class StoredRows:
     def _fill(self, values: Tensor, rows: Sequence[int], sizes: Sequence[int]) -> None:
         """Read the first bytes of each of B rows into the beginnings of ``values (B, …)``."""
         view = values.numpy().reshape(-1).view(np.uint8).data
-        descriptor, stride = self.file.fileno(), values[:1].numel() * values.element_size()
+        stride = values[:1].numel() * values.element_size()
         for place, (row, size) in enumerate(zip(rows, sizes, strict=True)):
             part = view[place * stride : place * stride + size]
             try:
-                got = os.preadv(descriptor, [part], self.offset + row * self.bytes)
+                got = _read_at(self.file, part, self.offset + row * self.bytes)
             except OSError as error:
                 raise _unreadable(self.path, error) from error
             if got != size:
                 raise CaptioningError(
                     f"{self.path}: row {row} is not whole. Delete {self.path.parent} and extract again."
                 )
+            if not self.checked[row]:
+                if self.checksums is not None and zlib.crc32(part) != self.checksums[row]:
+                    raise CaptioningError(
+                        f"{self.path}: row {row} is not what was stored there: the file is damaged. Delete "
+                        f"{self.path.parent} and extract again."
+                    )
+                self.checked[row] = True
 
     @cached_property
     def file(self) -> FileIO:
@@ -118,7 +139,8 @@ class FinishedRows(StoredRows):
             )
         if shape is None:
             raise CaptioningError(f"{path}: there is no such complete store of features. Check the path.")
-        super().__init__(folder, shape, read_object(path).get("varying") is True)
+        manifest = read_object(path)
+        super().__init__(folder, shape, manifest.get("varying") is True, manifest.get("checksums") is True)
 
 
 class GrowingRows:
@@ -144,6 +166,10 @@ class GrowingRows:
                 raise _damaged(self.path, folder)
             saved = load_digests(folder, shape[0])
             self.done = self.done if saved is None else saved
+        sums = load_array(folder / CHECKSUMS, CHECKSUM, shape[:1])
+        if sums is None:
+            self.done[:] = 0  # a row without its checksum is incomplete
+        self.checksums = np.zeros(shape[0], CHECKSUM) if sums is None else sums
         if varying:
             lengths = load_array(folder / LENGTHS, LENGTH, shape[:1])
             self.lengths = self.lengths if lengths is None else lengths
@@ -189,6 +215,8 @@ class GrowingRows:
         stride = len(block) // len(rows)
         try:
             if lengths is None:  # adjacent rows are written at once
+                for place, row in enumerate(rows.tolist()):
+                    self.checksums[row] = zlib.crc32(block[place * stride : (place + 1) * stride])
                 ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
                 for start, end in zip([0, *ends], ends, strict=False):
                     self._put(int(rows[start]), block[start * stride : end * stride])
@@ -196,6 +224,7 @@ class GrowingRows:
             self.lengths[rows] = lengths.numpy()
             for place, row in enumerate(rows.tolist()):
                 size = int(lengths[place]) * (self.bytes // self.shape[1])
+                self.checksums[row] = zlib.crc32(block[place * stride : place * stride + size])
                 self._put(row, block[place * stride : place * stride + size])
         except OSError as error:
             raise write_error(self.path, error) from error
@@ -205,7 +234,7 @@ class GrowingRows:
         self.file.write(content)
 
     def commit(self, rows: Sequence[int] | npt.NDArray[np.int64], digests: npt.NDArray[np.uint8]) -> None:
-        """Sync rows to the disk first, then the rows' lengths, then the digests of the photographs.
+        """Sync rows to the disk first, then the rows' lengths and checksums, then the digests of the photographs.
 
         Args:
             rows: B row numbers.
@@ -220,6 +249,7 @@ class GrowingRows:
             raise write_error(self.path, error) from error
         if self.varying:
             save_array(self.folder / LENGTHS, self.lengths)
+        save_array(self.folder / CHECKSUMS, self.checksums)
         numbers = np.asarray(rows, np.int64)
         self.done[numbers] = digests[numbers]
         save_array(self.folder / DIGESTS, self.done)
@@ -228,7 +258,7 @@ class GrowingRows:
         """Mark the part as complete."""
         self.file.close()
         varying = {"varying": True} if self.varying else {}
-        write_json(self.folder / MANIFEST, {**described, "shape": list(self.shape), **varying})
+        write_json(self.folder / MANIFEST, {**described, "shape": list(self.shape), **varying, "checksums": True})
 
 
 def finished_shape(folder: Path) -> tuple[int, ...] | None:
@@ -252,6 +282,15 @@ def read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _read_at(file: FileIO, into: memoryview, offset: int) -> int:
+    """Read bytes at a place of a file; Windows lacks ``preadv``."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [into], offset)
+    with _seeking:
+        file.seek(offset)
+        return file.readinto(into)
 
 
 def _damaged(path: Path, folder: Path) -> CaptioningError:

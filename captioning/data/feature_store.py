@@ -5,6 +5,7 @@ of the photographs are no part of the key. A store is a folder named after a has
 
     <root>/<hash>/store.json             what the features depend on besides the photographs
                  /pooled/features.npy    (N, P) float16
+                        /checksums.npy   (N,) uint32, the CRC-32 of each row
                         /digests.npy     (N, 16) digest of the photograph of each row that is safe on disk, else zeros
                         /manifest.json   written last: a part without a manifest is incomplete
                  /grid/…                 (N, L, D) float16
@@ -16,8 +17,8 @@ of the photographs are no part of the key. A store is a folder named after a has
 
 Nothing writes to a complete part. A changed photograph changes the key and so begins another store beside the old one;
 the new store copies the rows of photographs that an old store has. An extraction syncs rows to the disk (``fsync``)
-before the rows' lengths, and lengths before digests. After any interruption, the next extraction continues with the
-rows that have no digest.
+before the rows' lengths and checksums, and these before digests. After any interruption, the next extraction continues
+with the rows that have no digest.
 
 Dimensions: N photographs of the store, B of a batch, L regions, D features of a region, P pooled features.
 """
@@ -72,6 +73,7 @@ class FeatureStore:
     Rows are copied out of the file (``preadv``), not read through a mapping: pages touched through a mapping count as
     resident memory, up to the whole file. ``numpy.load(…/features.npy, mmap_mode="r")`` maps the same file. Each
     process opens the files on its first read, so that a store can be passed to worker processes of any start method.
+    The first read of a row in a process compares the row's checksum.
     """
 
     def __init__(self, folder: str | os.PathLike[str], parts: Sequence[str] | None = None) -> None:

@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.seed import pl_worker_init_function
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from captioning.core.features import Features
+from captioning.core.signals import outlast_signals
 from captioning.core.vocabulary import Vocabulary
 from captioning.data.batches import BatchSampler, CaptionDataset, PhotoBatch, PhotoDataset, Places
 from captioning.data.captions import TokenizedCaptions
@@ -124,12 +126,19 @@ class PhotoData(ResumableData):
             sampler=sampler,
             batch_size=None,
             num_workers=self.workers,
+            worker_init_fn=_begin_worker,
             persistent_workers=self.workers > 0,
         )
 
     def describe_batch(self, batch: PhotoBatch) -> str:
         """A description of a training batch, for locating an error in the data."""
         return "photographs " + ", ".join(str(self.photos["train"][place].id) for place in batch.photos.tolist())
+
+
+def _begin_worker(worker: int) -> None:
+    """Prepare a worker process: its parent ends it, and Lightning seeds it (as it does where no function is given)."""
+    outlast_signals()
+    pl_worker_init_function(worker)
 
 
 class CaptionData(PhotoData):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, read_json, write_json
 from captioning.core.progress import progress
+from captioning.core.regular import require_regular
 from captioning.core.texts import ENCODING, not_utf8
 from captioning.core.vocabulary import CharacterVocabulary
 from captioning.data.digests import digests
@@ -119,6 +120,7 @@ def _smallest(values: int) -> np.dtype[np.unsignedinteger]:
 
 def _blocks(path: Path) -> Iterator[NDArray[np.uint32]]:
     """The code points of a UTF-8 file, some millions at once."""
+    require_regular(path, "text")
     decoder = codecs.getincrementaldecoder(ENCODING)()
     block = b"-"
     with path.open("rb") as file:

@@ -1,5 +1,6 @@
 """Pretrained weights, from torchvision by name or from a file, loaded strictly."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,6 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
 
 StateDict = Mapping[str, Tensor]
@@ -54,14 +56,15 @@ def read_state(path: str, otherwise: str = "") -> StateDict:
     Raises:
         CaptioningError: the file does not exist, or holds no state dict.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise CaptioningError(
             f"encoder.weights={path}: there is no such file{', ' * bool(otherwise)}{otherwise}. Correct the path, or "
             "set encoder.weights=null for random weights."
-        ) from None
-    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        )
+    verify_archive(path, "file of weights", earlier=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes torch raise
         raise CaptioningError(
             f"{path}: not a file of weights that torch can read ({error}). Fetch it again."
         ) from error
@@ -69,6 +72,11 @@ def read_state(path: str, otherwise: str = "") -> StateDict:
         raise CaptioningError(
             f"{path}: this file holds no state dict (tensors by name). Save it with "
             "torch.save(model.state_dict(), path)."
+        )
+    odd = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if odd:
+        raise CaptioningError(
+            f"{path}: {odd[0]} has values that are no numbers (NaN or infinity). Fetch or train the weights again."
         )
     return state
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from captioning.core.errors import CaptioningError, UsageError
-from captioning.jobs.overrides import Composer, check_complete, explained
+from captioning.jobs.overrides import Composer, check_complete, composer_of, explained
 from captioning.jobs.paths import quoted_paths
 from captioning.jobs.values import nearest
 
@@ -51,7 +51,9 @@ def checked(arguments: Sequence[str], folder: str) -> list[str]:
         raise UsageError(f"{' and '.join(chosen)} exclude each other. Give one of them.")
     if options.resolve and not (options.cfg or options.help):
         raise UsageError("--resolve has an effect with --cfg job alone. Add it.")
-    composer = Composer(options.config_path or folder, options.config_name or "train", options.config_dir)
+    name = options.config_name or "train"
+    own = options.config_path or options.config_dir
+    composer = Composer(options.config_path or folder, name, options.config_dir) if own else composer_of(folder, name)
     sweep = options.multirun or SWEEP in options.overrides
     overrides = quoted_paths(options.overrides, sweep)
     config = (composer.check_sweep if sweep else composer.compose)(overrides)

@@ -28,10 +28,10 @@ def compose(overrides: Sequence[str], name: str = "train", resolve: bool = True)
     from omegaconf import OmegaConf, open_dict
     from omegaconf.errors import OmegaConfBaseException
 
-    from captioning.jobs.overrides import Composer, explained
+    from captioning.jobs.overrides import composer_of, explained
     from captioning.jobs.paths import quoted_paths
 
-    config = Composer(str(conf_dir()), name).compose(quoted_paths(overrides))
+    config = composer_of(str(conf_dir()), name).compose(quoted_paths(overrides))
     chosen = config.hydra.runtime.choices
     with open_dict(config):
         del config["hydra"]

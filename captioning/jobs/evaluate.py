@@ -144,7 +144,7 @@ def evaluate(
     from captioning.jobs.members import ensemble_name, members_of
     from captioning.predict.captioner import Captioner
     from captioning.runs.checkpoint import read_checkpoint
-    from captioning.runs.folder import run_of
+    from captioning.runs.places import run_of
     from captioning.runs.ranges import check_ranges
     from captioning.runs.trust import check_task
     from captioning.tasks import Task
@@ -169,7 +169,7 @@ def evaluate(
         found = replace(found, details={**found.details, "average": average, "members": members})
     if rate:
         found = with_rate(found, Captioner.load(paths, device, trust, average), task.source_of(split)[split], searched)
-    found = replace(signed(found, first.signature), split=split, measures=task.measures)
+    found = replace(signed(found, first.signature), split=split, measures={**task.measures, **found.measures})
     write_scores(out, found)
     return found
 

@@ -83,7 +83,7 @@ def _tell(files: Sequence[Path]) -> None:
 def known_of(captioner: "Captioner") -> dict[str, Any]:
     """What a captioner's run says of its training, with 95 % intervals of the scores if its captions are there."""
     from captioning.runs.card import about
-    from captioning.runs.folder import run_of
+    from captioning.runs.places import run_of
 
     assert captioner.path
     known = about(captioner.path)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import CaptioningError
-from captioning.runs.checkpoint import BEST, read_checkpoint
-from captioning.runs.folder import folder_name, run_of
+from captioning.runs.checkpoint import read_checkpoint
+from captioning.runs.folder import folder_name
+from captioning.runs.places import BEST, run_of
 from captioning.runs.trust import check_task
 
 TOLD = ("decoder", "cell", "encoder", "data")  # the choices of a run that the scores file repeats

@@ -8,6 +8,7 @@ import copy
 import shlex
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -181,6 +182,12 @@ class Composer:
                 said = f"{line_of(group)}: null is no choice of this group" if group else " ".join(lines)
                 raise UsageError(f"{said}. Leave the group out by ~{said.partition('=')[0]}.") from error
         return self.composed[lines]
+
+
+@cache
+def composer_of(folder: str, name: str) -> Composer:
+    """The one composer of a folder that does not change: it composes each choice of groups once."""
+    return Composer(folder, name)
 
 
 def line_of(override: Override) -> str:

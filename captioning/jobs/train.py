@@ -1,7 +1,9 @@
 """``captioning train``: from data to a trained network and its scores, for any task."""
 
 import logging
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +24,7 @@ from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
 from captioning.core.memory import keep_memory, largest
+from captioning.core.signals import Deferral, Stopped, deferred
 from captioning.jobs.command_line import checked, hydra_errors
 from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import signed, write_scores
@@ -34,6 +37,7 @@ from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
 from captioning.runs.ranges import check_ranges
 from captioning.runs.settings import epochs_of
+from captioning.runs.sweep_table import unfinished_jobs
 from captioning.runs.trust import targets_of
 from captioning.tasks import Task
 from captioning.tasks.inputs import inputs_of_settings
@@ -53,8 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     import_from_working_folder()  # decoder._target_=my_module.MyDecoder
     sys.argv = [sys.argv[0], *checked(sys.argv[2:] if argv is None else argv, str(conf_dir()))]
     application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(_job)
-    with hydra_errors():
-        application()
+    try:
+        with hydra_errors():
+            application()
+    except (Stopped, KeyboardInterrupt):
+        if left := unfinished_jobs():
+            print(f"captioning: {left}", file=sys.stderr)
+        raise
     return 0
 
 
@@ -172,11 +181,15 @@ def _train(
     if SIGNATURE in prepared.contents:
         log.info("%s: trained by %s", run.folder, prepared.contents[SIGNATURE])
     try:
-        trainer.fit(module, prepared.data, ckpt_path=resume_from, weights_only=True)
+        with deferred() as asked:
+            _fit(trainer, module, prepared.data, resume_from, asked)
     except MisconfigurationException as error:
         raise CaptioningError(f"{type(module).__name__}: {' '.join(str(error).split())}") from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    except Stopped as stopped:
+        log.warning("%s: %s. %s", run.folder, stopped, _where_it_goes_on(run))
+        if stopped.signal == signal.SIGINT:
+            raise KeyboardInterrupt from stopped
+        raise
     if trainer.is_global_zero:
         draw_curves(read_metrics(run.metrics), run.curves, task.measures)
         scores = score_test(run, task, source) if config["test"] else {}
@@ -186,6 +199,30 @@ def _train(
             write_at_the_end(run.folder, source, getattr(task, "tokenizer", None))
         log.info("%s: %s", run.folder, run.summary(monitor))
     return run.best(monitor)
+
+
+def _fit(trainer: pl.Trainer, module: Any, data: Any, resume_from: Path | None, asked: Deferral) -> None:
+    """Train.
+
+    Raises:
+        Stopped: a signal has come, and a checkpoint was written where there was a place for it.
+    """
+    try:
+        trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
+    except Exception as error:
+        if asked.signal:  # what else a signal ends, such as worker processes, is no error of its own
+            raise Stopped(asked.signal) from error
+        raise
+    if asked.signal:
+        raise Stopped(asked.signal)
+
+
+def _where_it_goes_on(run: RunFolder) -> str:
+    """The sentence on what is left of a run that was stopped."""
+    if not run.last.exists():
+        return "There was no checkpoint yet: the same command begins anew."
+    age = time.time() - run.last.stat().st_mtime
+    return f"The same command goes on from {run.last} (written {max(0, age):.0f} seconds ago)."
 
 
 def say_finished(run: RunFolder, task: Task, monitor: Monitor, source: Any) -> float:

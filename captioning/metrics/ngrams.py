@@ -11,6 +11,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from captioning.text.tokenizer import words_of
+
 ORDERS = 4
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -84,11 +86,16 @@ class NGramCounts:
 
 
 def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
-    """Number and count the n-grams of tokenized captions; the pairs are ordered by caption."""
+    """Number and count the n-grams of tokenized captions; the pairs are ordered by caption.
+
+    A token with a blank in it, such as "1 1/2", is several words.
+    """
     lengths = np.fromiter(map(len, captions), np.int64, len(captions))
     words: defaultdict[str, int] = defaultdict()
     words.default_factory = words.__len__  # a new word gets the next number
     word = np.fromiter(map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum()))
+    if any(token.split() != [token] for token in words):
+        return count_ngrams([words_of(caption) for caption in captions])
     caption = np.repeat(np.arange(len(captions)), lengths)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(word))  # words from here to the caption's end
 

@@ -13,7 +13,7 @@ import numpy as np
 from captioning.core.errors import CaptioningError
 from captioning.metrics.ngrams import Floats, Integers, NGramCounts, NGramIndex, count_ngrams
 from captioning.text.registry import Tokenizer
-from captioning.text.tokenizer import tokenize_each
+from captioning.text.tokenizer import tokenize_coco
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class References:
         first: ``(N,)`` the number of each image's first reference among all R.
     """
 
-    def __init__(self, references: Sequence[Sequence[str]], tokenizer: Tokenizer = tokenize_each) -> None:
+    def __init__(self, references: Sequence[Sequence[str]], tokenizer: Tokenizer = tokenize_coco) -> None:
         """Tokenize the references.
 
         Args:
             references: one or more references of each image, as written.
-            tokenizer: the tokenizer; ``tokenize_file`` reproduces coco-caption's faults.
+            tokenizer: the tokenizer; by default coco-caption's.
 
         Raises:
             CaptioningError: there is no image, or an image has no reference.

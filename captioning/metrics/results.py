@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
 from captioning.core.ids import ImageId, image_id, translation
+from captioning.core.texts import fault_of
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ def read_results(path: str | os.PathLike[str]) -> dict[ImageId, str]:
             f"{path}: {len(wrong)} entries have no image_id (a number or a string) or no caption (a string): "
             f"{_first(wrong)}. Correct them."
         )
+    _refuse_faults(path, entries)
     images = [_id(entry) for entry in entries]
     _refuse_twice(path, images)
     return {image: entry["caption"] for image, entry in zip(images, entries, strict=True)}
@@ -110,7 +112,7 @@ def check_results(
 
 
 def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None = None) -> dict[ImageId, list[str]]:
-    """Read annotations in COCO's format: the captions of each image, in the file's order.
+    """Read annotations in COCO's format: the captions of each image, in the order of the file's list of images.
 
     Args:
         path: the annotations file.
@@ -126,6 +128,7 @@ def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None
             f"{path}: these are no caption annotations in COCO's format: a list called annotations, each with an "
             "image_id and a caption. Give a file such as captions_val2017.json."
         )
+    _refuse_faults(path, annotations)
     found: dict[ImageId, list[str]] = {}
     for annotation in annotations:
         found.setdefault(_id(annotation), []).append(annotation["caption"])
@@ -139,7 +142,7 @@ def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None
         )
     if left_out is not None:
         left_out += without
-    return references
+    return {image: references[image] for image in dict.fromkeys([*images, *references]) if image in references}
 
 
 def _images(path: str | os.PathLike[str], images: Any) -> list[ImageId]:
@@ -164,6 +167,12 @@ def _is_caption(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("caption"), str):
         return False
     return image_id(entry.get("image_id")) is not None
+
+
+def _refuse_faults(path: str | os.PathLike[str], entries: Iterable[Mapping[str, Any]]) -> None:
+    for entry in entries:
+        if fault := fault_of(entry["caption"]):
+            raise CaptioningError(f"{path}: the caption of image {entry['image_id']!r:.80} {fault}. Correct it.")
 
 
 def _id(entry: Mapping[str, Any]) -> ImageId:

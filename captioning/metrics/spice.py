@@ -7,6 +7,7 @@ computes SPICE and needs Java 8 or 11, Stanford CoreNLP and ``captioning[java]``
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,17 @@ class Spice(Metric):
 
     def statistics(self, pairs: Pairs) -> Floats:
         """``(N, 1)``: the SPICE of each image.
+
+        Raises:
+            UnavailableError: Java or the program is missing, died, hung or answered nonsense.
+        """
+        try:
+            return np.array([[float(answer["All"]["f"])] for answer in self.answers(pairs)])
+        except (ValueError, KeyError, TypeError) as error:
+            raise _unreadable(error) from error
+
+    def answers(self, pairs: Pairs) -> list[dict[str, Any]]:
+        """The program's scores of each image: precision, recall and F-score for each category, such as ``All``.
 
         Raises:
             UnavailableError: Java or the program is missing, died, hung or answered nonsense.
@@ -50,7 +62,11 @@ class Spice(Metric):
             run(self.name, command, folder, self.timeout)
             try:
                 answers = json.loads(answered.read_text(encoding="utf-8"))
-                by_image = {entry["image_id"]: float(entry["scores"]["All"]["f"]) for entry in answers}
-                return np.array([[by_image[number]] for number in range(len(entries))])
+                by_image = {entry["image_id"]: entry["scores"] for entry in answers}
+                return [by_image[number] for number in range(len(entries))]
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise UnavailableError(f"SPICE gave no readable answer ({error!r}); {ADVICE}") from error
+                raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> UnavailableError:
+    return UnavailableError(f"SPICE gave no readable answer ({error!r}); {ADVICE}")

@@ -8,8 +8,8 @@ from typing import Any
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
 from captioning.core.terminal import printable
-from captioning.runs.folder import run_of
-from captioning.runs.published import WEIGHTS, read_settings
+from captioning.runs.places import WEIGHTS, run_of
+from captioning.runs.published import read_settings
 from captioning.runs.results import UNTOLD, overrides_of
 
 DATA = {  # what a reader must know of the data that a captioner was trained on

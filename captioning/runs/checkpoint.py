@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
-from captioning.core.files import require_regular
+from captioning.core.regular import require_regular
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.encoders import Encoder
 from captioning.runs.earlier import upgraded
-from captioning.runs.published import WEIGHTS, read_published
+from captioning.runs.places import WEIGHTS, find_checkpoint
+from captioning.runs.published import read_published
 from captioning.runs.trust import acted_on, of_this_package, shown, targets_of
 
 LONGEST_WORD = 1000  # the maximum characters of a word in a vocabulary
@@ -23,7 +25,6 @@ VERSION = 2  # the version of this package's part of a checkpoint; version 1 had
 KEY = "captioning"
 SIGNATURE = "signature"  # the name of an objective's signature among the contents
 OBJECTIVE = "objective"  # the name of the objective among the parts of what is trained
-BEST, LAST = "best.ckpt", "last.ckpt"
 VOCABULARIES: dict[str, type[Vocabulary] | type[CharacterVocabulary]] = {  # kinds of a task's vocabulary, by name
     "vocabulary": Vocabulary,
     "characters": CharacterVocabulary,
@@ -121,23 +122,6 @@ def contents_of(vocabulary: Vocabulary | CharacterVocabulary) -> dict[str, list[
     return {"characters" if isinstance(vocabulary, CharacterVocabulary) else "vocabulary": list(vocabulary.words)}
 
 
-def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint of a path: a file, the best (else the last) one of a run's folder, or a published captioner's.
-
-    Raises:
-        CaptioningError: the path has no checkpoint.
-    """
-    path = Path(path)
-    if path.is_dir():
-        for name in (f"checkpoints/{BEST}", f"checkpoints/{LAST}", BEST, LAST, WEIGHTS):
-            if (path / name).exists():
-                return path / name
-        raise CaptioningError(f"{path}: there is no checkpoint in this folder. Name a run's folder or a .ckpt file.")
-    if not path.exists():
-        raise CaptioningError(f"{path}: there is no such checkpoint. Name a run's folder or a .ckpt file.")
-    return path
-
-
 def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint:
     """Read a checkpoint without running any code in the file or named by it (``weights_only=True``).
 
@@ -146,13 +130,16 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
         trust: modules or classes outside this package that the checkpoint may name.
 
     Raises:
-        CaptioningError: the checkpoint is missing, damaged, of another program, or of an unknown version; or the
-            checkpoint names a class that is neither this package's nor trusted.
+        CaptioningError: the checkpoint is missing, damaged, of another program, or of an unknown version; a weight is
+            no number; or the checkpoint names a class that is neither this package's nor trusted.
     """
     path = find_checkpoint(path)
-    require_regular(path, "checkpoint")
+    published = path.name == WEIGHTS
+    if published:
+        require_regular(path, "checkpoint")
+    else:
+        verify_archive(path)
     try:
-        published = path.name == WEIGHTS
         content = read_published(path) if published else torch.load(path, map_location="cpu", weights_only=True)
     except CaptioningError:
         raise
@@ -224,7 +211,20 @@ def _checked(weights: Any, path: Path) -> Mapping[str, Tensor]:
     odd = next((name for name in weights if name not in whole), None)
     if odd is not None or len(whole) != len(weights):
         raise CaptioningError(f"{path}: its weight {shown(odd)} is not whole, or of no real numbers. Copy it again.")
+    odd = next((name for name, tensor in whole.items() if not _is_finite(tensor)), None)
+    if odd is not None:
+        raise CaptioningError(
+            f"{path}: its weight {shown(odd)} has values that are no numbers (NaN or infinity): training diverged, or "
+            "something else has written the file. Take another checkpoint, or train again with a lower optimizer.lr."
+        )
     return whole
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """True if a tensor has neither NaN nor infinity: both reach the sum, which is faster than a look at each value."""
+    if not tensor.is_floating_point():
+        return True
+    return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
 
 
 def _is_whole(name: Any, tensor: Any) -> bool:

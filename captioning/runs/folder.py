@@ -24,10 +24,10 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write, read_json, remove_unfinished, write_error, write_json
 from captioning.core.locks import HeldError, lock
 from captioning.core.ownership import claim, is_ours, refuse_foreign
-from captioning.runs.checkpoint import BEST, LAST
 from captioning.runs.earlier import is_of_version_1, upgraded
 from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
+from captioning.runs.places import BEST, LAST
 from captioning.runs.settings import differences, epochs_of, essence, those_of
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,6 @@ def folder_name(text: str) -> str:
     if name == text and len(text) <= 200 and not re.fullmatch(r"\.|\.\.|default|.*_[0-9a-f]{12}", text):
         return text or "default"
     return f"{name[:180]}_{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
-
-
-def run_of(checkpoint: Path) -> Path:
-    """The folder of a checkpoint's run; of a file by itself the file's folder."""
-    return checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 
 
 class FolderError(CaptioningError):
@@ -173,7 +168,7 @@ class RunFolder:
                 )
             return
         known = read_json(self.inputs, "record of what a run read")
-        if not isinstance(known, dict):
+        if not isinstance(known, dict) or (inputs and not inputs.keys() & known.keys()):
             raise CaptioningError(f"{self.inputs}: this is no record of what a run read. Begin anew with resume=false.")
         odd = [name for name, digest in inputs.items() if known.get(name, digest) != digest]
         if "photographs" in odd and "splits" in odd:
@@ -240,7 +235,7 @@ class RunFolder:
     @property
     def tested(self) -> bool:
         """True if the test split of a finished run was scored."""
-        return any(name.startswith("test/") for name in self._summary())
+        return any(name.startswith("test/") for name in self.read_summary())
 
     @property
     def search(self) -> Any:
@@ -253,7 +248,7 @@ class RunFolder:
         if epochs_of(before) < epochs_of(config):
             return True
         patience = [math.inf if each["patience"] is None else each["patience"] for each in (before, config)]
-        trained = self._summary().get("epochs", 0)
+        trained = self.read_summary().get("epochs", 0)
         return bool(patience[1] > patience[0] and trained < epochs_of(config))
 
     def _before(self) -> Any:
@@ -336,14 +331,18 @@ class RunFolder:
             },
         )
 
-    def _summary(self) -> dict[str, Any]:
+    def read_summary(self) -> dict[str, Any]:
         """The summary of a finished run.
 
         Raises:
             CaptioningError: the file is damaged.
         """
         found = read_json(self.summary_file, "summary of a run")
-        if not isinstance(found, dict):
+        kinds = dict.fromkeys(("epochs", "best_epoch", "seconds", "parameters"), (int,))
+        if not isinstance(found, dict) or not all(
+            type(value) in kinds.get(name, (int, float) if name.startswith(("val/", "test/")) else (type(value),))
+            for name, value in found.items()
+        ):
             raise CaptioningError(f"{self.summary_file}: this is no summary of a run. Delete it to have it made again.")
         return found
 
@@ -351,18 +350,20 @@ class RunFolder:
         """Add scores of the test split to the summary of a finished run."""
         write_json(
             self.summary_file,
-            {**self._summary(), **{f"test/{name}": value for name, value in scores.items()}},
+            {**self.read_summary(), **{f"test/{name}": value for name, value in scores.items()}},
         )
 
     def summary(self, monitor: Monitor) -> str:
         """The measurements of a finished run, in one line."""
-        values = self._summary()
+        values = self.read_summary()
         split = "test/" if any(name.startswith("test/") for name in values) else "val/"
         scores = {name: value for name, value in values.items() if name.startswith(split) and name != "val/nll"}
         return ", ".join(f"{name} {monitor.text(name, value)}" for name, value in scores.items())
 
     def best(self, monitor: Monitor) -> float:
-        """The best value of a measurement on the validation split so far."""
+        """The best value of a measurement on the validation split so far; of a finished run that of its summary."""
+        if self.finished and monitor.key in (summary := self.read_summary()):
+            return float(summary[monitor.key])
         return monitor.best(read_metrics(self.metrics)).get(monitor.key, float("nan"))
 
 

@@ -21,13 +21,15 @@ import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json, require_regular
+from captioning.core.files import read_json
 from captioning.core.ownership import output
+from captioning.core.regular import require_regular
 from captioning.core.terminal import printable
+from captioning.runs.places import WEIGHTS
 from captioning.runs.settings import without_weights
 
 Storage = Literal["float32", "float16", "int8"]
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+CONFIG, CARD = "config.json", "README.md"
 PUBLISHED = (WEIGHTS, CONFIG, CARD)
 FORMAT = 1
 SCALE = "scale/"  # the prefix of the names of the scales of 8-bit matrices

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
 from captioning.core.texts import open_text
-from captioning.runs.folder import run_of
+from captioning.runs.places import run_of
 
 Row = dict[str, str]
 COLUMNS = (

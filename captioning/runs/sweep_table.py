@@ -23,6 +23,8 @@ from captioning.runs.folder import RunFolder
 from captioning.runs.monitor import Monitor
 from captioning.runs.sweep_folders import claim_folder, plan
 
+_sweep: "SweepTable | None" = None  # the sweep that this process runs
+
 
 class SweepTable(Callback):
     """A callback that lists the jobs of a sweep's folder, best first, in ``table.csv`` and on the terminal.
@@ -45,6 +47,8 @@ class SweepTable(Callback):
             self.folder = Path(config.hydra.sweep.dir).absolute()
             self.failures = self.folder / f".failed-{uuid4().hex[:8]}"
             claim_folder(Path(config.hydra.sweep.dir))
+        global _sweep
+        _sweep = self
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Record a job, if the launcher runs jobs in this process; works with any sweeper."""
@@ -60,6 +64,8 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the table; exit with status 1 if a job failed."""
+        global _sweep
+        _sweep = None
         with _exit_on_error():
             folder = Path(config.hydra.sweep.dir)
             failed = sorted(self.failed.union(read_json(file) for file in self.failures.glob("*.json")))
@@ -100,6 +106,19 @@ class SweepTable(Callback):
         print(f"table: {folder / 'table.csv'}")
 
 
+def unfinished_jobs() -> str:
+    """The sentence on the jobs that are left of a sweep which a signal has ended; empty without a sweep."""
+    sweep = _sweep
+    if sweep is None or sweep.folder is None:
+        return ""
+    shutil.rmtree(sweep.failures, ignore_errors=True)
+    left = [name for name in sorted(sweep.jobs) if not RunFolder(sweep.folder / name).finished]
+    return (
+        f"{sweep.folder}: {len(left)} of the sweep's {len(sweep.jobs)} jobs are left: {', '.join(left)}. The same "
+        "command goes on with them."
+    )
+
+
 def job_rows(folder: Path) -> list[dict[str, Any]]:
     """A row for each job inside a sweep's folder: name, status, scores, and the error of a failed job.
 
@@ -110,7 +129,7 @@ def job_rows(folder: Path) -> list[dict[str, Any]]:
     for run in _runs(folder):
         row: dict[str, Any] = {"job": run.folder.relative_to(folder).as_posix(), "status": "unfinished"}
         if run.finished:
-            row |= {"status": "finished", **read_json(run.summary_file)}
+            row |= {"status": "finished", **run.read_summary()}
         elif run.failure.exists():
             row["status"] = "failed"
         if run.failure.exists():

@@ -1,12 +1,13 @@
 """Photographs of a run from its data source, and their stored or live features."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.core.build import build, call
 from captioning.core.errors import CaptioningError
@@ -20,14 +21,38 @@ from captioning.data.feature_store import FeatureStore
 from captioning.data.module import CaptionData, PhotoData
 from captioning.encoders import Encoder
 from captioning.encoders.several import Several, prefixed
-from captioning.runs.parts import Config
+from captioning.runs.checkpoint import Checkpoint
+from captioning.runs.parts import Config, make_encoder
 from captioning.runs.settings import tokenizer_of
 from captioning.text.registry import find_tokenizer
+from captioning.training.initial import begin_with
+
+ENCODER = "encoder."  # before the names of the encoder's weights in a checkpoint
 
 
 def read_photos(config: Config) -> CaptionedPhotos:
     """The captioned photographs that ``data.source`` reads."""
     return call(config["data"]["source"], CaptionedPhotos)
+
+
+def initial_encoder(config: Config, initial: Checkpoint | None) -> Encoder:
+    """The encoder of a configuration, with the weights that training begins with.
+
+    A frozen encoder's features are stored before training, so its weights must be there before: the other run may have
+    fine-tuned them.
+
+    Args:
+        config: the run's configuration.
+        initial: the checkpoint that ``init_from`` names, or None.
+
+    Raises:
+        CaptioningError: the checkpoint's encoder is another one.
+    """
+    encoder = make_encoder(config)
+    if initial:
+        own = {name: tensor for name, tensor in initial.weights.items() if name.startswith(ENCODER)}
+        begin_with(nn.ModuleDict({ENCODER.rstrip("."): encoder}), replace(initial, weights=own))
+    return encoder
 
 
 def make_data(

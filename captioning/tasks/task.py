@@ -98,8 +98,8 @@ class Task(Measuring):
             source: see ``read_source``.
             folder: the run's folder.
             device: the device on which missing features are computed.
-            initial: the checkpoint that ``init_from`` names, for the parts that the new network must share (the
-                vocabulary); the caller loads the weights.
+            initial: the checkpoint whose weights the caller will load (that of ``init_from``, or the one to evaluate),
+                for the parts that must be there before: the vocabulary, and the encoder whose features are stored.
 
         Raises:
             CaptioningError: the configuration does not fit the source.
@@ -134,7 +134,7 @@ class Task(Measuring):
             raise CaptioningError("This task is scored without a search: leave the options of a search out.")
         where = find_device(device)
         read = read_checkpoint(checkpoint, trust)
-        prepared = self.prepare(self.source_of(split, source), out, where)
+        prepared = self.prepare(self.source_of(split, source), out, where, read)
         load_weights(prepared.module, read.weights, read.path)
         module, data = prepared.module.to(where).eval(), prepared.data
         sums: dict[str, list[Sum]] = {}

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 
 NEWLINE = "\n"
+LONGEST = 500  # characters of a token with its context
 
 _SPACE = r"[ \t\xa0\u2000-\u200a\u3000]"
 _ANY_SPACE = r"[ \t\xa0\u2000-\u200a\u3000\n\x0b\x0c\r\x85\u2028\u2029]"
@@ -245,22 +246,26 @@ def split(text: str) -> Iterator[str]:
 
     Characters without a rule are skipped, also characters beyond the Basic Multilingual Plane (most emoji): the
     original sees the halves of a surrogate pair, and ``text`` must contain such halves, too.
+
+    A rule looks at ``LONGEST`` characters from its place on, so that the time grows with the text's length and not with
+    its square; the original would give a longer token whole.
     """
     place = 0
     while place < len(text):
-        plain = PLAIN_WORD.match(text, place)
+        limit = min(len(text), place + LONGEST)
+        plain = PLAIN_WORD.match(text, place, limit)
         if plain is not None:
             yield plain[1]
             place = plain.end()
             continue
-        blanks = _BLANKS.match(text, place)
+        blanks = _BLANKS.match(text, place, limit)
         if blanks is not None:
             place = blanks.end()
             continue
         end, best = place, None
         act: Callable[[str], str] = _keep
         for match, normalise in _MATCHERS:
-            found = match(text, place)
+            found = match(text, place, limit)
             if found is not None and found.end() > end:
                 end, best, act = found.end(), found, normalise
         if best is None:

@@ -21,10 +21,12 @@ from pytorch_lightning.callbacks import (
 )
 from torch import Tensor
 
+from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
-from captioning.runs.checkpoint import BEST, LAST
+from captioning.core.signals import Stopped, asked_to_end, rearm
 from captioning.runs.metrics_file import CSVLogger
 from captioning.runs.monitor import Monitor
+from captioning.runs.places import BEST, LAST
 from captioning.training.gradient_norms import Gradients
 
 log = logging.getLogger(__name__)
@@ -138,7 +140,7 @@ class BestCheckpoint(ModelCheckpoint):
         """Restore the best checkpoint under its present path.
 
         Raises:
-            CaptioningError: the best checkpoint's file is missing.
+            CaptioningError: the best checkpoint's file is missing or damaged.
         """
         score = state_dict["best_model_score"]
         if score is None:
@@ -151,6 +153,7 @@ class BestCheckpoint(ModelCheckpoint):
                 f"{best}: this file is missing, so that the best captioner so far would be lost. Bring it back, or "
                 "begin anew with resume=false."
             )
+        verify_archive(best)
         # The state's paths are not used: they may be those of another machine or of a stranger.
         paths = {"best_model_path": str(best), "kth_best_model_path": str(best), "last_model_path": ""}
         state = {"best_k_models": {str(best): score}, "kth_value": score, "dirpath": self.dirpath}
@@ -258,14 +261,27 @@ class LastCheckpoint(Checkpoint):
         """Write a checkpoint if it is due; ``on_train_epoch_end`` writes after an epoch's last batch."""
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
         last = batch_idx + 1 >= trainer.num_training_batches
-        due = trainer.strategy.broadcast(time.monotonic() - self.written >= self.seconds)
-        if due and not accumulating and not last:
+        late = time.monotonic() - self.written >= self.seconds
+        due, asked = trainer.strategy.broadcast((late, asked_to_end()))
+        if (due or asked) and not accumulating and not last:
             self._log_step(trainer)
             self.write(trainer)
+            if asked:
+                raise Stopped(asked)
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take the signals that ask to end: Lightning's handlers would end in the middle of a validation."""
+        rearm()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take the signals, also where Lightning checks nothing before training."""
+        rearm()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write a checkpoint after the epoch's validation."""
+        """Write a checkpoint after the epoch's validation; end here if a signal asks for it."""
         self.write(trainer)
+        if asked := trainer.strategy.broadcast(asked_to_end()):
+            raise Stopped(asked)
 
     def write(self, trainer: pl.Trainer) -> None:
         """Write a checkpoint now, after the log."""
@@ -287,10 +303,38 @@ class LastCheckpoint(Checkpoint):
 
 
 class ResumeLogs(pl.Callback):
-    """A callback with which the CSV log of a resumed run continues from the step of the checkpoint."""
+    """A callback with which the CSV log of a resumed run continues from the step of the checkpoint.
+
+    The checkpoint holds the measurements of every validation. A log that says others is damaged: it would name another
+    epoch as the best one.
+    """
+
+    def __init__(self) -> None:
+        """Start without a validation."""
+        self.validations: list[dict[str, float]] = []
+        self.known = True  # False in a run that an earlier version began
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Keep the measurements."""
+        if not trainer.sanity_checking:
+            measured = convert_tensors_to_scalars(dict(trainer.callback_metrics))
+            self.validations.append({name: value for name, value in measured.items() if name.startswith("val/")})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The measurements of every validation."""
+        return {"validations": self.validations} if self.known else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the measurements."""
+        self.known = "validations" in state_dict
+        self.validations = list(state_dict.get("validations", []))
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Cut the log to the checkpoint's step, once the checkpoint is loaded."""
+        """Cut the log to the checkpoint's step, once the checkpoint is loaded.
+
+        Raises:
+            CaptioningError: the log is missing or damaged.
+        """
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger) and trainer.global_step > 0:
-                logger.resume(trainer.global_step)
+                logger.resume(trainer.global_step, self.validations if self.known else None)

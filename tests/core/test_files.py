@@ -111,6 +111,14 @@ def test_json_there_and_back(tmp_path_factory: pytest.TempPathFactory, value: ob
     assert read_json(path) == value
 
 
+def test_half_of_a_surrogate_pair_does_not_stop_a_write(tmp_path: Path) -> None:
+    write_json(tmp_path / "file.json", ["a \ud83d dog", "☃"])
+    assert json.loads((tmp_path / "file.json").read_text("utf-8")) == ["a \ud83d dog", "☃"]
+    with atomic_write(tmp_path / "file.txt") as file:
+        file.write("a \udcff dog ☃")
+    assert (tmp_path / "file.txt").read_text("utf-8") == "a \\udcff dog ☃"
+
+
 def test_json_that_breaks_is_a_sentence_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "broken.json"
     path.write_text(json.dumps({"a": 1, "b": 2}, indent=1)[:-5])

@@ -1,7 +1,9 @@
 """Text of other people's programs: one way to open it, and a sentence where it is not what it should be."""
 
 import codecs
+import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,3 +163,22 @@ def test_values_of_another_type_are_sentences(tmp_path: Path, name: str) -> None
             except CaptioningError as error:
                 assert str(path) in str(error) or "a.png" in str(error) or "pictures" in str(error)
     assert tried > 25
+
+
+def test_a_text_that_unpacks_to_many_times_its_size_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt.gz"
+    with gzip.open(path, "wt") as file:
+        file.write("0 " * 20_000_000)
+    with pytest.raises(CaptioningError, match=rf"{path}: it unpacks to over 100 times its size"):
+        read_text(path)
+
+
+def test_a_pipe_in_place_of_a_text_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "captions.json")
+    with pytest.raises(CaptioningError, match=r"captions\.json: this annotations can't be read, for it is a pipe"):
+        read_text(tmp_path / "captions.json", "annotations")
+    reading, writing = os.pipe()  # as `captioning score <(…)` gives
+    os.write(writing, b"a text")
+    os.close(writing)
+    assert read_text(f"/dev/fd/{reading}") == "a text"
+    os.close(reading)

@@ -129,7 +129,7 @@ def test_wrong_strengths_are_a_sentence() -> None:
 
 # --- in training ----------------------------------------------------------------------------------------------------
 
-TUNED = ("encoder.finetune_from=layer4", "augmentation=standard")
+TUNED = ("encoder.finetune_from=layer1", "augmentation=standard")
 
 
 @pytest.fixture

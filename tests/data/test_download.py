@@ -453,6 +453,14 @@ def test_damaged_archives(tmp_path: Path) -> None:
         unzip(zip_of(tmp_path / "b.zip", {"train2017/1.jpg": b"1"}), tmp_path, ("val2017",))
 
 
+def test_an_archive_that_unpacks_to_many_times_its_size_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train2017/1.jpg", bytes(70_000_000))
+    with pytest.raises(CaptioningError, match=r"a\.zip: it would unpack to 70 MB, 100 times its size or more"):
+        unzip(tmp_path / "a.zip", tmp_path, ("train2017",))
+    assert not (tmp_path / "train2017").exists()
+
+
 @pytest.mark.parametrize("mark", [None, "{}", '{"program": "captioning", "kind": "run"}'])
 def test_a_folder_in_the_place_of_unpacking_is_refused(mark: str | None, tmp_path: Path) -> None:
     archive = zip_of(tmp_path / "a.zip", {"train2017/1.jpg": b"1"})

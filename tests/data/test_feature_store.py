@@ -562,6 +562,53 @@ def test_a_file_cut_short_by_copying_is_neither_read_nor_written_to(
     assert holds(build(tmp_path / "store", pictures), pictures)
 
 
+@pytest.mark.parametrize("part", ["pooled", "grid"])
+@pytest.mark.parametrize("how", ["bit", "zeros", "another row"])
+def test_a_damaged_row_is_not_read(how: str, part: str, tmp_path: Path, pictures: list[Path]) -> None:
+    store = build(tmp_path / "store", pictures)
+    path = store.folder / part / "features.npy"
+    rows = np.load(path, mmap_mode="r+")
+    if how == "bit":
+        rows[4].view(np.uint16)[..., -1] ^= 1 << 9
+    else:
+        rows[4] = 0 if how == "zeros" else rows[5]
+    rows.flush()
+    opened = FeatureStore(store.folder)
+    others = [row for row in range(N) if row != 4]
+    assert torch.equal(opened[others][part], expected(pictures)[part][others])
+    for _ in range(2):
+        with pytest.raises(CaptioningError, match=rf"{path}: row 4 is not what was stored .* Delete {path.parent} and"):
+            opened[[3, 4]]
+    again = Counting()  # another list takes over what is right, and computes the rest
+    assert holds(build(tmp_path / "store", pictures[::-1], again), pictures[::-1])
+    assert 0 < again.photographs <= N
+    shutil.rmtree(path.parent)
+    assert holds(build(tmp_path / "store", pictures), pictures)
+
+
+def test_without_its_checksums_a_store_is_damaged(tmp_path: Path, pictures: list[Path]) -> None:
+    path = build(tmp_path / "store", pictures).folder / "grid" / "checksums.npy"
+    for damage in (path.read_bytes()[:-1], None):
+        path.unlink() if damage is None else path.write_bytes(damage)
+        with pytest.raises(CaptioningError, match=rf"{path}: not the file that was stored there"):
+            build(tmp_path / "store", pictures)
+
+
+def test_a_row_is_verified_once(tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    store, seen, crc32 = FeatureStore(build(tmp_path / "store", pictures).folder), [], zlib.crc32
+    monkeypatch.setattr(zlib, "crc32", lambda content: seen.append(len(content)) or crc32(content))
+    store[[1, 2, 1]], store[[2, 3]]
+    assert len(seen) == 3 * 2  # two parts
+
+
+def test_a_system_without_preadv_reads_the_same(
+    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = build(tmp_path / "store", pictures)
+    monkeypatch.delattr(os, "preadv", raising=False)
+    assert holds(FeatureStore(store.folder), pictures)
+
+
 def test_a_file_cut_short_while_it_is_open_is_a_sentence(tmp_path: Path, pictures: list[Path]) -> None:
     store = build(tmp_path / "store", pictures)
     path = store.folder / "grid" / "features.npy"

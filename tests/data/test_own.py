@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from captioning.core.errors import CaptioningError
 from captioning.data import read_own
-from captioning.data.assemble import hold_out
+from captioning.data.assemble import assemble, hold_out
 from captioning.data.photos import Photo
 
 Row = tuple[str, str, str | None]
@@ -163,3 +163,16 @@ def test_no_table_or_two(path: Path) -> None:
     (path.parent / "other.csv").touch()
     with pytest.raises(CaptioningError, match="several tables are here: captions"):
         read_own(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("caption", "said"),
+    [
+        ("a \ud83d cat", r"has half of a surrogate pair, which is no character \('a \\ud83d cat'\)"),
+        ("cat" * 4000, "has 12,000 characters; up to 10,000 are a caption here"),
+    ],
+)
+def test_a_caption_that_can_not_be_one_is_a_sentence_at_the_beginning(caption: str, said: str) -> None:
+    photo = Photo("7", Path("7.jpg"), ("a dog", caption))
+    with pytest.raises(CaptioningError, match=rf"captions: a caption of 7 {said}\. Correct it"):
+        assemble("own", {"train": [photo]}, "captions")

@@ -42,25 +42,26 @@ DECODERS = [
 BLIND = "language_model"  # it reads no photograph
 CELLESS = ("transformer",)
 CELLS = sorted(path.stem for path in (CONF / "cell").glob("*.yaml"))
-every = pytest.mark.parametrize(
-    ("name", "setting", "cell"),
-    [
-        pytest.param(*decoder, cell, id="-".join([*decoder, cell]))
-        for decoder in DECODERS
-        for cell in CELLS
-        if decoder[0] not in CELLESS or cell == "lstm"
-    ],
-)
-# what takes longer: every decoder with the cells of the lecture, and the other cells with one decoder
-most = pytest.mark.parametrize(
-    ("name", "setting", "cell"),
-    [
-        pytest.param(*decoder, cell, id="-".join([*decoder, cell]))
-        for decoder in DECODERS
-        for cell in CELLS
-        if (cell in ("rnn", "lstm", "gru") or decoder == DECODERS[-1]) and (decoder[0] not in CELLESS or cell == "lstm")
-    ],
-)
+LECTURES = ("rnn", "lstm", "gru")
+# decoders that take every cell: one layer below the other, the image at every step, and attention
+TAKES_ALL = (("lrcn", "factored=true"), ("neuraltalk", "inject=every"), ("show_attend_tell", "attention=soft"))
+
+
+def with_cells(cells: tuple[str, ...], all_of: tuple[tuple[str, str], ...]) -> pytest.MarkDecorator:
+    """Every decoder with some cells, and some decoders with all: a decoder knows a cell by its protocol alone."""
+    return pytest.mark.parametrize(
+        ("name", "setting", "cell"),
+        [
+            pytest.param(*decoder, cell, id="-".join([*decoder, cell]))
+            for decoder in DECODERS
+            for cell in CELLS
+            if (cell == "lstm" if decoder[0] in CELLESS else cell in cells or decoder in all_of)
+        ],
+    )
+
+
+every = with_cells(LECTURES, TAKES_ALL)
+most = with_cells(("lstm",), (("neuraltalk", "inject=every"),))  # for what trains a decoder first
 
 
 @cache

@@ -1,5 +1,7 @@
 """Encoders: against torchvision and timm, weights from files, freezing, fingerprints, and the real configuration."""
 
+import math
+import os
 from pathlib import Path
 
 import pytest
@@ -272,11 +274,22 @@ def test_a_failed_download_says_where_to_put_the_file(tmp_path: Path, monkeypatc
         ResNet("resnet18", "IMAGENET1K_V1", SIDE)
 
 
+def _flip(path: Path, place: int) -> None:
+    """Write weights, and flip one bit of them."""
+    torch.save({"a": torch.ones(99_999)}, path)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("write", "sentence"),
     [
         (None, r"there is no such file, nor one of torchvision's weights of resnet18 \(IMAGENET1K_V1, DEFAULT\)"),
         (lambda path: path.write_bytes(b"not weights"), "not a file of weights that torch can read"),
+        (os.mkfifo, "this file of weights can't be read, for it is a pipe"),
+        (lambda path: _flip(path, 60_000), r"not a file of weights that can be read \(.*It is damaged or cut short"),
+        (lambda path: torch.save({"a": torch.tensor([1.0, math.nan])}, path), "a has values that are no numbers"),
         (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
         (
             lambda path: torch.save({"conv1.weight": torch.zeros(2)}, path),

@@ -23,7 +23,12 @@ from captioning.tasks.captioning.evaluation import play_pointing
 
 Overrides = Callable[..., list[str]]
 WORDS = ("a", "red", "ball", "balls", "box", "boxes", "star", "stars", "heart", "hearts", "fish")
-ATTENDS = ("decoder=show_attend_tell", "decoder.attention_size=8", "encoder.image_size=[64,96]")  # a grid of 2×3
+ATTENDS = (
+    "decoder=show_attend_tell",
+    "decoder.attention_size=8",
+    "encoder.image_size=[64,96]",
+    "encoder.last_stage=layer4",
+)  # a grid of 2×3
 
 
 def untrained(folder: Path, overrides: list[str]) -> Path:
@@ -90,7 +95,9 @@ def test_a_sentinel_is_drawn_and_is_there_as_an_array(
 
     drawn: list[float | None] = []
     monkeypatch.setattr(report, "draw_bar", lambda axes, weight: drawn.append(weight))
-    checkpoint = untrained(tmp_path, tiny("decoder=adaptive", "encoder.image_size=[64,96]"))
+    checkpoint = untrained(
+        tmp_path, tiny("decoder=adaptive", "encoder.image_size=[64,96]", "encoder.last_stage=layer4")
+    )
     command = ["caption", str(photo), "--checkpoint", str(checkpoint), "--attention", str(tmp_path / "out.png")]
     assert main([*command, "--max-length", "4", "--device", "cpu", "--beam", "1"]) == 0
     (caption,) = Captioner.load(checkpoint, "cpu").caption(photo, Greedy(4), attention=True)

@@ -271,10 +271,8 @@ def test_what_hydra_finds_while_it_runs_is_a_line(tmp_path: Path, in_child: InCh
     assert "Traceback" not in done.stderr and "HYDRA_FULL_ERROR" not in done.stderr
 
 
-def test_help_is_one_screen(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    command = [sys.executable, "-m", "captioning", "train", "--help"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+def test_help_is_one_screen(tmp_path: Path, in_child: InChild) -> None:
+    done = in_child(["train", "--help"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) <= 40
     for said in ("captioning train -m cell=rnn,lstm,gru", "decoder: ", "debug: one_batch, overfit, profiler"):

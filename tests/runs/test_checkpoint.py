@@ -2,10 +2,12 @@
 
 import errno
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,11 +19,11 @@ from captioning.runs import parts
 from captioning.runs.checkpoint import (
     check_resumable,
     contents_of,
-    find_checkpoint,
     load_weights,
     own_part,
     read_checkpoint,
 )
+from captioning.runs.places import find_checkpoint
 from captioning.training.trainer import AtomicCheckpointIO
 
 Overrides = Callable[..., list[str]]
@@ -76,6 +78,63 @@ def test_a_run_is_its_best_checkpoint_or_else_its_last(tmp_path: Path, path: Pat
     (tmp_path / "empty").mkdir()
     with pytest.raises(CaptioningError, match="there is no checkpoint in this folder"):
         read_checkpoint(tmp_path / "empty")
+
+
+def test_a_missing_best_checkpoint_is_missed_once_the_run_was_validated(tmp_path: Path, path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,epoch,train/loss\n0,0,2.0\n")
+    assert find_checkpoint(tmp_path) == path
+    for name, content in (("metrics.csv", "step,epoch,val/CIDEr\n0,0,0.5\n"), ("summary.json", "{}")):
+        (tmp_path / name).write_text(content)
+        for folder in (tmp_path, path.parent):
+            with pytest.raises(CaptioningError, match=rf"best\.ckpt: this file is missing.*name {path}"):
+                find_checkpoint(folder)
+        (tmp_path / name).unlink()
+
+
+def test_any_flipped_bit_of_the_content_is_seen(path: Path) -> None:
+    """Flips in the padding between the records change nothing, and neither the weights."""
+    whole, seen = path.read_bytes(), 0
+    weights = read_checkpoint(path).weights
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            found = read_checkpoint(path)
+        except CaptioningError as error:
+            assert str(error).startswith(f"{path}: ")
+            seen += 1
+        else:
+            assert all(torch.equal(found.weights[name], tensor) for name, tensor in weights.items())
+    assert seen > 30
+
+
+def test_a_hole_and_a_block_of_another_file_are_seen(path: Path) -> None:
+    whole = path.read_bytes()
+    for block in (bytes(65536), whole[:65536]):
+        path.write_bytes(whole[:100_000] + block + whole[165_536:])
+        with pytest.raises(CaptioningError, match=rf"{path}: not a checkpoint that can be read .*[Cc]opy it again"):
+            read_checkpoint(path)
+
+
+def test_an_archive_that_unpacks_to_many_times_its_size(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10_000_000))
+    with pytest.raises(CaptioningError, match=r"its records are compressed"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers(value: float, path: Path) -> None:
+    changed(path, lambda content: content["state_dict"]["decoder.embedding.weight"][2].fill_(value))
+    with pytest.raises(CaptioningError, match=rf"{path}: its weight decoder\.embedding\.weight has .*NaN or infinity"):
+        read_checkpoint(path)
+
+
+def test_large_weights_are_numbers(path: Path) -> None:
+    changed(path, lambda content: content["state_dict"]["decoder.embedding.weight"].fill_(3e38))
+    assert read_checkpoint(path).weights["decoder.embedding.weight"].max() > 1e38
 
 
 @pytest.mark.parametrize("kept", [0, 10, 5000, -10])

@@ -182,7 +182,7 @@ def test_what_an_attempt_without_a_checkpoint_left_is_not_taken_up(tiny: Overrid
     begin(run, compose(tiny()))
     for file in (run.samples, run.metrics, run.best_file):
         file.parent.mkdir(exist_ok=True)
-        file.write_text("of a run that was killed")
+        file.write_text("step,epoch,train/loss\n0,0,9.5\n" if file == run.metrics else "of a run that was killed")
     begin(run, compose(tiny()))
     assert not (run.samples.exists() or run.metrics.exists() or run.best_file.exists())
 
@@ -194,7 +194,7 @@ def test_a_damaged_configuration_is_a_sentence(content: str, begun: RunFolder, t
         begin(begun, compose(tiny()))
 
 
-@pytest.mark.parametrize("content", ["[]", "3", "{"])
+@pytest.mark.parametrize("content", ["[]", "3", "{", "null", '{"epochs": "2"}'])
 @pytest.mark.parametrize("name", ["inputs.json", "summary.json"])
 def test_a_damaged_record_is_a_sentence(name: str, content: str, begun: RunFolder, tiny: Overrides) -> None:
     (begun.folder / name).write_text(content)

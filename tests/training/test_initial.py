@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from captioning.core.build import build
 from captioning.core.errors import CaptioningError
 from captioning.core.vocabulary import SPECIAL
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
 from captioning.runs.checkpoint import read_checkpoint
 from captioning.runs.folder import FolderError
+from captioning.tasks.task import Task
+from captioning.training.initial import begin_with
 
 Overrides = Callable[..., list[str]]
 
@@ -40,6 +43,25 @@ def test_a_resumed_run_goes_on_with_its_own_weights(first: Path, tiny: Overrides
     train(compose(tiny(*begun, "trainer.max_epochs=2")), tmp_path / "whole")
     cut, whole = (read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("cut", "whole"))
     assert all(torch.equal(cut.weights[name], tensor) for name, tensor in whole.weights.items())
+
+
+@pytest.mark.slow
+def test_stored_features_are_those_of_the_encoder_that_the_other_run_fine_tuned(
+    tiny: Overrides, tmp_path: Path
+) -> None:
+    """Else a frozen encoder trains with the features of its pretraining, and captions with others."""
+    once = ("trainer.max_epochs=1", "test=false")
+    train(compose(tiny("encoder.finetune_from=layer1", "encoder_lr=1e-3", *once)), tmp_path / "tuned")
+    initial = read_checkpoint(tmp_path / "tuned")
+    config = compose(tiny(f"init_from={tmp_path / 'tuned'}", *once))
+    task = build(config["task"], Task, config=config)
+    prepared = task.prepare(task.read_source(), tmp_path, torch.device("cpu"), initial)
+    begin_with(prepared.module, initial)
+    encoder = prepared.module.encoder
+    batch = next(iter(prepared.data.loader("val")))
+    paths = [task.read_source()["val"][place].path for place in batch.photos.tolist()]
+    live = encoder(torch.stack([encoder.transform.read(path) for path in paths]))
+    assert (batch.features["pooled"].float() - live["pooled"]).abs().max() < 1e-2 * live["pooled"].abs().max()
 
 
 def test_other_weights_to_begin_with_make_another_run(first: Path, tiny: Overrides, tmp_path: Path) -> None:

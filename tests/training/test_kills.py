@@ -68,7 +68,7 @@ def content(folder: Path) -> dict[str, Any]:
             assert best or "callbacks" not in loaded
             found[name] = loaded["epoch"], loaded["global_step"], [float(score) for score in best]
             found[f"{name}, weights"] = {key: tensor.numpy().tobytes() for key, tensor in loaded["state_dict"].items()}
-        elif path.is_file() and path.name not in ("train.log", ".lock", "curves.png"):
+        elif path.is_file() and path.name not in ("train.log", ".lock", "curves.png", ".captioning", "report.html"):
             found[name] = path.read_bytes()
     return found
 

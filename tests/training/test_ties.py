@@ -74,7 +74,7 @@ def test_the_checkpoint_kept_is_the_best_row(rows: list[tuple[float, float]], tm
     monitor = Monitor.among(MEASURES, "CIDEr")
     assert monitor.loss_key == "val/nll"
     kept, best = -1, BestCheckpoint(tmp_path, filename="best", monitor="val/CIDEr", mode="max", loss="val/nll")
-    best._save_checkpoint = lambda *_: (tmp_path / "best.ckpt").touch()  # type: ignore[method-assign]
+    best._save_checkpoint = lambda *_: torch.save({}, tmp_path / "best.ckpt")  # type: ignore[method-assign]
     best._get_metric_interpolated_filepath_name = lambda *_: str(tmp_path / "best.ckpt")  # type: ignore[method-assign]
     for number, (score, loss) in enumerate(rows):
         trainer = trainer_of(score, loss)
@@ -110,7 +110,7 @@ def test_a_score_that_cannot_vary_is_said_and_the_loss_chooses(
     rows = [row for row in read_metrics(tmp_path / "run" / "metrics.csv") if "val/nll" in row]
     assert {row["val/CIDEr"] for row in rows} == {0.0} and len(rows) == 5
     best = min(rows, key=lambda row: row["val/nll"])
-    assert RunFolder(tmp_path / "run")._summary()["best_epoch"] == best["epoch"] + 1
+    assert RunFolder(tmp_path / "run").read_summary()["best_epoch"] == best["epoch"] + 1
     assert "val/CIDEr is 0 whatever is said of the 3 validation photographs" in caplog.text
     assert "val/CIDEr was 0 in every validation, so it chose nothing" in caplog.text
     saved = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)

@@ -14,20 +14,29 @@ from captioning.core.measure import Measure
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
-from captioning.metrics import Metric, Pairs, References, Scorer, Scores, build_metrics, measures_of
+from captioning.metrics import (
+    Metric,
+    Pairs,
+    References,
+    Scorer,
+    Scores,
+    build_metrics,
+    installed_metrics,
+    measures_of,
+)
 from captioning.metrics.diversity import SHARES, shares
 from captioning.predict.captioner import Averaged, Captioner
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint, contents_of
-from captioning.runs.parts import make_decoder, make_encoder, make_search
+from captioning.runs.parts import make_decoder, make_search
 from captioning.runs.settings import tokenizer_of
 from captioning.search import Search
 from captioning.speed import make_convolutions_fast, make_fast
 from captioning.tasks.captioning.evaluation import caption_split, details_of, play_pointing, write_captions
 from captioning.tasks.captioning.module import CaptioningModule
 from captioning.tasks.inputs import inputs_of_photographs
-from captioning.tasks.photographs import make_data, read_photos
+from captioning.tasks.photographs import initial_encoder, make_data, read_photos
 from captioning.tasks.task import Evaluation, Prepared, Task, with_hint
-from captioning.text.registry import Tokenizer, find_tokenizer, told
+from captioning.text.registry import Tokenizer, find_scoring_tokenizer, find_tokenizer, told
 from captioning.training.objectives import Objective
 from captioning.training.settings import training_settings
 
@@ -46,12 +55,17 @@ class CaptioningTask(Task):
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the vocabulary, of training captions and of scores (``data.tokenizer``).
+        """The tokenizer of the vocabulary and of training captions (``data.tokenizer``).
 
         Raises:
             CaptioningError: there is no tokenizer of this name.
         """
         return find_tokenizer(tokenizer_of(self.config))
+
+    @cached_property
+    def scoring_tokenizer(self) -> Tokenizer:
+        """The tokenizer of scores, which has coco-caption's brackets and faults where ``tokenizer`` has not."""
+        return find_scoring_tokenizer(tokenizer_of(self.config))
 
     @property
     def measures(self) -> Mapping[str, Measure]:
@@ -80,7 +94,7 @@ class CaptioningTask(Task):
         """An untrained captioner and its data; the features of a frozen encoder are stored here."""
         config = self.config
         vocabulary = self._vocabulary(source, initial)
-        encoder = make_encoder(config)
+        encoder = initial_encoder(config, initial)
         decoder = make_decoder(config, vocabulary, encoder.spec)
         encoder.keep(decoder.reads)
         if encoder.trainable:
@@ -134,7 +148,7 @@ class CaptioningTask(Task):
         if not metrics:
             return
         prepared, right, silent = (
-            References(references, self.tokenizer),
+            References(references, self.scoring_tokenizer),
             [captions[0] for captions in references],
             [""] * count,
         )
@@ -149,7 +163,7 @@ class CaptioningTask(Task):
 
     def scorer(self, source: CaptionedPhotos, split: str) -> Callable[[Sequence[str]], Mapping[str, float]]:
         """A scorer of one caption per photograph of a split, in the split's order; references are counted once."""
-        references = References([photo.captions for photo in source[split]], self.tokenizer)
+        references = References([photo.captions for photo in source[split]], self.scoring_tokenizer)
         scorer = Scorer(self.metrics, references)
         return lambda captions: scorer.score(captions).corpus()
 
@@ -197,10 +211,15 @@ class CaptioningTask(Task):
         captions = list(caption_split(captioner, self.config, photos, split, search))
         texts = [caption.text for caption in captions]
         training = [caption for photo in photos.splits.get("train", ()) for caption in photo.captions]
-        scores = {**self.scorer(photos, split)(texts), **shares(texts, training or None, self.tokenizer)}
+        references = References([photo.captions for photo in members], self.scoring_tokenizer)
+        installed = installed_metrics(self.tokenizer, beside=self.metrics)
+        scores = Scorer([*self.metrics, *installed], references).score(texts).corpus()
+        scores |= shares(texts, training or None, self.tokenizer)
         pointing = play_pointing(members, captions, captioner.encoder.transform)
         write_captions(out, split, members, texts)
         tokenizer = told(tokenizer_of(self.config))
         details = {**details_of(search, pointing, len(members)), **tokenizer}
         lines = [f"{key}: {name} (these scores do not compare with coco-caption's)" for key, name in tokenizer.items()]
-        return Evaluation(scores, details, [*lines, *([str(pointing)] if pointing else [])])
+        return Evaluation(
+            scores, details, [*lines, *([str(pointing)] if pointing else [])], measures=measures_of(installed)
+        )

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from captioning.core.measure import Measure
 from captioning.core.sums import Sum
-from captioning.runs.parts import make_encoder
 from captioning.tasks import Prepared, Task
-from captioning.tasks.photographs import features_of, make_photo_data, read_photos
+from captioning.tasks.photographs import features_of, initial_encoder, make_photo_data, read_photos
 from captioning.training.module import TrainingModule
 from captioning.training.settings import training_settings
 
@@ -48,7 +47,7 @@ class Counting(Task):
         return read_photos(self.config)
 
     def prepare(self, source, folder, device, initial=None) -> Prepared:
-        encoder = make_encoder(self.config)
+        encoder = initial_encoder(self.config, initial)
         counts = {split: torch.tensor([len(each.boxes) for each in photos]) for split, photos in source.splits.items()}
         module = Counter(encoder, counts, **training_settings(self.config))
         data = make_photo_data(self.config, source, encoder, ("pooled",), device)
