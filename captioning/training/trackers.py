@@ -29,7 +29,8 @@ class Trackio(Logger):
     def __init__(self, save_dir: str | Path, project: str = "captioning", name: str | None = None) -> None:
         """Take the project's and the run's name; the run's folder is not used, since trackio has one of its own."""
         super().__init__()
-        self.project, self.run, self.config = project, name, {}
+        self.project, self.run = project, name
+        self.config: dict[str, Any] = {}
         self.trackio: Any = import_module("trackio")
         self.begun: Any = None
 
