@@ -9,6 +9,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+INSIDE := captioning/pretrained/model.safetensors
 
 .PHONY: help install demo lint format test test-fast docs bench fuzz kills clean
 help:
@@ -23,10 +24,15 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED)
+	@if [ -e $(INSIDE) ]; then $(BIN)/captioning caption 'captioning/photographs/*.jpg' \
+		--attention runs/photographs/looked.png --json runs/photographs/captions.json; fi
 	@$(BIN)/captioning train experiment=demo
 	@$(BIN)/captioning caption data/scenes/test/00220[1-8].png --checkpoint runs/demo --json runs/demo/captions.json
 	@$(BIN)/captioning evaluate runs/demo --split test
-	@echo "curves: runs/demo/curves.png   captions of the pictures above: runs/demo/captions.json"
+	@echo
+	@if [ -e $(INSIDE) ]; then echo "photographs:  runs/photographs/captions.json; where it looked: runs/photographs/looked.png, looked_2.png, …"; fi
+	@echo "the training: runs/demo/report.html; captions of the scenes above: runs/demo/captions.json"
+	@echo "next: your own photographs in the browser: $(BIN)/captioning serve$$([ -e $(INSIDE) ] || echo ' runs/demo')"
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""``captioning export``: a trained captioner for others: a folder of safetensors, or on the hub."""
+"""``captioning export``: a trained captioner for others: a folder of safetensors, ONNX graphs, or on the hub."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", type=Path, help="a run's folder, a .ckpt file or a published captioner's folder")
     parser.add_argument("--pretrained", type=Path, metavar="FOLDER", help="write safetensors, config and card here")
+    parser.add_argument("--onnx", type=Path, metavar="FOLDER", help="write ONNX graphs here, which need no torch")
     parser.add_argument("--hub", metavar="NAME", help="upload the same to the Hugging Face hub, as someone/captioner")
     parser.add_argument("--private", action="store_true", help="of --hub: a new captioner is private")
     parser.add_argument(
@@ -42,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parser().parse_args(argv)
-    if not (options.pretrained or options.hub):
-        raise UsageError("export: say where to: --pretrained FOLDER or --hub NAME.")
+    if not (options.pretrained or options.hub or options.onnx):
+        raise UsageError("export: say where to: --pretrained FOLDER, --onnx FOLDER or --hub NAME.")
     if options.hub and options.without_encoder:
         raise UsageError("--without-encoder is of --pretrained alone: the hub's captioner has all of its weights.")
     if options.private and not options.hub:
@@ -55,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     captioner = Captioner.load(options.checkpoint, "cpu", trusted(options.trust))
     if options.pretrained:
         _save(captioner, options, notes)
+    if options.onnx:
+        from captioning.predict.onnx import write_onnx
+
+        _tell(write_onnx(captioner, options.onnx))
     if options.hub:
         print(captioner.push_to_hub(options.hub, options.private, options.storage, notes))
     return 0
@@ -66,8 +71,13 @@ def _save(captioner: "Captioner", options: argparse.Namespace, notes: str) -> No
     folder = captioner.save_pretrained(
         options.pretrained, options.storage, not options.without_encoder, notes, known_of(captioner)
     )
-    for name in PUBLISHED:
-        print(f"{folder / name}\t{(folder / name).stat().st_size / 1e6:.1f} MB")
+    _tell([folder / name for name in PUBLISHED])
+
+
+def _tell(files: Sequence[Path]) -> None:
+    """Print the size of each file."""
+    for file in files:
+        print(f"{file}\t{file.stat().st_size / 1e6:.1f} MB")
 
 
 def known_of(captioner: "Captioner") -> dict[str, Any]:

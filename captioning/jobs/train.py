@@ -43,6 +43,7 @@ from captioning.tasks import Task
 from captioning.tasks.inputs import inputs_of_settings
 from captioning.training.initial import begin_with, read_initial
 from captioning.training.quiet import quiet
+from captioning.training.trackers import tell_settings
 from captioning.training.trainer import make_trainer
 
 log = logging.getLogger(__name__)
@@ -173,6 +174,8 @@ def _train(
         begin_with(module, initial)
         log.info("%s begins with the weights of %s.", run.folder, initial.path)
     run.bind(config, inputs)
+    if trainer.is_global_zero:
+        tell_settings(trainer.loggers, config)
     parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     log.info("%s: %s, %.1f M trained parameters.", run.folder, prepared.size, parameters / 1e6)
     if SIGNATURE in prepared.contents:

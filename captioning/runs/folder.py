@@ -36,7 +36,7 @@ PLACES = ("root", "file", "images", "text")  # paths of ``data``, for the messag
 
 TRAINED = (
     *("config.yaml", "inputs.json", "checkpoints", "tensorboard", "metrics.csv", "curves.png", "samples.txt"),
-    *("summary.json", "report.html", "failed.txt"),
+    *("summary.json", "report.html", "failed.txt", "wandb", "mlflow.db", "mlruns"),
 )
 SAID = ("train.log", "train_rank_*.log", ".hydra")  # logs of every attempt
 EVALUATED = tuple(

@@ -33,7 +33,7 @@ from captioning.training.trainer import AtomicCheckpointIO
 
 IGNORED = os.environ.get("WIRING_IGNORED", "")  # "scheduler=cosine scheduler.final", see plant.py
 HYDRA = ("_target_", "_partial_", "()")  # Hydra's own keys: what is made, see test_choices.py
-PRESETS = ("experiment", "debug")  # choices of values for settings of other files
+PRESETS = ("experiment", "hparams_search", "debug")  # choices of values for settings of other files
 
 WIRED: dict[str, list[str]] = {}  # a setting to the tests that show what it is for
 
