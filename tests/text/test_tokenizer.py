@@ -175,13 +175,14 @@ def assert_same(captions: Sequence[str], original: Sequence[str], ours: Sequence
 
 @pytest.mark.java
 def test_same_tokens_as_the_original_on_nasty_captions(ptb: Oracle) -> None:
-    """On scrambled ones, at the ends of captions, and around every character."""
+    """On scrambled ones, at the ends of captions, and around every third character."""
     captions = [caption.translate(tokenizer._LINE_BREAKS) for caption in [*NASTY, *scrambled(10_000, seed=0)]]
     draw = random.Random(0)
     for _ in range(4_000):
         captions.insert(draw.randrange(len(captions)), draw.choice(ENDS))
-    everything = (chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000)
-    captions += [f"a {character} dog" for character in everything if ord(character) not in tokenizer._LINE_BREAKS]
+    everything = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
+    some = [c for c in everything if ord(c) < 0x500 or ord(c) % 3 == 0 or tokenizer._NEWER.match(c)]
+    captions += [f"a {character} dog" for character in some if ord(character) not in tokenizer._LINE_BREAKS]
     assert_same(captions, ptb(captions), tokenize_coco(captions))
 
 
