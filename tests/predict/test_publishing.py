@@ -163,6 +163,17 @@ def test_the_captioner_inside_is_found(
     assert Captioner.load(device="cpu")(photo) == captioner(photo)
 
 
+def test_the_captioner_inside_captions_its_photographs() -> None:
+    """As its model card says; it travels in the wheel."""
+    assert sum(file.stat().st_size for file in published.INSIDE.iterdir()) < 15e6
+    photographs = published.INSIDE.parent / "photographs"
+    captioner = Captioner.load(device="cpu")
+    assert captioner(photographs / "skateboarder.jpg") == ["a skateboarder does a trick on a ramp"]
+    (cat,) = captioner.caption(photographs / "cat.jpg", attention=True)
+    assert f'"{cat.text}"' in " ".join((published.INSIDE / "README.md").read_text().split())
+    assert cat.attention is not None and cat.attention.shape[1:] == (7, 7)
+
+
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
