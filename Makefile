@@ -4,13 +4,14 @@
 # make format     format the code, and mend what lint can mend
 # make docs       the documentation site, into site/
 # make bench      how fast, against the limit
+# make fuzz       broken inputs of every kind, for SECONDS (60)
 # make kills      runs killed at random moments end as if they had not been
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INSIDE := captioning/pretrained/model.safetensors
 
-.PHONY: help install demo lint format test test-fast docs bench kills clean
+.PHONY: help install demo lint format test test-fast docs bench fuzz kills clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -55,6 +56,9 @@ docs: $(INSTALLED)
 bench: $(INSTALLED)
 	@$(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' \
 		-m 'not slow' tests/benchmarks $(if $(COMPARE),--compare $(COMPARE))
+
+fuzz: $(INSTALLED)
+	@$(BIN)/python tests/fuzz.py --seconds $(or $(SECONDS),60)
 
 kills: $(INSTALLED)
 	@$(BIN)/python tests/kills.py --kills 200

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ownership import output, require_output
-from captioning.core.terminal import show_log
+from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, write_json
 from captioning.text import TREEBANK
 
@@ -51,12 +51,21 @@ def parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="METEOR too: the default where captioning[java] is installed; needs no Java",
     )
-    options.add_argument("--spice", action="store_true", help="SPICE too (needs Java 8 or 11 and captioning[java])")
+    options.add_argument(
+        "--spice", action="store_true", help="SPICE and SPIDEr too (needs Java 8 or 11 and captioning[java])"
+    )
     options.add_argument("--java-timeout", type=float, default=1800, metavar="SECONDS", help="(default: 1800)")
     options.add_argument(
         "--tokenizer",
         default=TREEBANK,
         help="treebank, coco-caption's (default); clean, without its brackets and faults; or words, for any language",
+    )
+    options.add_argument(
+        "--explain",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="show what the scores of this image are made of: matching n-grams, and what each adds; may be repeated",
     )
     options.add_argument("--per-image", metavar="CSV", help="write the scores of each image here")
     add_json_option(options, "the scores (from 0 to 1, CIDEr to 10)")
@@ -74,10 +83,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_log(logging.WARNING)
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
+    from captioning.metrics.constant import constant, say_constant
+    from captioning.metrics.explanation import explain
     from captioning.metrics.results import check_results, read_references, read_results, with_ids_of
     from captioning.metrics.signature import signature
     from captioning.report.table import latex, sentences, table, text, units
-    from captioning.text.registry import told
+    from captioning.text.registry import say_blanks, told
 
     tokenizer, of_tokens = _tokenizer(args), args.tokenizer
     to_stdout = args.json == STDOUT
@@ -99,6 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not images:
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
 
+    some = [caption for image in images[:100] for caption in references[image]]
+    if blanks := say_blanks(tokenizer, some, "--tokenizer "):
+        log.warning("%s", blanks)
+    explained = _explained(args.explain, images)
     training, frequencies = None, None
     if args.train:
         training = [caption for each in read_references(args.train, []).values() for caption in each]
@@ -106,10 +121,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
     said = {name: [results[image] for image in images] for name, results in captions.items()}
     prepared = References([references[image] for image in images], tokenizer)
+    used = _metrics(args, frequencies, tokenizer)
+    fixed = constant(used, prepared)
     reports = compare(
         said,
         prepared,
-        metrics=_metrics(args, frequencies, tokenizer),
+        metrics=used,
         training=training,
         resamples=args.resamples,
         seed=args.seed,
@@ -127,8 +144,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif not to_stdout:
         print(f"{len(images)} of {len(references)} images; {units(reports)}, with 95 % intervals")
         print(text(table(reports, of_tokens)))
-        print(*sentences(reports), made_with, sep="\n")
+        print(*sentences(reports), *filter(None, [say_constant(fixed, len(images))]), made_with, sep="\n")
+        for image in explained:
+            for name, captioned in said.items():
+                print(f"\n{name}, image {image}")
+                print(*explain(captioned[images.index(image)], prepared, images.index(image), frequencies), sep="\n")
     return 0
+
+
+def _explained(ids: Sequence[str], images: Sequence[int | str]) -> list[int | str]:
+    """The images of ``--explain``.
+
+    Raises:
+        CaptioningError: an image is not among the scored ones.
+    """
+    named = {str(image): image for image in images}
+    for each in ids:
+        if each not in named:
+            raise CaptioningError(
+                f"--explain {printable(each)}: no scored image has this id. Give one of the references."
+            )
+    return [named[each] for each in ids]
 
 
 def _tokenizer(args: argparse.Namespace) -> "Tokenizer":
@@ -153,7 +189,7 @@ def _metrics(
 ) -> "list[Metric]":
     """coco-caption's metrics, and the metrics of the options."""
     from captioning.core.build import build
-    from captioning.metrics import Meteor, Metric, Spice, coco_metrics, installed_metrics
+    from captioning.metrics import Cider, Meteor, Metric, Spice, coco_metrics, installed_metrics
 
     bleu, *others = coco_metrics(frequencies)
     meteor: list[Metric] = [Meteor()] if args.meteor else installed_metrics(tokenizer) if args.meteor is None else []
@@ -162,7 +198,7 @@ def _metrics(
         import_from_working_folder()
         metrics += [build({"_target_": name}, Metric) for name in args.metric]
     if args.spice:
-        metrics.append(Spice(args.java_timeout))
+        metrics.append(Spice(args.java_timeout, spider=True, cider=Cider(frequencies)))
     return metrics
 
 

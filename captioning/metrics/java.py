@@ -93,7 +93,10 @@ def run(score: str, arguments: Sequence[str], folder: Path, timeout: float) -> N
 def _end(process: "subprocess.Popen[str]") -> None:
     """Kill a program and its child processes: the child of a `java` script would hold the pipes open."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # Windows has no groups of processes
+            process.kill()
 
 
 def _late(score: str, timeout: float) -> UnavailableError:

@@ -10,7 +10,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.text import TREEBANK
 from captioning.text.tokenizer import tokenize_coco, tokenize_each, tokenize_file
-from captioning.text.words import tokenize_words_each
+from captioning.text.words import are_without_blanks, tokenize_words_each
 
 Tokenizer = Callable[[Sequence[str]], list[list[str]]]  # from captions to the tokens of each
 
@@ -55,6 +55,22 @@ def _find(tokenizers: Mapping[str, Tokenizer], name: str, setting: str) -> Token
             f"{'; '.join(map(_ABOUT.__getitem__, tokenizers))}."
         )
     return tokenizers[name]
+
+
+def say_blanks(tokenizer: Tokenizer, captions: Sequence[str], setting: str = "data.tokenizer=") -> str:
+    """The sentence on captions whose words the tokenizer can't tell apart; empty where it can.
+
+    Args:
+        tokenizer: the tokenizer.
+        captions: some of the captions.
+        setting: the setting or option that chooses another tokenizer.
+    """
+    if tokenizer not in OF_ENGLISH or not are_without_blanks(captions):
+        return ""
+    return (
+        f"The captions have no blanks between their words (such as {printable(captions[0][:20])}), so that each is one "
+        f"word or a few: say {setting}words, which takes each character of such scripts as a word."
+    )
 
 
 def told(name: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from captioning.text.treebank import LONGEST, NEWLINE, PLAIN_WORD, split
+from captioning.text.treebank import LONGEST, NEWLINE, is_plain, split
 
 PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-lrb-", "-rrb-", "-lcb-", "-rcb-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
@@ -41,7 +41,8 @@ _BREAK = re.compile("[\r\x0b\x0c\u2028\u2029]")
 _LINE_BREAKS = str.maketrans(dict.fromkeys("\n\r\x0b\x0c\u2028\u2029", " "))
 # A word between blanks whose tokens do not depend on the context, if all its neighbours are such words, too.
 _INDEPENDENT = re.compile(
-    r"(?!(?i:ca|figs?|prop|nos?|art|bldg|pp|op)\.)"  # a number may follow, even in the next caption
+    r"[0-9]{1,2}"  # too short for a part of a telephone number, and with no slash beside it
+    r"|(?!(?i:ca|figs?|prop|nos?|art|bldg|pp|op)\.)"  # a number may follow, even in the next caption
     r"\"?[A-Za-z]+(?:['\-][A-Za-z]+)*(?:(?<=[A-Za-z]{2})\.|[,;:!?])?\"?"
 )
 _KNOWN_WORDS = 200_000
@@ -75,13 +76,15 @@ def tokenize_coco(captions: Sequence[str]) -> list[list[str]]:
         captions: the captions in the order of the original's file.
 
     Returns:
-        As many lists of tokens as captions. A token of several words ("1 1/2") has no-break spaces in it, see
-        ``words_of``.
+        As many lists of tokens as captions. A token of several words ("1 1/2") has no-break spaces in it.
     """
     found = []
+    tokens_of, together = _words.__getitem__, chain.from_iterable
     for place, caption in enumerate(captions):
+        if "\n" in caption:
+            caption = caption.replace("\n", " ")
         try:
-            found.append(list(chain.from_iterable(map(_words.__getitem__, caption.rstrip("\n").split(" ")))))
+            found.append(list(together(map(tokens_of, caption.split(" ")))))
         except KeyError:
             found.append(_tokenize_in_file(captions, place))
     return found
@@ -111,11 +114,6 @@ def count_misread(captions: Sequence[str]) -> int:
     if not any(map(_BREAK.search, captions)):
         return 0
     return sum(ours != theirs for ours, theirs in zip(tokenize_coco(captions), tokenize_file(captions), strict=True))
-
-
-def words_of(tokens: Sequence[str]) -> Sequence[str]:
-    """The words of tokens as coco-caption's BLEU and CIDEr count them: blanks of any kind separate words."""
-    return " ".join(tokens).split()
 
 
 def _tokenize(caption: str) -> list[str]:
@@ -176,9 +174,9 @@ class _Words(dict[str, tuple[str, ...]]):
     def __missing__(self, word: str) -> tuple[str, ...]:
         if len(word) > LONGEST:
             raise KeyError(word)
-        plain = PLAIN_WORD.fullmatch(word)
-        if plain is not None:
-            tokens: tuple[str, ...] = (plain[1].lower(),)
+        letters = word[:-1] if word.endswith((".", ",")) else word
+        if letters.isalpha() and letters.isascii() and is_plain(word, letters):
+            tokens: tuple[str, ...] = (letters.lower(),)
         elif word in ("", ".", ",") or _INDEPENDENT.fullmatch(word):
             tokens = tuple(_tokenize(word))
         else:

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from nltk.translate.bleu_score import corpus_bleu
 
 from captioning.core.errors import CaptioningError
-from captioning.metrics import CiderD, References, Scorer, Scores, coco_metrics, measures_of, score_captions
+from captioning.metrics import (
+    CiderD,
+    Pairs,
+    References,
+    RougeL,
+    Scorer,
+    Scores,
+    coco_metrics,
+    measures_of,
+    score_captions,
+)
+from captioning.metrics.rouge import rouge_l
 from captioning.text.tokenizer import tokenize, tokenize_coco, tokenize_each
 
 NAMES = list(measures_of(coco_metrics()))
@@ -190,6 +201,19 @@ def test_rouge_takes_the_maxima_of_precision_and_recall_apart() -> None:
     # Precision 1 from the first reference, recall 1 from the second; neither alone gives both.
     assert score_captions(["a b c d"], [["a b c d e f g h", "a"]])["ROUGE-L"] == pytest.approx(1.0)
     assert score_captions(["a b c d"], [["a b c d e f g h"]])["ROUGE-L"] < 0.7
+
+
+def test_rouge_of_all_images_at_once_is_that_of_each_alone() -> None:
+    draw, words = random.Random(0), ["a", "b", "c", "d", "e", "1\xa01/2", "other"]
+
+    def caption() -> str:
+        return " ".join(draw.choices(words, k=draw.choice([0, 1, 2, 5, 9, 13, 20, 62, 63, 64, 70])))
+
+    references = [[caption() for _ in range(draw.randint(1, 4))] for _ in range(300)]
+    prepared = References(references, lambda texts: [text.split(" ") if text else [] for text in texts])
+    pairs = Pairs(prepared, [caption() for _ in references])
+    alone = [rouge_l(*each) for each in zip(pairs.candidate_tokens, pairs.reference_tokens, strict=True)]
+    assert np.asarray(RougeL().statistics(pairs))[:, 0].tolist() == alone
 
 
 def test_brackets_and_fractions_count_as_in_the_original() -> None:

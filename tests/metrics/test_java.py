@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from captioning.metrics import Metric, Scorer, Spice, UnavailableError, java, spice
+from captioning.metrics import Cider, Metric, Scorer, Spice, UnavailableError, java, spice
 
 CANDIDATES = ["a man rides a bike", "two dogs play in the snow, one jumps", ""]
 REFERENCES = [["A man riding a bicycle.", "a person on a bike"], ["Dogs playing in snow"], ["a cat ||| sleeps"]]
@@ -66,6 +66,8 @@ def test_spice_reads_the_programs_answer(program: Callable[[str], None], tmp_pat
     corpus, images = score(Spice())
     assert images == [0.1, 0.2, 0.3]
     assert corpus == pytest.approx(0.2)
+    both = Scorer([Spice(spider=True), Cider()], REFERENCES).score(CANDIDATES).images()
+    assert both["SPIDEr"] == pytest.approx((both["SPICE"] + both["CIDEr"]) / 2)
 
 
 def test_what_is_missing_is_named(

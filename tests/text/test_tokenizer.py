@@ -20,7 +20,6 @@ from captioning.text.tokenizer import (
     tokenize_coco,
     tokenize_each,
     tokenize_file,
-    words_of,
 )
 
 Oracle = Callable[[Sequence[str]], list[str]]
@@ -126,7 +125,6 @@ def test_what_follows_in_the_file_and_words_in_a_token() -> None:
         *(["ave", "s"], [], ["a", "dog"], ["no."], ["5", "cats"], ["ave", "s."])
     ]
     assert tokenize_coco(["a 1 1/2 (555) 555"]) == [["a", "1\xa01/2", "-lrb-", "555", "-rrb-", "555"]]
-    assert words_of(["a", "1\xa01/2"]) == ["a", "1", "1/2"]
     assert tokenize_coco(["a \ua7d0b"]) == [["a", "b"]]  # a letter since 2021
 
 
@@ -177,13 +175,14 @@ def assert_same(captions: Sequence[str], original: Sequence[str], ours: Sequence
 
 @pytest.mark.java
 def test_same_tokens_as_the_original_on_nasty_captions(ptb: Oracle) -> None:
-    """On scrambled ones, at the ends of captions, and around every character."""
+    """On scrambled ones, at the ends of captions, and around every third character."""
     captions = [caption.translate(tokenizer._LINE_BREAKS) for caption in [*NASTY, *scrambled(10_000, seed=0)]]
     draw = random.Random(0)
     for _ in range(4_000):
         captions.insert(draw.randrange(len(captions)), draw.choice(ENDS))
-    everything = (chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000)
-    captions += [f"a {character} dog" for character in everything if ord(character) not in tokenizer._LINE_BREAKS]
+    everything = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
+    some = [c for c in everything if ord(c) < 0x500 or ord(c) % 3 == 0 or tokenizer._NEWER.match(c)]
+    captions += [f"a {character} dog" for character in some if ord(character) not in tokenizer._LINE_BREAKS]
     assert_same(captions, ptb(captions), tokenize_coco(captions))
 
 

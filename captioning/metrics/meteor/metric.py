@@ -69,6 +69,38 @@ class Meteor(Metric):
         return scores[..., None]
 
 
+def align_best(tokens: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[int, list[tuple[str, str, int]]]:
+    """The best-matching reference of one caption, and the matches with it, for an explanation.
+
+    Args:
+        tokens: the caption's tokens.
+        references: the tokens of each reference.
+
+    Returns:
+        The number of the reference; and of each match the caption's words, the reference's words, and the kind.
+    """
+    known = tables()
+    shortened = known.abbreviations()
+    captions = [normalise(sentence(each), shortened) for each in (tokens, *references)]
+    vocabulary = Vocabulary(chain.from_iterable(captions), known)
+    numbered = [vocabulary[caption] for caption in captions]
+    phrases = find_phrases(numbered, vocabulary.in_tables, known)
+    ours, *theirs = map(Caption.of, numbered, phrases.of, repeat(vocabulary.identities))
+    aligned = [Aligner(vocabulary, phrases)(ours, reference) for reference in theirs]
+    scores = [
+        _score(_counts(ours, each, matches, vocabulary.function)) for each, matches in zip(theirs, aligned, strict=True)
+    ]
+    best = scores.index(max(scores))
+    return best, [
+        (
+            " ".join(captions[0][match.candidate : match.candidate + match.candidate_length]),
+            " ".join(captions[1 + best][match.begin : match.begin + match.length]),
+            match.kind,
+        )
+        for match in aligned[best]
+    ]
+
+
 def count_matches(
     candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]], known: Tables
 ) -> Floats:
