@@ -94,7 +94,7 @@ def value_of(config: Any, name: str) -> Any:
 
 
 def test_the_objective_is_given_the_scheduled_sampling() -> None:
-    others = {name for name in FOLLOWING if not name.startswith("data=")}
+    others = {name for name in FOLLOWING if not name.startswith(("data=", "logger="))}
     assert others == {"objective=cross_entropy objective.scheduled_sampling"}
     config = compose(["scheduled_sampling=exponential", "scheduled_sampling.k=0.5"])
     assert build(config["objective"], Objective).scheduled_sampling(2) == 0.75  # type: ignore[attr-defined]

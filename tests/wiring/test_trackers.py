@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from wires import wired
 
 from captioning.core.errors import CaptioningError
 from captioning.jobs.config import compose
@@ -14,9 +15,6 @@ from captioning.jobs.train import train
 from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
 from captioning.training.trainer import make_trainer
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "wiring"))
-from wires import wired
 
 Overrides = Callable[..., list[str]]
 
