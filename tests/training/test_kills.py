@@ -28,7 +28,7 @@ def text(tmp_path: Path) -> list[str]:
     (tmp_path / "verse.txt").write_text(VERSE)
     sizes = ["data.batch_size=4", "data.chunk=16", "data.sample_every=3", "decoder.hidden_size=8", "decoder.depth=1"]
     trainer = ["trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.precision=32-true", "search.max_length=8"]
-    quiet = ["trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "logger=csv"]
+    quiet = ["trainer.enable_progress_bar=false", "report=false", "trainer.log_every_n_steps=1", "logger=csv"]
     return ["experiment=char_rnn", f"data.text={tmp_path / 'verse.txt'}", *sizes, *trainer, *quiet]
 
 

@@ -328,7 +328,7 @@ def test_lightning_is_given_the_settings_of_the_trainer(captioner: Line, tmp_pat
 
     changed = made(
         *("trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true", "trainer.enable_model_summary=true"),
-        *("trainer.use_distributed_sampler=true", "trainer.enable_progress_bar=false"),
+        *("trainer.use_distributed_sampler=true", "trainer.enable_progress_bar=false", "report=false"),
     )
     default = made()
     assert (changed.num_devices, default.num_devices) == (2, 1)
