@@ -4,12 +4,14 @@
 # make format     format the code, and mend what lint can mend
 # make docs       the documentation site, into site/
 # make bench      how fast, against the limit
+# make fuzz       broken inputs of every kind, for SECONDS (60)
 # make kills      runs killed at random moments end as if they had not been
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+INSIDE := captioning/pretrained/model.safetensors
 
-.PHONY: help install demo lint format test test-fast docs bench kills clean
+.PHONY: help install demo lint format test test-fast docs bench fuzz kills clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -22,10 +24,15 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED)
+	@if [ -e $(INSIDE) ]; then $(BIN)/captioning caption 'captioning/photographs/*.jpg' \
+		--attention runs/photographs/looked.png --json runs/photographs/captions.json; fi
 	@$(BIN)/captioning train experiment=demo
 	@$(BIN)/captioning caption data/scenes/test/00220[1-8].png --checkpoint runs/demo --json runs/demo/captions.json
 	@$(BIN)/captioning evaluate runs/demo --split test
-	@echo "curves: runs/demo/curves.png   captions of the pictures above: runs/demo/captions.json"
+	@echo
+	@if [ -e $(INSIDE) ]; then echo "photographs:  runs/photographs/captions.json; where it looked: runs/photographs/looked.png, looked_2.png, …"; fi
+	@echo "the training: runs/demo/report.html; captions of the scenes above: runs/demo/captions.json"
+	@echo "next: your own photographs in the browser: $(BIN)/captioning serve$$([ -e $(INSIDE) ] || echo ' runs/demo')"
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
@@ -49,6 +56,9 @@ docs: $(INSTALLED)
 bench: $(INSTALLED)
 	@$(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' \
 		-m 'not slow' tests/benchmarks $(if $(COMPARE),--compare $(COMPARE))
+
+fuzz: $(INSTALLED)
+	@$(BIN)/python tests/fuzz.py --seconds $(or $(SECONDS),60)
 
 kills: $(INSTALLED)
 	@$(BIN)/python tests/kills.py --kills 200

@@ -1,9 +1,12 @@
 """The command line: ``captioning COMMAND …``, with one module of ``captioning.jobs`` per command."""
 
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from captioning import __version__
 from captioning.core.errors import CaptioningError
@@ -21,13 +24,24 @@ COMMANDS = {
     "train": "train a captioner, or sweep over many (-m)",
     "evaluate": "score a trained captioner on a split",
     "results": "write scored runs into a table of results",
+    "report": "write one HTML page on runs or a sweep",
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
     "ask": "answer a question about a photograph",
     "questions": "make questions from captions",
+    "export": "publish a captioner: a folder of safetensors, the hub, ONNX",
+    "serve": "a page in the browser that captions photographs, on this machine",
     "sample": "let a language model of characters write",
     "cells": "find units of a trained network that mean something",
     "gradients": "measure how gradients vanish and explode on their way back through time",
+}
+
+REMEDIES = {  # what a user can do about errors of the system
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, and run again."),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise the limit (ulimit -n), or take fewer data.workers."),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Check the permissions, or choose another folder."),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), "Check the path."),
+    errno.EIO: "The disk or the network has failed: check it, and run again.",
 }
 
 USAGE = "\n".join(
@@ -50,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 after a failure, 2 for a wrong command line, 130 or 143 after SIGINT or SIGTERM.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # a terminal in cp1252 or ASCII lacks characters
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
@@ -64,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with ending():
             status: int = importlib.import_module(f"captioning.jobs.{command}").main(arguments[1:])
+        sys.stdout.flush()
     except CaptioningError as error:
         print(printable(f"captioning: error: {error}", keep="\n"), file=sys.stderr)
         return error.status
@@ -76,6 +94,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `captioning … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno or 0)
+        if remedy is None:
+            raise
+        try:
+            sys.stdout.flush()
+        except OSError:  # nor could Python write the rest when it exits
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        named = f"{error.filename}: " if error.filename else ""
+        print(printable(f"captioning: error: {named}{error.strerror}. {remedy}"), file=sys.stderr)
+        return 1
     return status
 
 

@@ -51,6 +51,7 @@ TINY = [
     "trainer.accelerator=cpu",
     "logger=csv",
     "patience=null",
+    "report=false",
 ]
 
 

@@ -28,7 +28,9 @@ ALLOWED["runs"] = {"core", "text", "cells", "decoders", "answerers", "encoders",
 ALLOWED["predict"] = ALLOWED["runs"] | {"runs"}
 ALLOWED["training"] = ALLOWED["runs"] | {"runs", "data", "metrics"}
 ALLOWED["tasks"] = ALLOWED["training"] | {"training", "predict", "report", "analysis"}
-ALLOWED["jobs"] = ALLOWED["tasks"] | {"tasks"}
+ALLOWED["web"] = ALLOWED["predict"] | {"predict"}
+ALLOWED["jobs"] = ALLOWED["tasks"] | {"tasks", "web"}
+ALLOWED["coco_caption"] = {"core", "text", "metrics"}
 ALLOWED["__main__"] = {"core", "jobs", ""}
 ALLOWED["__init__"] = ALLOWED["predict"] | {"predict", "metrics", ""}  # the public names, imported when asked for
 

@@ -139,8 +139,11 @@ def test_all_yaml_parses() -> None:
 
 def test_the_workflow_runs_the_two_commands() -> None:
     workflow = load(ROOT / ".github" / "workflows" / "ci.yml")
-    runs = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
-    assert runs == ["make test", "make demo"]
+    runs = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in workflow["jobs"].items()}
+    assert (runs["test"], runs["demo"]) == (["make test"], ["make demo"])
+    assert {*workflow["jobs"]["elsewhere"]["strategy"]["matrix"]["system"]} == {"macos-latest", "windows-latest"}
+    assert any(each.startswith("captioning train experiment=demo") for each in runs["elsewhere"])
+    assert any("pytest" in each for each in runs["elsewhere"])
     lowest = workflow["jobs"]["test"]["strategy"]["matrix"]["python"][0]
     assert f'requires-python = ">={lowest}"' in (ROOT / "pyproject.toml").read_text("utf-8")
 

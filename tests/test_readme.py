@@ -32,6 +32,9 @@ PARSED = (
     "sample",
     "cells",
     "gradients",
+    "export",
+    "report",
+    "serve",
 )  # by argparse; train is Hydra's
 
 

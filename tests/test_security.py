@@ -584,7 +584,7 @@ def test_f9_a_run_goes_on_with_what_it_began_with(
 
 def test_f9_a_text_likewise(tmp_path: Path) -> None:
     small = ["data.batch_size=4", "data.chunk=20", "decoder.hidden_size=8", "decoder.depth=1", "logger=csv"]
-    small += ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "scheduler=constant"]
+    small += ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "report=false", "scheduler=constant"]
 
     def run(text: str, name: str, epochs: int) -> None:
         (tmp_path / name).write_text(text)

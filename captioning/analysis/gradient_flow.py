@@ -77,7 +77,7 @@ def measure_flow(recurrent: Recurrent, inputs: Tensor, readout: Tensor | None = 
         _, state = recurrent.step(x, state)
         states.append(state)
     loss = (state[:, -1, :H] * u / u.norm(dim=-1, keepdim=True)).sum()
-    gradients = torch.stack(torch.autograd.grad(loss, states)).double()  # (T + 1, N, depth, C)
+    gradients = torch.stack(torch.autograd.grad(loss, states)).cpu().double()  # (T + 1, N, depth, C)
     hidden, memory = gradients.tensor_split([H], dim=-1)
     return Flow(_mean_norms(hidden), _mean_norms(memory) if memory.shape[-1] else None)
 

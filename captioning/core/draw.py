@@ -18,8 +18,9 @@ def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Ten
     Returns:
         ``(…)``, indices.
     """
-    cumulative = probabilities.cumsum(-1, dtype=torch.double)
+    kind = torch.float if probabilities.device.type == "mps" else torch.double  # Apple's GPUs lack double precision
+    cumulative = probabilities.cumsum(-1, dtype=kind)
     shape = (*cumulative.shape[:-1], 1)
-    point = torch.rand(shape, dtype=torch.double, device=cumulative.device, generator=generator) * cumulative[..., -1:]
+    point = torch.rand(shape, dtype=kind, device=cumulative.device, generator=generator) * cumulative[..., -1:]
     index = torch.searchsorted(cumulative, point, right=True).squeeze(-1)
     return index.clamp_max_(probabilities.shape[-1] - 1)

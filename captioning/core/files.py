@@ -1,7 +1,6 @@
 """Atomic writing of files: a reader never finds half a file."""
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from captioning.core.errors import CaptioningError
+from captioning.core.system import lock_open_file
 from captioning.core.texts import parse_json, read_text
 
 UNFINISHED = re.compile(r"\..+\.captioning-[0-9a-f]{8}")  # the names of files that are being written
@@ -87,7 +87,7 @@ def remove_unfinished(folder: Path, name: str | None = None) -> None:
 def _flock(descriptor: int) -> bool:
     """Lock an open file; False if another writer holds the lock, or if the file system has no locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_open_file(descriptor)
     except OSError:
         return False
     return True

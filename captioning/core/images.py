@@ -3,12 +3,13 @@
 import logging
 import os
 import stat
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -40,6 +41,8 @@ WHOLE = 2**26  # pixels that are decoded as they are (67 million); larger photog
 MOST, MOST_IN_PARTS = 2**27, 2**28  # pixels of the largest photograph; of a JPEG that is decoded at a fraction
 
 _unlimited = Lock()
+_here = local()  # .path: the picture that a thread reads
+_show_warning = warnings.showwarning
 
 
 def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Image.Image:
@@ -72,6 +75,20 @@ def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Im
             return to_rgb(image, path)
 
 
+def size_of(path: str | os.PathLike[str], content: bytes) -> tuple[int, int]:
+    """(width, height) of an image file in pixels, without decoding it.
+
+    Args:
+        path: the file's name, for messages.
+        content: the file's bytes.
+
+    Raises:
+        CaptioningError: this is not an image that can be read.
+    """
+    with usable(path), _open(BytesIO(content)) as image:
+        return image.size
+
+
 @contextmanager
 def usable(path: object) -> Iterator[None]:
     """Turn whatever is raised in the block into a sentence about one picture: decoders raise anything.
@@ -79,6 +96,9 @@ def usable(path: object) -> Iterator[None]:
     Raises:
         CaptioningError: the block has raised an exception.
     """
+    if warnings.showwarning is _show_warning:
+        warnings.showwarning = _show_with_name
+    before, _here.path = getattr(_here, "path", None), path
     try:
         yield
     except CaptioningError:
@@ -98,6 +118,17 @@ def usable(path: object) -> Iterator[None]:
         raise CaptioningError(
             f"{path}: the picture can't be read ({reason}). It may be cut short or damaged: fetch it again."
         ) from error
+    finally:
+        _here.path = before
+
+
+def _show_with_name(message: Warning | str, *arguments: Any, **settings: Any) -> None:
+    """Show a warning of a decoder with the name of the picture that this thread reads."""
+    path = getattr(_here, "path", None)
+    if path is None:
+        _show_warning(message, *arguments, **settings)
+    else:
+        log.warning("%s: %s", path, " ".join(str(message).split()))
 
 
 def _open(file: IO[bytes]) -> Image.Image:

@@ -1,6 +1,5 @@
 """Locks that let one process at a time work in a folder."""
 
-import fcntl
 import logging
 import os
 import socket
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import write_error
+from captioning.core.system import READ_WRITE, lock_open_file, read_beginning, write_all
 
 log = logging.getLogger(__name__)
 
@@ -43,20 +43,19 @@ def lock(path: Path, wait: bool = False) -> Iterator[None]:
     descriptor, made = _open(path)
     try:
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_open_file(descriptor, of_process=True)
         except (BlockingIOError, PermissionError):
             if not wait:
                 raise HeldError(f"{path.parent}: in use by {_holder(descriptor)}.") from None
             log.info("%s: %s is at work here; waiting for it.", path.parent, _holder(descriptor))
-            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+            lock_open_file(descriptor, wait=True, of_process=True)
         except OSError as error:
             raise CaptioningError(
                 f"{path}: this file system has no locks ({error.strerror}), without which two processes could spoil "
                 "each other's work. Choose a folder on another one."
             ) from error
-        if made or os.pread(descriptor, len(_SIGN), 0) == _SIGN:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, _SIGN + f"process {os.getpid()} of {socket.gethostname()}\n".encode(), 0)
+        if made or read_beginning(descriptor, len(_SIGN)) == _SIGN:
+            write_all(descriptor, _SIGN + f"process {os.getpid()} of {socket.gethostname()}\n".encode())
         _held.add(path)
         yield
     finally:
@@ -66,16 +65,15 @@ def lock(path: Path, wait: bool = False) -> Iterator[None]:
 
 def _open(path: Path) -> tuple[int, bool]:
     """A lock file, and whether this call made the file: an existing file may be the user's own."""
-    options = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         with suppress(FileExistsError):
-            return os.open(path, options | os.O_CREAT | os.O_EXCL, 0o666), True
-        return os.open(path, options), False
+            return os.open(path, READ_WRITE | os.O_CREAT | os.O_EXCL, 0o666), True
+        return os.open(path, READ_WRITE), False
     except OSError as error:
         raise write_error(path, error) from error
 
 
 def _holder(descriptor: int) -> str:
     """The process that holds a lock, according to the lock file."""
-    said = os.pread(descriptor, 200, 0)
+    said = read_beginning(descriptor, 200)
     return said[len(_SIGN) :].decode(errors="replace").strip() if said.startswith(_SIGN) else "another process"

@@ -6,6 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # from malloc.h
 _ALWAYS_KEEP = 2**31 - 1
 
@@ -26,6 +31,21 @@ def keep_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _ALWAYS_KEEP))
+
+
+def largest() -> dict[str, int]:
+    """The largest memory of this process so far in MB: ``memory_mb``, and ``gpu_memory_mb`` where a GPU was used.
+
+    Windows does not tell the former.
+    """
+    found = {}
+    if resource is not None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found["memory_mb"] = round(peak / (1e3 if sys.platform.startswith("linux") else 1e6))
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6)
+    return found
 
 
 @contextmanager

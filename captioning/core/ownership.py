@@ -6,7 +6,6 @@ still has the content that ``.captioning`` records; a foreign file is moved asid
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -19,6 +18,7 @@ from typing import IO, Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import UNFINISHED, atomic_write, write_error, write_json
+from captioning.core.system import READ_ONLY, lock_open_file
 
 log = logging.getLogger(__name__)
 
@@ -190,10 +190,13 @@ def _refuse_foreign_mark(folder: Path) -> None:
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Let one process at a time read and change a folder's mark; without effect if the file system has no locks."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        yield
+        return
+    descriptor = os.open(folder, READ_ONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_open_file(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

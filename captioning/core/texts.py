@@ -88,8 +88,14 @@ class _Bounded(gzip.GzipFile):
         super().__init__(path, "rb")
         self.path, self.most = path, RATIO * Path(path).stat().st_size
 
+    def read(self, size: int | None = -1) -> bytes:
+        everything = size is None or size < 0
+        return self._within(super().read(self.most + 1 - self.tell() if everything else size))
+
     def read1(self, size: int = -1) -> bytes:
-        content = super().read1(size)
+        return self._within(super().read1(size))
+
+    def _within(self, content: bytes) -> bytes:
         if self.tell() > self.most:
             raise CaptioningError(f"{self.path}: it unpacks to over {RATIO} times its size, as no text does. Check it.")
         return content

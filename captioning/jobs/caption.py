@@ -19,6 +19,7 @@ from captioning.jobs.options import (
     add_search_options,
     add_trust_option,
     average_of,
+    parse,
     search_of,
     trusted,
     write_json,
@@ -36,9 +37,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        required=True,
         action="append",
-        help="a run's folder, or a .ckpt file; repeat it for an ensemble, which searches as the first was trained to",
+        help="a run's folder, a .ckpt file or a published captioner's folder; repeat it for an ensemble, which "
+        "searches as the first was trained to (default: the captioner inside the installation)",
     )
     add_average_option(parser)
     parser.add_argument(
@@ -64,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 if a picture can't be read.
     """
-    options = parser().parse_intermixed_args(argv)
+    options = parse(parser(), argv)
     show_log(logging.WARNING)
-    average = average_of(options, len(options.checkpoint))
+    average = average_of(options, len(options.checkpoint or [None]))
     to_stdout = options.json == STDOUT
     for path in filter(None, (None if to_stdout else options.json, options.attention)):
         require_output(path)
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with no_collection():
         from captioning.core.images import read_image
         from captioning.predict.captioner import Caption, Captioner
+        from captioning.search.search import say_empty
 
     paths = find_pictures(options.pictures)
     unreadable: set[int] = set()
@@ -83,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(printable(f"captioning: {error}"), file=sys.stderr)
         unreadable.add(place)
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() == "utf-8":
         sys.stdout.reconfigure(errors="surrogateescape")  # prints file names that are not UTF-8 unchanged
     with no_collection():
         captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust), average)
@@ -95,7 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if caption.attention is None:
             return
         if len(caption.text.split()) != len(caption.attention):
-            raise CaptioningError(f"{options.checkpoint[0]}: a word of its vocabulary has blanks. It is damaged.")
+            raise CaptioningError(
+                f"{(options.checkpoint or [captioner.path])[0]}: a word of its vocabulary has blanks. It is damaged."
+            )
         image = read_image(path)
         seen = captioner.encoder.transform.seen(image.size)
         drawing = numbered(options.attention, number)
@@ -104,10 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: list[dict[str, object]] = []
     drawn = options.attention is not None
     found = captioner.caption(paths, search, options.batch_size, drawn, n=options.n_best, unusable=say)
-    place = -1
+    place, empty = -1, 0
     for number, captions in enumerate(found):
         place = next(each for each in range(place + 1, len(paths)) if each not in unreadable)
         path = paths[place]
+        empty += not captions[0].text
         if not to_stdout:
             for caption in captions:
                 score = f"\t{caption.score:.4f}" if options.n_best > 1 else ""
@@ -117,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append({"image": name, **(plain[0] if options.n_best == 1 else {"captions": plain})})
         if drawn:
             draw(captions[0], path, number)
+    if empty:
+        print(f"captioning: {say_empty(empty, len(rows))}", file=sys.stderr)
     if options.json:
         write_json(options.json, rows)
     return 1 if unreadable else 0

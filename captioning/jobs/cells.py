@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import show_log
-from captioning.jobs.options import add_trust_option, trusted
+from captioning.jobs.options import add_trust_option, parse, trusted
 
 if TYPE_CHECKING:
     from captioning.analysis.units import Watched
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_intermixed_args(argv)
+    options = parse(parser(), argv)
     show_log(logging.WARNING)
     from captioning.analysis.candidates import as_table
     from captioning.core.vocabulary import CharacterVocabulary

@@ -24,6 +24,7 @@ from captioning.jobs.options import (
     add_search_options,
     add_trust_option,
     average_of,
+    parse,
     search_of,
     trusted,
     write_json,
@@ -70,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_intermixed_args(argv)
+    options = parse(parser(), argv)
     show_log()
     keep_memory()
     others, overrides = further(options.further)
@@ -90,7 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_json(options.json, content_of(found))
     if options.json != STDOUT:
         measures = {name: found.measures.get(name, Measure(name, higher_is_better=False)) for name in found.scores}
-        values = [measures[name].text(value, 2) for name, value in found.scores.items()]
+        fixed = found.details.get("constant", ())  # no measurements
+        values = ["–" if name in fixed else measures[name].text(value, 2) for name, value in found.scores.items()]
         widths = [max(7, len(name), len(value)) for name, value in zip(found.scores, values, strict=True)]
         print("  ".join(name.rjust(width) for name, width in zip(found.scores, widths, strict=True)))
         print("  ".join(value.rjust(width) for value, width in zip(values, widths, strict=True)))
@@ -169,7 +171,7 @@ def evaluate(
         found = replace(found, details={**found.details, "average": average, "members": members})
     if rate:
         found = with_rate(found, Captioner.load(paths, device, trust, average), task.source_of(split)[split], searched)
-    found = replace(signed(found, first.signature), split=split, measures=task.measures)
+    found = replace(signed(found, first.signature), split=split, measures={**task.measures, **found.measures})
     write_scores(out, found)
     return found
 

@@ -23,6 +23,19 @@ OF_SAMPLE = ("max_length", "temperature", "top_k", "top_p", "seed")
 STDOUT = Path("-")  # of --json FILE
 
 
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command line, in any order; what follows ``--`` are names, also those that begin with a dash.
+
+    argparse itself takes such names for options where names and options mix.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "--" in arguments:
+        place = arguments.index("--")
+        names = [f"./{name}" if name.startswith("-") else name for name in arguments[place + 1 :]]
+        arguments[place:] = names
+    return parser.parse_intermixed_args(arguments)
+
+
 def add_search_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the search; by default a setting is as in training, or the search's default."""
     group = parser.add_argument_group("search (default: as in training, else as said)")

@@ -7,7 +7,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.memory import keep_memory
 from captioning.core.terminal import show_log
 from captioning.jobs.config import compose
-from captioning.jobs.options import import_from_working_folder
+from captioning.jobs.options import import_from_working_folder, parse
 from captioning.runs.ranges import check_ranges
 
 
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_intermixed_args(argv)
+    options = parse(parser(), argv)
     import_from_working_folder()  # data.source._target_=my_module.read_mine
     settings = compose(options.overrides)
     check_ranges(settings)

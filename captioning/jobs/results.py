@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         prog="captioning results",
         description="Write a row of a CSV table for each scored run, sweep's job or ensemble: what it is, its scores "
         "and its rate, with the commit of the code. A row that repeats one of the table takes its place. METEOR is "
-        "computed where Java is.",
+        "computed where captioning[java] is installed.",
     )
     parser.add_argument("table", type=Path, help="the table, such as data/results/flickr8k.csv; made if missing")
     parser.add_argument("folders", type=Path, nargs="+", help="folders of runs, sweeps and ensembles, or above them")
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def meteor_of(folder: Path, split: str) -> str:
-    """METEOR of a folder's captions, ×100; blank without Java."""
+    """METEOR of a folder's captions, ×100; blank without its tables."""
     from captioning.metrics import Meteor, Scorer, UnavailableError
     from captioning.metrics.results import read_references, read_results
 

@@ -3,15 +3,16 @@
 import argparse
 import csv
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ownership import output, require_output
-from captioning.core.terminal import show_log
+from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, write_json
+from captioning.text import TREEBANK
 
 if TYPE_CHECKING:
     from captioning.metrics import DocumentFrequencies, Metric
@@ -26,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     options = argparse.ArgumentParser(
         prog="captioning score",
-        description="Score captions: BLEU, ROUGE-L and CIDEr as coco-caption computes them, without Java; how sure "
-        "they are, and what the captioner says. Further files are compared with the first.",
+        description="Score captions: BLEU, METEOR, ROUGE-L and CIDEr as coco-caption computes them, without Java; how "
+        "sure they are, and what the captioner says. Further files are compared with the first.",
     )
     options.add_argument("results", nargs="+", help='results files, [{"image_id": …, "caption": …}, …]')
     options.add_argument("--references", required=True, help="annotations in COCO's format, of the split captioned")
@@ -45,13 +46,27 @@ def parser() -> argparse.ArgumentParser:
         metavar="MODULE.CLASS",
         help="a metric of your own too: import this class, which runs its module's code; may be repeated",
     )
-    options.add_argument("--meteor", action="store_true", help="METEOR too (needs Java and captioning[java])")
-    options.add_argument("--spice", action="store_true", help="SPICE too (needs Java 8 or 11 and captioning[java])")
+    options.add_argument(
+        "--meteor",
+        action=argparse.BooleanOptionalAction,
+        help="METEOR too: the default where captioning[java] is installed; needs no Java",
+    )
+    options.add_argument(
+        "--spice", action="store_true", help="SPICE and SPIDEr too (needs Java 8 or 11 and captioning[java])"
+    )
     options.add_argument("--java-timeout", type=float, default=1800, metavar="SECONDS", help="(default: 1800)")
     options.add_argument(
-        "--tokenizer", help="treebank, coco-caption's (default), or words, for any language: that of the captions"
+        "--tokenizer",
+        default=TREEBANK,
+        help="treebank, coco-caption's (default); clean, without its brackets and faults; or words, for any language",
     )
-    options.add_argument("--bug-compatible", action="store_true", help="tokenize with coco-caption's faults")
+    options.add_argument(
+        "--explain",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="show what the scores of this image are made of: matching n-grams, and what each adds; may be repeated",
+    )
     options.add_argument("--per-image", metavar="CSV", help="write the scores of each image here")
     add_json_option(options, "the scores (from 0 to 1, CIDEr to 10)")
     options.add_argument("--latex", action="store_true", help="print a LaTeX table")
@@ -68,12 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_log(logging.WARNING)
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
+    from captioning.metrics.constant import constant, say_constant
+    from captioning.metrics.explanation import explain
     from captioning.metrics.results import check_results, read_references, read_results, with_ids_of
+    from captioning.metrics.signature import signature
     from captioning.report.table import latex, sentences, table, text, units
-    from captioning.text import TREEBANK
-    from captioning.text.registry import told
+    from captioning.text.registry import say_blanks, told
 
-    tokenizer, of_tokens = _tokenizer(args), args.tokenizer or TREEBANK
+    tokenizer, of_tokens = _tokenizer(args), args.tokenizer
     to_stdout = args.json == STDOUT
     if to_stdout and args.latex:
         raise CaptioningError("--json - and --latex both print: give --json a file, or leave one out.")
@@ -93,31 +110,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not images:
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
 
+    some = [caption for image in images[:100] for caption in references[image]]
+    if blanks := say_blanks(tokenizer, some, "--tokenizer "):
+        log.warning("%s", blanks)
+    explained = _explained(args.explain, images)
     training, frequencies = None, None
     if args.train:
         training = [caption for each in read_references(args.train, []).values() for caption in each]
     if args.frequencies:
         frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
+    said = {name: [results[image] for image in images] for name, results in captions.items()}
+    prepared = References([references[image] for image in images], tokenizer)
+    used = _metrics(args, frequencies, tokenizer)
+    fixed = constant(used, prepared)
     reports = compare(
-        {path: [results[image] for image in images] for path, results in captions.items()},
-        References([references[image] for image in images], tokenizer),
-        metrics=_metrics(args, frequencies),
+        said,
+        prepared,
+        metrics=used,
         training=training,
         resamples=args.resamples,
         seed=args.seed,
     )
 
+    misread = _misread(of_tokens, {**said, args.references: [each for image in prepared.texts for each in image]})
+    made_with = signature(prepared, of_tokens, of=len(references), frequencies=frequencies is not None)
     if args.per_image:
         _write_per_image(args.per_image, images, captions, reports)
     if args.json:
-        write_json(args.json, {"images": len(images), "of": len(references), **told(of_tokens), **_content(reports)})
+        about = {"images": len(images), "of": len(references), "signature": made_with, **misread, **told(of_tokens)}
+        write_json(args.json, {**about, **_content(reports)})
     if args.latex:
         print(latex(table(reports, of_tokens)))
     elif not to_stdout:
         print(f"{len(images)} of {len(references)} images; {units(reports)}, with 95 % intervals")
         print(text(table(reports, of_tokens)))
-        print(*sentences(reports), sep="\n")
+        print(*sentences(reports), *filter(None, [say_constant(fixed, len(images))]), made_with, sep="\n")
+        for image in explained:
+            for name, captioned in said.items():
+                print(f"\n{name}, image {image}")
+                print(*explain(captioned[images.index(image)], prepared, images.index(image), frequencies), sep="\n")
     return 0
+
+
+def _explained(ids: Sequence[str], images: Sequence[int | str]) -> list[int | str]:
+    """The images of ``--explain``.
+
+    Raises:
+        CaptioningError: an image is not among the scored ones.
+    """
+    named = {str(image): image for image in images}
+    for each in ids:
+        if each not in named:
+            raise CaptioningError(
+                f"--explain {printable(each)}: no scored image has this id. Give one of the references."
+            )
+    return [named[each] for each in ids]
 
 
 def _tokenizer(args: argparse.Namespace) -> "Tokenizer":
@@ -126,35 +173,49 @@ def _tokenizer(args: argparse.Namespace) -> "Tokenizer":
     Raises:
         CaptioningError: there is none of this name, or it does not go with another option.
     """
-    from captioning.text import TREEBANK
-    from captioning.text.registry import OF_ENGLISH, find_tokenizer
-    from captioning.text.tokenizer import tokenize_file
+    from captioning.text.registry import OF_ENGLISH, find_scoring_tokenizer
 
-    tokenizer = find_tokenizer(args.tokenizer or TREEBANK, "--tokenizer ")
-    if args.bug_compatible and args.tokenizer:
-        raise CaptioningError("--bug-compatible is of coco-caption's own tokenizer: leave it or --tokenizer out.")
+    tokenizer = find_scoring_tokenizer(args.tokenizer, "--tokenizer ")
     if tokenizer not in OF_ENGLISH and (args.meteor or args.spice):
         raise CaptioningError(
             f"--tokenizer {args.tokenizer}: METEOR and SPICE know English alone, in coco-caption's tokens. Leave "
             "--meteor and --spice out."
         )
-    return tokenize_file if args.bug_compatible else tokenizer
+    return tokenizer
 
 
-def _metrics(args: argparse.Namespace, frequencies: "DocumentFrequencies | None") -> "list[Metric]":
+def _metrics(
+    args: argparse.Namespace, frequencies: "DocumentFrequencies | None", tokenizer: "Tokenizer"
+) -> "list[Metric]":
     """coco-caption's metrics, and the metrics of the options."""
     from captioning.core.build import build
-    from captioning.metrics import Meteor, Metric, Spice, coco_metrics
+    from captioning.metrics import Cider, Meteor, Metric, Spice, coco_metrics, installed_metrics
 
-    metrics = coco_metrics(frequencies)
+    bleu, *others = coco_metrics(frequencies)
+    meteor: list[Metric] = [Meteor()] if args.meteor else installed_metrics(tokenizer) if args.meteor is None else []
+    metrics = [bleu, *meteor, *others]
     if args.metric:
         import_from_working_folder()
         metrics += [build({"_target_": name}, Metric) for name in args.metric]
-    if args.meteor:
-        metrics.append(Meteor(args.java_timeout))
     if args.spice:
-        metrics.append(Spice(args.java_timeout))
+        metrics.append(Spice(args.java_timeout, spider=True, cider=Cider(frequencies)))
     return metrics
+
+
+def _misread(tokenizer: str, captions: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+    """The numbers of captions that coco-caption would read wrongly, by file, which are also said."""
+    from captioning.text.tokenizer import count_misread
+
+    if tokenizer != TREEBANK:
+        return {}
+    counts = {name: count for name, each in captions.items() if (count := count_misread(each))}
+    for name, count in counts.items():
+        log.warning(
+            "%s: coco-caption would lose or shift %d of %d captions, for there are line separators in captions; these "
+            "scores have each caption at its image.",
+            *(name, count, len(captions[name])),
+        )
+    return {"misread_by_coco_caption": counts} if counts else {}
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:

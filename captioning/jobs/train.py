@@ -23,18 +23,20 @@ from captioning.core.build import build
 from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
-from captioning.core.memory import keep_memory
+from captioning.core.memory import keep_memory, largest
 from captioning.core.signals import Deferral, Stopped, deferred
 from captioning.jobs.command_line import checked, hydra_errors
 from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import signed, write_scores
 from captioning.jobs.options import import_from_working_folder
+from captioning.jobs.run_report import write_at_the_end
 from captioning.report.pictures import draw_curves
-from captioning.runs.checkpoint import SIGNATURE, Checkpoint, check_resumable, own_part, read_checkpoint
+from captioning.runs.checkpoint import SIGNATURE, Checkpoint, own_part, read_checkpoint
 from captioning.runs.folder import FolderError, RunFolder, folder_name, rank
 from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
 from captioning.runs.ranges import check_ranges
+from captioning.runs.resuming import check_resumable
 from captioning.runs.settings import epochs_of
 from captioning.runs.sweep_table import unfinished_jobs
 from captioning.runs.trust import targets_of
@@ -42,6 +44,7 @@ from captioning.tasks import Task
 from captioning.tasks.inputs import inputs_of_settings
 from captioning.training.initial import begin_with, read_initial
 from captioning.training.quiet import quiet
+from captioning.training.trackers import tell_settings
 from captioning.training.trainer import make_trainer
 
 log = logging.getLogger(__name__)
@@ -172,6 +175,8 @@ def _train(
         begin_with(module, initial)
         log.info("%s begins with the weights of %s.", run.folder, initial.path)
     run.bind(config, inputs)
+    if trainer.is_global_zero:
+        tell_settings(trainer.loggers, config)
     parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     log.info("%s: %s, %.1f M trained parameters.", run.folder, prepared.size, parameters / 1e6)
     if SIGNATURE in prepared.contents:
@@ -190,7 +195,9 @@ def _train(
         draw_curves(read_metrics(run.metrics), run.curves, task.measures)
         scores = score_test(run, task, source) if config["test"] else {}
         timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
-        run.finish(config, monitor, scores, timer.time_elapsed("train"), parameters)
+        run.finish(config, monitor, scores, timer.time_elapsed("train"), parameters, largest())
+        if config.get("report"):
+            write_at_the_end(run.folder, source, getattr(task, "tokenizer", None))
         log.info("%s: %s", run.folder, run.summary(monitor))
     return run.best(monitor)
 

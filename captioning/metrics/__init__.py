@@ -1,4 +1,4 @@
-"""Metrics of captions, from strings to coco-caption's numbers (BLEU, ROUGE-L and CIDEr without Java), and of answers.
+"""Metrics of captions, from strings to coco-caption's numbers without Java, and of answers to questions.
 
 ``score_captions(candidates, references)`` gives the scores of a corpus. ``Scorer(metrics, references)`` scores many
 sets of candidates against the same references, by any metrics; its ``Scores`` give corpus scores, per-image scores, and
@@ -14,7 +14,7 @@ from captioning.metrics.metric import Metric, Pairs, UnavailableError, measures_
 from captioning.metrics.references import DocumentFrequencies, References
 from captioning.metrics.reward import CiderReward
 from captioning.metrics.rouge import RougeL
-from captioning.metrics.scores import Scorer, Scores, build_metrics, coco_metrics, score_captions
+from captioning.metrics.scores import Scorer, Scores, build_metrics, coco_metrics, installed_metrics, score_captions
 from captioning.metrics.spice import Spice
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Wups",
     "build_metrics",
     "coco_metrics",
+    "installed_metrics",
     "measures_of",
     "score_captions",
 ]

@@ -66,6 +66,21 @@ class CiderD:
         Returns:
             ``(C,)``, 0 to 10.
         """
+        pair, part = self.parts(counts, images, match)
+        scores: Floats = np.bincount(counts.caption[pair], part, len(images)).astype(np.float64)
+        return scores
+
+    def parts(self, counts: NGramCounts, images: Integers, match: Match) -> tuple[Integers, Floats]:
+        """The parts of the scores: what each n-gram of a candidate adds by each reference that has it, too.
+
+        Args:
+            counts: the n-gram counts of C candidates.
+            images: ``(C,)`` the number of each candidate's image.
+            match: the candidates' n-grams that occur in a reference of their image.
+
+        Returns:
+            The number of each part's pair of a candidate and an n-gram, and the parts, whose sum is CIDEr-D.
+        """
         ngrams, per_image = self.references.ngrams, self.references.per_image
         known = ngrams.counts
         own = _norms(counts, self.frequencies.weights(counts.index))  # (C, 4)
@@ -82,8 +97,7 @@ class CiderD:
         difference = np.maximum(counts.lengths[candidate] - 1, 0) - np.maximum(known.lengths[reference] - 1, 0)
         penalty = np.exp(-(difference**2) / (2 * SIGMA**2))
         cosine = np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0) * penalty
-        scores: Floats = 10 * np.bincount(candidate, cosine, len(images)) / (ORDERS * per_image[images])
-        return scores
+        return pair, 10 * cosine / (ORDERS * per_image[images[candidate]])
 
 
 class Cider(Metric):

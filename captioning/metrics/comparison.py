@@ -10,6 +10,7 @@ from captioning.metrics.diversity import Diversity, diversity
 from captioning.metrics.metric import Metric, Pairs, UnavailableError, measures_of
 from captioning.metrics.references import References
 from captioning.metrics.scores import Scores, coco_metrics
+from captioning.text.registry import without_faults
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def compare(
             scores=score.corpus(),
             intervals={measure: interval(each) for measure, each in values.items()},
             p_values={m: p_value(drawn[0][m], each) for m, each in values.items() if m in drawn[0]} if number else {},
-            diversity=diversity(candidates, prepared.texts, training, prepared.tokenizer),
+            diversity=diversity(candidates, prepared.texts, training, without_faults(prepared.tokenizer)),
             images={measure: each.tolist() for measure, each in score.images().items()},
         )
         for number, ((name, candidates), score, values) in enumerate(zip(captions.items(), scores, drawn, strict=True))

@@ -1,7 +1,7 @@
-"""Runs METEOR and SPICE, the two metrics that exist only as their authors' Java programs.
+"""What ``pycocoevalcap`` installs (the extra ``captioning[java]``): METEOR's tables, and SPICE, which needs Java.
 
-The programs come with ``pycocoevalcap`` (the extra ``captioning[java]``). This module does not use that package's own
-wrappers: they wait forever for a program that died or hangs, and they write into the package's installation.
+This module does not use that package's own wrappers: they wait forever for a program that died or hangs, and they write
+into the package's installation.
 """
 
 import importlib.util
@@ -10,10 +10,8 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from captioning.metrics.metric import UnavailableError
@@ -92,76 +90,13 @@ def run(score: str, arguments: Sequence[str], folder: Path, timeout: float) -> N
         raise _dead(score, process.returncode, errors)
 
 
-@contextmanager
-def conversation(
-    score: str, arguments: Sequence[str], folder: Path, timeout: float
-) -> Iterator[tuple[Callable[[str], None], Callable[[], str]]]:
-    """A Java program that answers lines with lines; the program is killed on exit or at the timeout.
-
-    Args:
-        score: the name of the score, for error messages.
-        arguments: the arguments of ``java``.
-        folder: the working folder.
-        timeout: seconds after which the program is killed.
-
-    Yields:
-        A function that writes a line, and a function that reads a line.
-
-    Raises:
-        UnavailableError: Java is missing; or the program ended, did not answer in time, or gave an answer that the
-            caller could not parse (``ValueError``).
-    """
-    command, late = [_java(score), *arguments], threading.Event()
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            encoding="utf-8",
-            errors="replace",  # half of a surrogate pair, which UTF-8 lacks
-            bufsize=1,
-            start_new_session=True,
-        )
-        assert process.stdin is not None and process.stdout is not None
-        given, answers = process.stdin, process.stdout
-
-        def end() -> None:
-            late.set()
-            _end(process)
-
-        def ask(line: str) -> None:
-            given.write(line + "\n")
-
-        def read() -> str:
-            line = answers.readline()
-            if not line:
-                raise BrokenPipeError("the program is gone")
-            return line.strip()
-
-        watch = threading.Timer(timeout, end)
-        watch.start()
-        try:
-            yield ask, read
-        except (OSError, ValueError) as error:  # a closed pipe, or an answer that is no number
-            _end(process)
-            errors.seek(0)
-            raise _late(score, timeout) if late.is_set() else _dead(score, process.wait(), errors.read()) from error
-        finally:
-            watch.cancel()
-            if process.returncode is None:
-                _end(process)
-                process.wait()
-            answers.close()
-            with suppress(OSError):
-                given.close()
-
-
 def _end(process: "subprocess.Popen[str]") -> None:
     """Kill a program and its child processes: the child of a `java` script would hold the pipes open."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # Windows has no groups of processes
+            process.kill()
 
 
 def _late(score: str, timeout: float) -> UnavailableError:

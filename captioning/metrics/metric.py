@@ -75,7 +75,7 @@ class Pairs:
 
     @cached_property
     def candidate_tokens(self) -> list[list[str]]:
-        """The tokens of each candidate."""
+        """The tokens of each candidate; one with a blank in it is several words but in ROUGE-L."""
         return self.prepared.tokenizer(self.candidates)
 
     @cached_property

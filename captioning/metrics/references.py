@@ -13,7 +13,7 @@ import numpy as np
 from captioning.core.errors import CaptioningError
 from captioning.metrics.ngrams import Floats, Integers, NGramCounts, NGramIndex, count_ngrams
 from captioning.text.registry import Tokenizer
-from captioning.text.tokenizer import tokenize_each
+from captioning.text.tokenizer import tokenize_coco
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class References:
         first: ``(N,)`` the number of each image's first reference among all R.
     """
 
-    def __init__(self, references: Sequence[Sequence[str]], tokenizer: Tokenizer = tokenize_each) -> None:
+    def __init__(self, references: Sequence[Sequence[str]], tokenizer: Tokenizer = tokenize_coco) -> None:
         """Tokenize the references.
 
         Args:
             references: one or more references of each image, as written.
-            tokenizer: the tokenizer; ``tokenize_file`` reproduces coco-caption's faults.
+            tokenizer: the tokenizer; by default coco-caption's.
 
         Raises:
             CaptioningError: there is no image, or an image has no reference.
@@ -83,40 +83,40 @@ class References:
         """The n-grams of the references, counted once for all metrics."""
         counts = count_ngrams([caption for captions in self.tokens for caption in captions])
         image = np.repeat(np.arange(len(self)), self.per_image)[counts.caption]
-        key = image * len(counts.index) + counts.ngram
-        by_key = np.argsort(key, kind="stable")
-        key = key[by_key]
+        key = counts.ngram * len(self) + image
         start = np.flatnonzero(np.diff(key, prepend=-1))
-        caption, ngram, count = (each[by_key] for each in (counts.caption, counts.ngram, counts.count))
         return ReferenceNGrams(
-            counts=NGramCounts(counts.index, counts.lengths, caption, ngram, count),
+            counts=counts,
+            images=len(self),
             keys=key[start],
             start=start,
             stop=np.append(start[1:], len(key)),
-            most=np.maximum.reduceat(count, start) if len(key) else count,
+            most=np.maximum.reduceat(counts.count, start) if len(key) else counts.count,
         )
 
     @cached_property
     def frequencies(self) -> DocumentFrequencies:
         """The number of these images in whose references each n-gram occurs."""
         index = self.ngrams.counts.index
-        count = np.bincount(self.ngrams.keys % max(len(index), 1), minlength=len(index))
+        count = np.bincount(self.ngrams.keys // len(self), minlength=len(index))
         return DocumentFrequencies(index, count, len(self))
 
 
 @dataclass(frozen=True)
 class ReferenceNGrams:
-    """The n-grams of images' references, sorted by image and n-gram.
+    """The n-grams of images' references, sorted by n-gram and image.
 
     Attributes:
         counts: the M pairs of a reference and one of its n-grams.
-        keys: ``(K,)``, rising: image · G + n-gram.
+        images: the number of images N.
+        keys: ``(K,)``, rising: n-gram · N + image.
         start: ``(K,)`` the first of the M pairs that belong to each key.
         stop: ``(K,)`` one after the last of the M pairs that belong to each key.
         most: ``(K,)`` the highest count of the n-gram in one reference of the image, which clips BLEU's counts.
     """
 
     counts: NGramCounts
+    images: int
     keys: Integers
     start: Integers
     stop: Integers
@@ -129,10 +129,9 @@ class ReferenceNGrams:
             counts: the n-gram counts of C candidates.
             images: ``(C,)`` the number of each candidate's image.
         """
-        size = len(self.counts.index)
         place = counts.index.locate(self.counts.index)[counts.ngram]
         known = np.flatnonzero(place >= 0)
-        wanted = images[counts.caption[known]] * size + place[known]
+        wanted = place[known] * self.images + images[counts.caption[known]]
         key = np.searchsorted(self.keys, wanted)
         key[key == len(self.keys)] = 0
         there = self.keys[key] == wanted if len(self.keys) else np.zeros(0, dtype=bool)

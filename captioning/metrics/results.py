@@ -10,6 +10,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
 from captioning.core.ids import ImageId, image_id, translation
 from captioning.core.texts import fault_of
+from captioning.metrics.entries import captions_of, read_entries, trouble
 
 log = logging.getLogger(__name__)
 
@@ -17,25 +18,52 @@ Value = TypeVar("Value")
 
 
 def read_results(path: str | os.PathLike[str]) -> dict[ImageId, str]:
-    """Read a results file: ``[{"image_id": 391895, "caption": "a man on a bike"}, …]``.
+    """Read a results file: ``[{"image_id": 391895, "caption": "a man on a bike"}, …]``, see ``read_entries``.
+
+    Keys beside these are ignored, a list of one caption is one, and repetitions of an image's caption are dropped with
+    a warning (the last batch of a distributed run has some).
 
     Raises:
-        CaptioningError: the file has another format, or an image occurs twice; the message names the first ten, with a
-            count.
+        CaptioningError: the file has another format, or an image has several captions; the message names the first ten,
+            with a count.
     """
-    entries = read_json(path, "results file")
-    if not isinstance(entries, list):
-        raise CaptioningError(f'{path}: a results file is a list of {{"image_id": …, "caption": …}}; this is not one.')
-    wrong = [entry for entry in entries if not _is_caption(entry)]
-    if wrong:
+    sets = read_sets(path)
+    repeated = sum(len(captions) > 1 and len(set(captions)) == 1 for captions in sets.values())
+    if repeated:
+        log.warning("%s: %d images are there several times, each with one caption.", path, repeated)
+    several = [image for image, captions in sets.items() if len(set(captions)) > 1]
+    if several:
         raise CaptioningError(
-            f"{path}: {len(wrong)} entries have no image_id (a number or a string) or no caption (a string): "
-            f"{_first(wrong)}. Correct them."
+            f"{path}: {len(several)} images have more than one caption: {_first(several)}. Keep one of each; "
+            "captioning.metrics.sets scores sets of captions."
         )
-    _refuse_faults(path, entries)
-    images = [_id(entry) for entry in entries]
-    _refuse_twice(path, images)
-    return {image: entry["caption"] for image, entry in zip(images, entries, strict=True)}
+    silent = [image for image, captions in sets.items() if not captions[0].strip()]
+    if silent:
+        log.warning("%s: %d of %d captions are empty, and score 0: %s.", path, len(silent), len(sets), _first(silent))
+    return {image: captions[0] for image, captions in sets.items()}
+
+
+def read_sets(path: str | os.PathLike[str]) -> dict[ImageId, list[str]]:
+    """Read a results file with one or more captions of each image, best first, in entries of the same image or in
+    lists: ``[{"image_id": 391895, "captions": ["a man on a bike", "a man rides"]}, …]``.
+
+    Raises:
+        CaptioningError: the file has another format; the message names the first ten entries, with a count.
+    """
+    wrong: dict[str, list[Any]] = {}
+    found: dict[ImageId, list[str]] = {}
+    for entry in read_entries(path):
+        image = image_id(entry.get("image_id")) if isinstance(entry, dict) else None
+        reason = trouble(entry, image)
+        if reason:
+            wrong.setdefault(reason, []).append(entry)
+        elif image is not None:
+            found.setdefault(image, []).extend(captions_of(entry) or ())
+    if wrong:
+        reason, entries = max(wrong.items(), key=lambda each: len(each[1]))
+        raise CaptioningError(f"{path}: {len(entries)} entries {reason}: {_first(entries)}. Correct them.")
+    _refuse_faults(path, ({"image_id": image, "caption": each} for image, texts in found.items() for each in texts))
+    return found
 
 
 def with_ids_of(
@@ -112,7 +140,7 @@ def check_results(
 
 
 def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None = None) -> dict[ImageId, list[str]]:
-    """Read annotations in COCO's format: the captions of each image, in the file's order.
+    """Read annotations in COCO's format: the captions of each image, in the order of the file's list of images.
 
     Args:
         path: the annotations file.
@@ -142,7 +170,7 @@ def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None
         )
     if left_out is not None:
         left_out += without
-    return references
+    return {image: references[image] for image in dict.fromkeys([*images, *references]) if image in references}
 
 
 def _images(path: str | os.PathLike[str], images: Any) -> list[ImageId]:

@@ -19,7 +19,7 @@ from captioning.metrics.references import DocumentFrequencies, References
 from captioning.text.registry import Tokenizer
 from captioning.text.tokenizer import tokenize_each
 
-END = "<end of caption>"  # no token of a text: tokens have no spaces
+END = "<END>"  # no token of a text: tokens have no capitals
 
 
 class CiderReward:

@@ -10,12 +10,14 @@ from captioning.core.build import build
 from captioning.core.measure import Measure
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider
+from captioning.metrics.meteor import Meteor
+from captioning.metrics.meteor.tables import installed
 from captioning.metrics.metric import Metric, Pairs, measures_of, scores_of, statistics_of
 from captioning.metrics.ngrams import Floats
 from captioning.metrics.references import DocumentFrequencies, References
 from captioning.metrics.rouge import RougeL
-from captioning.text.registry import Tokenizer
-from captioning.text.tokenizer import tokenize_each
+from captioning.text.registry import OF_ENGLISH, Tokenizer
+from captioning.text.tokenizer import tokenize_coco
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,17 @@ def coco_metrics(frequencies: DocumentFrequencies | None = None) -> list[Metric]
     return [Bleu(), RougeL(), Cider(frequencies)]
 
 
+def installed_metrics(tokenizer: Tokenizer = tokenize_coco, beside: Sequence[Metric] = ()) -> list[Metric]:
+    """METEOR where its tables are installed; no metric elsewhere.
+
+    Args:
+        tokenizer: the tokenizer of the captions; METEOR knows English alone.
+        beside: the metrics that there are already, perhaps METEOR.
+    """
+    known = tokenizer in OF_ENGLISH and installed() and Meteor.name not in measures_of(beside)
+    return [Meteor()] if known else []
+
+
 def build_metrics(config: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
     """The metrics of a configuration, ``{"bleu": {"_target_": "captioning.metrics.Bleu"}, …}``.
 
@@ -130,7 +143,7 @@ def score_captions(
     candidates: Sequence[str],
     references: Sequence[Sequence[str]],
     frequencies: DocumentFrequencies | None = None,
-    tokenizer: Tokenizer = tokenize_each,
+    tokenizer: Tokenizer = tokenize_coco,
 ) -> dict[str, float]:
     """BLEU-1 to -4, ROUGE-L (0 to 1) and CIDEr (0 to 10) of captions, as coco-caption computes them.
 
@@ -138,7 +151,7 @@ def score_captions(
         candidates: one caption per image, as generated.
         references: the references of each image, as written.
         frequencies: fixed document frequencies for CIDEr; by default those of the references.
-        tokenizer: the tokenizer; ``tokenize_file`` reproduces coco-caption's faults.
+        tokenizer: the tokenizer; by default coco-caption's.
 
     Raises:
         CaptioningError: numbers of images differ, or an image has no reference.

@@ -7,25 +7,55 @@ computes SPICE and needs Java 8 or 11, Stanford CoreNLP and ``captioning[java]``
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from captioning.core.measure import Measure
+from captioning.metrics.cider import Cider
 from captioning.metrics.java import ADVICE, TIMEOUT, package, require, run, sentence
 from captioning.metrics.metric import Metric, Pairs, UnavailableError
 from captioning.metrics.ngrams import Floats
 
 
 class Spice(Metric):
-    """SPICE, 0 to 1: the mean of the images' SPICE."""
+    """SPICE, 0 to 1: the mean of the images' SPICE; on request SPIDEr too, 0 to 5.5: its mean with CIDEr.
+
+    SPIDEr: Liu et al., "Improved Image Captioning via Policy Gradient Optimization of SPIDEr" (ICCV 2017).
+    """
 
     name = "SPICE"
 
-    def __init__(self, timeout: float = TIMEOUT) -> None:
-        """Take the seconds after which the program is killed."""
-        self.timeout = timeout
+    def __init__(self, timeout: float = TIMEOUT, spider: bool = False, cider: Cider | None = None) -> None:
+        """Take the settings.
+
+        Args:
+            timeout: the seconds after which the program is killed.
+            spider: whether SPIDEr is a second measure.
+            cider: the CIDEr of SPIDEr; by default coco-caption's.
+        """
+        self.timeout, self.spider, self.cider = timeout, spider, cider or Cider()
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """SPICE, and SPIDEr on request."""
+        names = ("SPICE", "SPIDEr") if self.spider else ("SPICE",)
+        return tuple(Measure(name, higher_is_better=True, scale=100) for name in names)
 
     def statistics(self, pairs: Pairs) -> Floats:
-        """``(N, 1)``: the SPICE of each image.
+        """``(N, 1 or 2)``: the SPICE of each image, and its SPIDEr on request.
+
+        Raises:
+            UnavailableError: Java or the program is missing, died, hung or answered nonsense.
+        """
+        try:
+            spice = np.array([[float(answer["All"]["f"])] for answer in self.answers(pairs)])
+        except (ValueError, KeyError, TypeError) as error:
+            raise _unreadable(error) from error
+        return np.hstack([spice, (spice + self.cider.statistics(pairs)) / 2]) if self.spider else spice
+
+    def answers(self, pairs: Pairs) -> list[dict[str, Any]]:
+        """The program's scores of each image: precision, recall and F-score for each category, such as ``All``.
 
         Raises:
             UnavailableError: Java or the program is missing, died, hung or answered nonsense.
@@ -50,7 +80,11 @@ class Spice(Metric):
             run(self.name, command, folder, self.timeout)
             try:
                 answers = json.loads(answered.read_text(encoding="utf-8"))
-                by_image = {entry["image_id"]: float(entry["scores"]["All"]["f"]) for entry in answers}
-                return np.array([[by_image[number]] for number in range(len(entries))])
+                by_image = {entry["image_id"]: entry["scores"] for entry in answers}
+                return [by_image[number] for number in range(len(entries))]
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise UnavailableError(f"SPICE gave no readable answer ({error!r}); {ADVICE}") from error
+                raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> UnavailableError:
+    return UnavailableError(f"SPICE gave no readable answer ({error!r}); {ADVICE}")

@@ -26,8 +26,10 @@ from captioning.predict.ensemble import Average, Ensemble, Member
 from captioning.predict.loading import load
 from captioning.predict.maps import attended_part
 from captioning.predict.pictures import Picture, Unusable, read_ahead
+from captioning.predict.publishing import Publishing
 from captioning.predict.soup import average_weights
 from captioning.runs.parts import make_decoder, make_encoder, make_search
+from captioning.runs.published import inside
 from captioning.runs.settings import tokenizer_of, without_weights
 from captioning.search import Captions, ConstrainedBeam, Search, constrained
 from captioning.search.constrained_beam import Words
@@ -58,7 +60,7 @@ class Caption:
     sentinel: "np.ndarray[tuple[int], np.dtype[np.float32]] | None" = None
 
 
-class Captioner:
+class Captioner(Publishing):
     """A trained encoder and decoder with their vocabulary; or an ensemble of several captioners.
 
     Attributes:
@@ -78,7 +80,7 @@ class Captioner:
     @classmethod
     def load(
         cls,
-        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
         device: str = "auto",
         trust: Collection[str] = (),
         average: Averaged = "probabilities",
@@ -86,7 +88,8 @@ class Captioner:
         """Read a checkpoint, also a stranger's: no code that the checkpoint holds or names is run (docs/security.md).
 
         Args:
-            path: a ``.ckpt`` file, or a run's folder (its best checkpoint); several such paths for an ensemble.
+            path: a ``.ckpt`` file, a run's folder (its best checkpoint), or a published captioner's folder; several
+                such paths for an ensemble. None for the captioner that comes with the installation.
             device: the device; ``"auto"`` is the GPU if there is one, else the CPU.
             trust: modules or classes outside of this package that the checkpoint may name; ``load`` imports them.
             average: the quantity that several captioners average, see ``combine``.
@@ -95,6 +98,7 @@ class Captioner:
             CaptioningError: the checkpoint does not exist, is a language model's, names a class that is not trusted, or
                 does not fit this version of the code; several captioners do not fit together.
         """
+        path = inside() if path is None else path
         paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
         captioners = [cls._load(each, device, trust) for each in paths]
         if len(captioners) == 1:
@@ -108,7 +112,9 @@ class Captioner:
             make_search(trained.config)  # so that wrong settings are reported now, with the file's name
         except CaptioningError as error:
             raise CaptioningError(f"{trained.path}: {printable(str(error))}") from error
-        return cls(trained.parts["encoder"], trained.parts["decoder"], trained.vocabulary, trained.config)
+        captioner = cls(trained.parts["encoder"], trained.parts["decoder"], trained.vocabulary, trained.config)
+        captioner.path = trained.path
+        return captioner
 
     @classmethod
     def combine(
@@ -167,7 +173,8 @@ class Captioner:
     @property
     def device(self) -> torch.device:
         """The captioner's device."""
-        return next(self.decoder.parameters()).device
+        device: torch.device = next(self.decoder.parameters()).device
+        return device
 
     def __call__(
         self, pictures: Picture | Iterable[Picture], search: Search | None = None, batch_size: int = 16
@@ -305,6 +312,13 @@ class Captioner:
         """
         found = self._caption_features(features, self._search(search, n), attention, n)
         return found if n is not None else (captions[0] for captions in found)
+
+    def look(self, picture: Image.Image, search: Search | None = None, n: int = 1) -> tuple[Features, list[Caption]]:
+        """The features of one RGB image, and its n best captions with attention maps if the decoder has attention."""
+        with torch.inference_mode():
+            features: Features = self.encoder(stack([self.encoder.transform(picture)]).to(self.device))
+        (captions,) = self.caption_features(features, search, attention=True, n=n)
+        return features, captions
 
     def _search(self, search: Search | None, n: int | None) -> Search:
         """The given search, or else the search of ``config``, for n captions of each image."""

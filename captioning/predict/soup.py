@@ -57,7 +57,7 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
     """The mean of floating-point tensors; of whole numbers the first."""
     if not tensors[0].is_floating_point():
         return tensors[0]
-    return torch.stack([tensor.double() for tensor in tensors]).mean(0).to(tensors[0].dtype)
+    return torch.stack([tensor.cpu().double() for tensor in tensors]).mean(0).to(tensors[0])
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

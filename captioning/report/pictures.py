@@ -12,6 +12,8 @@ from captioning.core.images import read_image
 from captioning.core.measure import Measure
 from captioning.core.ownership import output
 
+CELL, LINE, MARGIN = 2.9, 0.2, 0.2  # of a contact sheet in inches: a photograph's side, a line of text, a distance
+
 
 def draw_curves(rows: Sequence[Mapping[str, float]], path: Path, measures: Mapping[str, Measure]) -> None:
     """Draw a run's loss in training and validation, its other measurements, and gradient norms over its steps.
@@ -60,14 +62,23 @@ def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns
         path: the PNG to write.
         columns: the number of photographs in a row.
     """
-    rows = -(-len(pictures) // columns)
-    figure = Figure(figsize=(3 * columns, 3.6 * rows), layout="constrained")
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-    for axes, (file, caption) in zip(figure.axes, pictures, strict=False):
-        image = read_image(file)
-        image.thumbnail((480, 480))
-        axes.imshow(image)
-        axes.set_title(fill(caption, 32), fontsize="medium", parse_math=False)  # "$" is text, not mathematics
+    texts = [fill(caption, 32) for _, caption in pictures]
+    rows = [range(len(pictures))[begin : begin + columns] for begin in range(0, len(pictures), columns)]
+    lines = [max(texts[place].count("\n") + 1 for place in row) for row in rows]
+    heights = [MARGIN + LINE * count + CELL for count in lines]  # a row is as high as its longest caption asks for
+    width, height = columns * (CELL + MARGIN), sum(heights)
+    figure = Figure(figsize=(width, height))
+    lower = height
+    for row, tall in zip(rows, heights, strict=True):
+        lower -= tall
+        for column, place in enumerate(row):
+            left = column * (CELL + MARGIN) + MARGIN / 2
+            axes = figure.add_axes((left / width, lower / height, CELL / width, CELL / height))
+            axes.axis("off")
+            image = read_image(pictures[place][0])
+            image.thumbnail((480, 480))
+            axes.imshow(image)
+            axes.set_anchor("N")
+            axes.set_title(texts[place], fontsize="medium", parse_math=False)  # "$" is text, not mathematics
     with output(path, "wb") as sheet:
         figure.savefig(sheet, format="png", dpi=80)

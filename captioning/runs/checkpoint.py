@@ -1,6 +1,5 @@
 """Checkpoints: one file suffices to caption a photograph, to write a text, or to resume training."""
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,13 @@ from torch import Tensor
 from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
 from captioning.core.questions import AnswerSet, QuestionVocabulary
+from captioning.core.regular import require_regular
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.encoders import Encoder
 from captioning.runs.earlier import upgraded
-from captioning.runs.places import find_checkpoint
+from captioning.runs.places import WEIGHTS, find_checkpoint
+from captioning.runs.published import read_published
 from captioning.runs.trust import acted_on, of_this_package, shown, targets_of
 
 LONGEST_WORD = 1000  # the maximum characters of a word in a vocabulary
@@ -145,7 +146,7 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
     """Read a checkpoint without running any code in the file or named by it (``weights_only=True``).
 
     Args:
-        path: a checkpoint file, or a run's folder.
+        path: a checkpoint file, a run's folder, or a folder of a published captioner.
         trust: modules or classes outside this package that the checkpoint may name.
 
     Raises:
@@ -153,9 +154,15 @@ def read_checkpoint(path: str | Path, trust: Collection[str] = ()) -> Checkpoint
             no number; or the checkpoint names a class that is neither this package's nor trusted.
     """
     path = find_checkpoint(path)
-    verify_archive(path)
+    published = path.name == WEIGHTS
+    if published:
+        require_regular(path, "checkpoint")
+    else:
+        verify_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_published(path) if published else torch.load(path, map_location="cpu", weights_only=True)
+    except CaptioningError:
+        raise
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CaptioningError(
@@ -349,52 +356,6 @@ def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: 
             "another configuration or another version of the code."
         )
     return dict(weights)
-
-
-def check_resumable(
-    path: Path,
-    module: torch.nn.Module,
-    contents: Mapping[str, Any],
-    epochs: float = math.inf,
-    trust: Collection[str] = (),
-) -> None:
-    """Check that a run can resume from a checkpoint.
-
-    Args:
-        path: the checkpoint.
-        module: the trained module.
-        contents: the task's present contents: the vocabulary of the training captions, or of the text.
-        epochs: the run's number of epochs.
-        trust: the classes named in the run's own configuration.
-
-    Raises:
-        CaptioningError: the checkpoint can't be read, can't resume training, or has more epochs than ``epochs``; or the
-            contents or the module differ from those of the checkpoint.
-    """
-    checkpoint = read_checkpoint(path, trust)
-    if checkpoint.trained is None:
-        raise CaptioningError(
-            f"{path}: this checkpoint has weights and no state of the optimizer, so that training can't go on from it "
-            "(a copy of best.ckpt?). Bring the right one back, or begin anew with resume=false."
-        )
-    if checkpoint.trained > epochs:
-        raise CaptioningError(
-            f"{path}: it is in its epoch {checkpoint.trained} already, and trainer.max_epochs={epochs:.0f} are asked "
-            "for. Ask for as many at least."
-        )
-    for kind in sorted(checkpoint.contents.keys() | contents.keys()):
-        then, now = checkpoint.contents.get(kind), contents.get(kind)
-        if then == now:
-            continue
-        said = f"the {kind} has changed since"
-        if kind in VOCABULARIES and isinstance(then, list) and isinstance(now, list):
-            odd = [printable(word) for word in sorted(set(now) ^ set(then))[:5]]
-            said = (
-                f"the {VOCABULARIES[kind].of} have changed since ({len(then)} then, {len(now)} now"
-                f"{'; for example ' * bool(odd)}{', '.join(odd)})"
-            )
-        raise CaptioningError(f"{path}: {said}. Bring them back, or begin anew with resume=false or another name.")
-    load_weights(module, checkpoint.weights, path)
 
 
 def position_in(checkpoint: Mapping[str, Any]) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 ``config.yaml`` (resolved), ``inputs.json`` (digests of the inputs), ``checkpoints/best.ckpt`` and ``last.ckpt``,
 ``metrics.csv``, ``curves.png``, ``train.log``; from the evaluation ``captions_test.json`` (COCO's results format),
 ``references_test.json``, ``scores_test.json`` and ``captions_test.png``; for a language model ``samples.txt``; and at
-the very end ``summary.json``. ``.captioning`` marks the folder as this program's; ``.lock`` is locked during a run.
+the very end ``summary.json`` and ``report.html``. ``.captioning`` marks the folder as this program's; ``.lock`` is
+locked during a run.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ PLACES = ("root", "file", "images", "text")  # paths of ``data``, for the messag
 
 TRAINED = (
     *("config.yaml", "inputs.json", "checkpoints", "tensorboard", "metrics.csv", "curves.png", "samples.txt"),
-    *("summary.json", "failed.txt"),
+    *("summary.json", "report.html", "failed.txt", "wandb", "mlflow.db", "mlruns"),
 )
 SAID = ("train.log", "train_rank_*.log", ".hydra")  # logs of every attempt
 EVALUATED = tuple(
@@ -303,6 +304,7 @@ class RunFolder:
         scores: Mapping[str, float],
         seconds: float,
         parameters: int,
+        memory: Mapping[str, int] | None = None,
     ) -> None:
         """Mark the run as finished, with the values for a table of runs.
 
@@ -312,6 +314,7 @@ class RunFolder:
             scores: the scores of the test split; empty without a test.
             seconds: the duration of training and validation, over all resumptions.
             parameters: the number of trained parameters.
+            memory: the largest memory in MB, see ``captioning.core.memory.largest``.
         """
         rows = [row for row in read_metrics(self.metrics) if monitor.key in row]
         best = monitor.best(rows)
@@ -324,6 +327,7 @@ class RunFolder:
                 "best_epoch": int(best.get("epoch", 0)) + 1,
                 "seconds": round(seconds),
                 "parameters": parameters,
+                **(memory or {}),
                 **{name: value for name, value in best.items() if name.startswith("val/")},
                 **{f"test/{name}": value for name, value in scores.items()},
             },

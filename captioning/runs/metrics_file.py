@@ -113,11 +113,13 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
         lines = csv.reader(file, strict=True)
         try:
             columns = next(lines, [])
-            if "step" not in columns or len({*columns}) != len(columns):
+            if "step" not in columns or "" in columns or len({*columns}) != len(columns):
                 raise ValueError("its columns are not those of a run")
             rows.extend(_row(columns, cells) for cells in lines)
             if [row["step"] for row in rows] != sorted({row["step"] for row in rows}):
                 raise ValueError("its steps do not rise")
+        except UnicodeDecodeError:
+            raise  # ``open_text`` names the encoding
         except (ValueError, OverflowError, csv.Error) as error:
             raise CaptioningError(
                 f"{path}, line {max(1, lines.line_num)}: this is not what the run has written there ({error}). Bring "

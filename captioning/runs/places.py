@@ -5,10 +5,11 @@ from pathlib import Path
 from captioning.core.errors import CaptioningError
 
 BEST, LAST = "best.ckpt", "last.ckpt"
+WEIGHTS = "model.safetensors"  # of a published captioner
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint of a path: a file, or the best checkpoint of a run's folder.
+    """The checkpoint of a path: a file, the best checkpoint of a run's folder, or a published captioner's weights.
 
     Of a run that has not been validated yet, the last checkpoint is the best one.
 
@@ -28,6 +29,8 @@ def find_checkpoint(path: str | Path) -> Path:
                         f"last one instead, name {last}."
                     )
                 return last
+        if (path / WEIGHTS).exists():
+            return path / WEIGHTS
         raise CaptioningError(f"{path}: there is no checkpoint in this folder. Name a run's folder or a .ckpt file.")
     if not path.exists():
         raise CaptioningError(f"{path}: there is no such checkpoint. Name a run's folder or a .ckpt file.")

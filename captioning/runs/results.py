@@ -69,7 +69,7 @@ def row_of(folder: Path, split: str) -> Row:
 
 def _of_a_run(folder: Path) -> dict[str, Any]:
     summary = _summary(folder)
-    overrides = _overrides(folder)
+    overrides = overrides_of(folder)
     chosen = [each.partition("=")[2] for each in overrides if each.startswith("experiment=")]
     changed = [each for each in overrides if not each.lstrip("+~").startswith(UNTOLD)]
     return {
@@ -107,7 +107,7 @@ def _summary(run: Path) -> dict[str, Any]:
     return found
 
 
-def _overrides(run: Path) -> list[str]:
+def overrides_of(run: Path) -> list[str]:
     """The command line of a run, as Hydra has recorded it."""
     path = run / ".hydra" / "overrides.yaml"
     found: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else []

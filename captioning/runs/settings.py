@@ -9,7 +9,7 @@ from captioning.text import TREEBANK
 # Settings that may differ when a run resumes: they do not change the training itself, only places, length and output.
 # For the files that ``data`` names, the contents must be equal (``inputs.json``), not the paths.
 FREE = {"name", "choices", "out", "sweep", "resume", "test", "logger", "patience"}
-FREE |= {"checkpoint_minutes", "compile", "metrics", "init_from"}  # initial weights are among the inputs
+FREE |= {"checkpoint_minutes", "report", "compile", "metrics", "init_from"}  # initial weights are among the inputs
 FREE_DATA = {"root", "file", "images", "source", "workers", "features_root", "prepare", "text", "cache", "sample_every"}
 FREE_TRAINER = {"accelerator", "enable_progress_bar", "log_every_n_steps", "enable_model_summary"}
 

@@ -75,7 +75,7 @@ class SweepTable(Callback):
                 {"job": name, "status": "failed"} for name in failed if not any(row["job"] == name for row in rows)
             ]
             if rows:
-                self._write_table(folder, rows, Monitor.of(_of_a_job(folder, rows) or _plain(config)), failed)
+                self._write_table(folder, rows, monitor_of(folder, rows, config), failed)
             told = [name for name in failed if RunFolder(folder / name).failure.exists()]
             refused = [name for name in failed if name not in told]
             if told:
@@ -163,6 +163,20 @@ def _exit_on_error() -> Iterator[None]:
     except Exception:
         traceback.print_exc()
         sys.exit(1)
+
+
+def monitor_of(folder: Path, rows: list[dict[str, Any]], config: DictConfig | None = None) -> Monitor:
+    """The measurement that ranks the jobs of a sweep: that of a finished job.
+
+    Args:
+        folder: the sweep's folder.
+        rows: the rows of its jobs.
+        config: the sweep's configuration, for a sweep without a finished job.
+    """
+    found = _of_a_job(folder, rows)
+    if not found and config is not None:
+        found = _plain(config)
+    return Monitor.of(found or {})
 
 
 def _of_a_job(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any] | None:

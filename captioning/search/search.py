@@ -190,3 +190,11 @@ def require(condition: bool, sentence: str) -> None:
     """Raise a ``CaptioningError`` with a sentence unless a condition holds."""
     if not condition:
         raise CaptioningError(sentence)
+
+
+def say_empty(empty: int, total: int) -> str:
+    """The sentence on captions without a word: a wide beam finds that the most probable sentence is often none."""
+    return (
+        f"{empty} of {total} captions are empty: to end at once was the most probable sentence. A length penalty "
+        "(--length-penalty 0.7, search.length_penalty) or a narrower beam gives longer ones."
+    )

@@ -1,7 +1,8 @@
 """Digests of a run's inputs: a run resumes or finishes only with its own photographs, captions and text."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from captioning.data import CaptionedPhotos, QuestionSet, Text
 from captioning.data.digests import digest_of, digests
 from captioning.data.text import MAPPED
 from captioning.runs.settings import encoders_of
+
+log = logging.getLogger(__name__)
 
 
 def inputs_of_photographs(config: Mapping[str, Any], photos: CaptionedPhotos) -> dict[str, str]:
@@ -28,6 +31,7 @@ def inputs_of_photographs(config: Mapping[str, Any], photos: CaptionedPhotos) ->
     """
     paths = [photo.path for photo in photos]
     found = [each.tobytes() for each in digests(paths, Path(config["data"]["features_root"]) / "digests")]
+    _tell_repeated(photos, found)
     captions = (text for photo in photos for text in (str(len(photo.captions)), *photo.captions))
     sizes = [f"{split} {len(members)}".encode() for split, members in photos.splits.items()]
     return {
@@ -50,6 +54,23 @@ def inputs_of_questions(config: Mapping[str, Any], source: QuestionSet) -> dict[
         photographs = inputs_of_photographs(config, source.photos)
         found |= {name: digest for name, digest in photographs.items() if name != "captions"}
     return found
+
+
+def _tell_repeated(photos: CaptionedPhotos, digests: Sequence[bytes]) -> None:
+    """Say if a photograph is in two splits under two names: its score would be of what was trained on."""
+    first: dict[bytes, tuple[str, Path]] = {}
+    places = [(split, photo.path) for split, members in photos.splits.items() for photo in members]
+    repeated = []
+    for (split, path), digest in zip(places, digests, strict=True):
+        before, other = first.setdefault(digest, (split, path))
+        if before != split:
+            repeated.append(f"{other} ({before}) and {path} ({split})")
+    if repeated:
+        log.warning(
+            "%s: %d photographs are in two splits, the same file under two names, such as %s. Scores on what was "
+            "trained on say little: take them out of one of the splits.",
+            *(photos.name, len(repeated), repeated[0]),
+        )
 
 
 def inputs_of_text(config: Mapping[str, Any], text: Text) -> dict[str, str]:

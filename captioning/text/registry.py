@@ -1,21 +1,32 @@
-"""The tokenizers of captions by name, as ``data.tokenizer`` and ``captioning score --tokenizer`` choose them."""
+"""The tokenizers of captions by name, as ``data.tokenizer`` and ``captioning score --tokenizer`` choose them.
 
-from collections.abc import Callable, Sequence
+``treebank`` names two functions: ``tokenize_each`` for vocabularies and training, and ``tokenize_coco``, whose tokens
+are coco-caption's to the last bracket, for scores.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.text import TREEBANK
-from captioning.text.tokenizer import tokenize_each, tokenize_file
-from captioning.text.words import tokenize_words_each
+from captioning.text.tokenizer import tokenize_coco, tokenize_each, tokenize_file
+from captioning.text.words import are_without_blanks, tokenize_words_each
 
 Tokenizer = Callable[[Sequence[str]], list[list[str]]]  # from captions to the tokens of each
 
+CLEAN = "clean"  # the treebank tokenizer without coco-caption's faults
 TOKENIZERS: dict[str, Tokenizer] = {TREEBANK: tokenize_each, "words": tokenize_words_each}
-OF_ENGLISH = (tokenize_each, tokenize_file)
+SCORING: dict[str, Tokenizer] = {TREEBANK: tokenize_coco, CLEAN: tokenize_each, "words": tokenize_words_each}
+OF_ENGLISH = (tokenize_coco, tokenize_each, tokenize_file)
+_ABOUT = {
+    TREEBANK: "treebank is coco-caption's, for English",
+    CLEAN: "clean the same without brackets and faults",
+    "words": "words is for any language",
+}
 
 
 def find_tokenizer(name: str, setting: str = "data.tokenizer=") -> Tokenizer:
-    """The tokenizer of a name.
+    """The tokenizer of vocabularies and training of a name.
 
     Args:
         name: a name of ``TOKENIZERS``.
@@ -24,12 +35,42 @@ def find_tokenizer(name: str, setting: str = "data.tokenizer=") -> Tokenizer:
     Raises:
         CaptioningError: there is no tokenizer of this name.
     """
-    if name not in TOKENIZERS:
+    return _find(TOKENIZERS, name, setting)
+
+
+def find_scoring_tokenizer(name: str, setting: str = "data.tokenizer=") -> Tokenizer:
+    """The tokenizer of scores of a name of ``SCORING``, see ``find_tokenizer``."""
+    return _find(SCORING, name, setting)
+
+
+def without_faults(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer of statements about words, for which brackets are none."""
+    return tokenize_each if tokenizer is tokenize_coco else tokenizer
+
+
+def _find(tokenizers: Mapping[str, Tokenizer], name: str, setting: str) -> Tokenizer:
+    if name not in tokenizers:
         raise CaptioningError(
-            f"{setting}{printable(str(name)[:100])}: there is no such tokenizer. Take {' or '.join(TOKENIZERS)}: "
-            "treebank is coco-caption's, for English; words is for any language."
+            f"{setting}{printable(str(name)[:100])}: there is no such tokenizer. Take {' or '.join(tokenizers)}: "
+            f"{'; '.join(map(_ABOUT.__getitem__, tokenizers))}."
         )
-    return TOKENIZERS[name]
+    return tokenizers[name]
+
+
+def say_blanks(tokenizer: Tokenizer, captions: Sequence[str], setting: str = "data.tokenizer=") -> str:
+    """The sentence on captions whose words the tokenizer can't tell apart; empty where it can.
+
+    Args:
+        tokenizer: the tokenizer.
+        captions: some of the captions.
+        setting: the setting or option that chooses another tokenizer.
+    """
+    if tokenizer not in OF_ENGLISH or not are_without_blanks(captions):
+        return ""
+    return (
+        f"The captions have no blanks between their words (such as {printable(captions[0][:20])}), so that each is one "
+        f"word or a few: say {setting}words, which takes each character of such scripts as a word."
+    )
 
 
 def told(name: str) -> dict[str, str]:

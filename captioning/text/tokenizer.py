@@ -1,34 +1,50 @@
 """The tokenizer of captions, for scores and training: coco-caption's, without Java.
 
 coco-caption runs Stanford CoreNLP 3.4.1's ``PTBTokenizer -preserveLines -lowerCase`` over a file with one caption per
-line, and removes a list of punctuation; all published scores of captioners are based on these tokens. ``tokenize``
-gives the same tokens for one caption, except where the original has a fault:
+line, and removes a list of punctuation; all published scores of captioners are based on these tokens. There are three
+functions, since the original has faults:
 
 - The original lower-cases the brackets ``-LRB-`` before its search for ``-LRB-``, and so leaves ``-lrb-`` among the
-  words; ``tokenize`` removes the four brackets of the list. (Square brackets are not in the list and stay ``-lsb-``.)
-- The original takes a carriage return, a vertical tab, a form feed or U+2028 in a caption for the caption's end, which
-  shifts every later caption by one; ``tokenize`` treats these characters as blanks.
-- In the original, the initial in "… Ave S." keeps its full stop depending on the next caption in the file; ``tokenize``
-  assumes that the next caption begins with "A", as most captions do.
+  words.
+- The initial in "… Ave S." keeps its full stop depending on the next caption in the file.
 - The original drops the letters and digits added to Unicode since 2012 (some 500, all of them rare).
+- "1 1/2" is one token with a no-break space, which BLEU and CIDEr take for two words, and ROUGE-L for one.
+- The original takes a carriage return, a vertical tab, a form feed or U+2028 in a caption for the caption's end, and
+  so gives every later image of the file captions of other images.
 
-``tokenize_file`` keeps these faults except the last one, for comparison.
+``tokenize_coco``, the tokenizer of scores, gives the original's tokens except for the last fault: it treats these
+characters as blanks. ``tokenize_file`` has all faults. ``tokenize`` has none of them and looks at one caption alone: it
+is the tokenizer of vocabularies and training, and of scores on request.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from captioning.text.treebank import LONGEST, NEWLINE, PLAIN_WORD, split
+from captioning.text.treebank import LONGEST, NEWLINE, is_plain, split
 
 PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-lrb-", "-rrb-", "-lcb-", "-rcb-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
-_BRACKETS = frozenset(["-lrb-", "-rrb-", "-lcb-", "-rcb-"])
+_REMOVED = PUNCTUATION - {"-lrb-", "-rrb-", "-lcb-", "-rcb-"}  # by the original
 
+_NEWER = re.compile(  # letters and digits that Unicode has got since 2012, without those beyond U+FFFF
+    r"[\u037f\u0528-\u052f\u0560\u0588\u05ef\u0860-\u086a\u0870-\u0887\u0889-\u088e\u08a1\u08ad-\u08c9\u0978\u0980"
+    r"\u09fc\u0af9\u0c34\u0c5a\u0c5d\u0c80\u0cdd\u0d04\u0d54-\u0d56\u0d5f\u0de6-\u0def\u0e86\u0e89\u0e8c\u0e8e-\u0e93"
+    r"\u0e98\u0ea0\u0ea8\u0ea9\u0eac\u13f5\u13f8-\u13fd\u16f1-\u16f8\u170d\u171f\u1878\u191d\u191e\u19b0-\u19c0\u19c8"
+    r"\u19c9\u1b4c\u1c80-\u1c88\u1c90-\u1cba\u1cbd-\u1cbf\u1cf2\u1cf3\u1cfa\u2c2f\u2c5f\u312e\u312f\u31bb-\u31bf"
+    r"\u4db6-\u4dbf\u9fcd-\u9fff\ua698-\ua69d\ua78f\ua794-\ua79f\ua7ab-\ua7ca\ua7d0\ua7d1\ua7d3\ua7d5-\ua7d9"
+    r"\ua7f2-\ua7f7\ua8fd\ua8fe\ua9e0-\ua9e4\ua9e6-\ua9fe\uaa7e\uaa7f\uab30-\uab5a\uab5c-\uab69\uab70-\uabbf]"
+)
+_UNKNOWN = "\ue000"  # a character without a rule
+_BREAK = re.compile("[\r\x0b\x0c\u2028\u2029]")
 _LINE_BREAKS = str.maketrans(dict.fromkeys("\n\r\x0b\x0c\u2028\u2029", " "))
 # A word between blanks whose tokens do not depend on the context, if all its neighbours are such words, too.
-_INDEPENDENT = re.compile(r"\"?[A-Za-z]+(?:['\-][A-Za-z]+)*(?:(?<=[A-Za-z]{2})\.|[,;:!?])?\"?")
+_INDEPENDENT = re.compile(
+    r"[0-9]{1,2}"  # too short for a part of a telephone number, and with no slash beside it
+    r"|(?!(?i:ca|figs?|prop|nos?|art|bldg|pp|op)\.)"  # a number may follow, even in the next caption
+    r"\"?[A-Za-z]+(?:['\-][A-Za-z]+)*(?:(?<=[A-Za-z]{2})\.|[,;:!?])?\"?"
+)
 _KNOWN_WORDS = 200_000
 
 
@@ -53,8 +69,29 @@ def tokenize_each(captions: Sequence[str]) -> list[list[str]]:
     return [tokenize(caption) for caption in captions]
 
 
+def tokenize_coco(captions: Sequence[str]) -> list[list[str]]:
+    """The tokens that coco-caption's scores are made of, those of each caption at the caption's own place.
+
+    Args:
+        captions: the captions in the order of the original's file.
+
+    Returns:
+        As many lists of tokens as captions. A token of several words ("1 1/2") has no-break spaces in it.
+    """
+    found = []
+    tokens_of, together = _words.__getitem__, chain.from_iterable
+    for place, caption in enumerate(captions):
+        if "\n" in caption:
+            caption = caption.replace("\n", " ")
+        try:
+            found.append(list(together(map(tokens_of, caption.split(" ")))))
+        except KeyError:
+            found.append(_tokenize_in_file(captions, place))
+    return found
+
+
 def tokenize_file(captions: Sequence[str]) -> list[list[str]]:
-    """The tokens of coco-caption for captions written to a file, with coco-caption's faults.
+    """The tokens of coco-caption for captions written to a file, with all of coco-caption's faults.
 
     Args:
         captions: the captions in the order of the file.
@@ -64,12 +101,19 @@ def tokenize_file(captions: Sequence[str]) -> list[list[str]]:
         list belongs to an earlier line.
     """
     lines: list[list[str]] = [[]]
-    for token in _split("\n".join(caption.replace("\n", " ") for caption in captions)):
+    for token in _split(_known("\n".join(caption.replace("\n", " ") for caption in captions))):
         if token == NEWLINE:
             lines.append([])
         else:
-            lines[-1] += _parts(token, PUNCTUATION - _BRACKETS)
-    return lines[: len(captions)]
+            lines[-1].append(token.lower())
+    return [_without_punctuation(line) for line in lines[: len(captions)]]
+
+
+def count_misread(captions: Sequence[str]) -> int:
+    """The number of captions for which coco-caption takes another line of its file."""
+    if not any(map(_BREAK.search, captions)):
+        return 0
+    return sum(ours != theirs for ours, theirs in zip(tokenize_coco(captions), tokenize_file(captions), strict=True))
 
 
 def _tokenize(caption: str) -> list[str]:
@@ -78,13 +122,34 @@ def _tokenize(caption: str) -> list[str]:
     for token in _split(caption.translate(_LINE_BREAKS) + "\nA\n"):  # another sentence follows the caption
         if token == NEWLINE:
             break
-        tokens += _parts(token, PUNCTUATION)
+        tokens += [] if token.lower() in PUNCTUATION else token.lower().split()
     return tokens
 
 
-def _parts(token: str, removed: frozenset[str]) -> list[str]:
-    token = token.lower()
-    return [] if token in removed else token.split()
+def _tokenize_in_file(captions: Sequence[str], place: int) -> list[str]:
+    """The ``tokenize_coco`` tokens of any caption of a file, by the rules alone: some look at the next caption, too."""
+    lines = [captions[place]]
+    for following in captions[place + 1 :]:
+        lines.append(following)
+        if lines[-2].strip() and len(lines) > 2:  # the next caption that says something, and the end of its line
+            break
+    tokens = []
+    for token in _split(_known("\n".join(line.translate(_LINE_BREAKS) for line in lines))):
+        if token == NEWLINE:
+            break
+        tokens.append(token.lower())
+    return _without_punctuation(tokens)
+
+
+def _known(text: str) -> str:
+    """A text as the original knows it: newer letters are characters without a rule."""
+    return text if text.isascii() else _NEWER.sub(_UNKNOWN, text)
+
+
+def _without_punctuation(tokens: Sequence[str]) -> list[str]:
+    """The tokens of a line that coco-caption keeps; the original strips the blanks at the end of the line."""
+    line = " ".join(tokens).rstrip()
+    return [token for token in line.split(" ") if token not in _REMOVED] if line else []
 
 
 def _split(text: str) -> Iterator[str]:
@@ -109,9 +174,9 @@ class _Words(dict[str, tuple[str, ...]]):
     def __missing__(self, word: str) -> tuple[str, ...]:
         if len(word) > LONGEST:
             raise KeyError(word)
-        plain = PLAIN_WORD.fullmatch(word)
-        if plain is not None:
-            tokens: tuple[str, ...] = (plain[1].lower(),)
+        letters = word[:-1] if word.endswith((".", ",")) else word
+        if letters.isalpha() and letters.isascii() and is_plain(word, letters):
+            tokens: tuple[str, ...] = (letters.lower(),)
         elif word in ("", ".", ",") or _INDEPENDENT.fullmatch(word):
             tokens = tuple(_tokenize(word))
         else:

@@ -233,10 +233,23 @@ _RULES: list[tuple[str, Callable[[str], str]]] = [
     (r"\r\n|[\n\x0b\x0c\r\u2028\u2029]", _constant(NEWLINE)),
 ]
 # The majority of a caption: a word, perhaps with a comma or full stop, and a blank, which no rule changes.
-PLAIN_WORD = re.compile(
-    rf"(?!(?i:cannot|gonna|gotta|lemme|gimme|wanna)\b)(?!(?i:[a-z]|{_TITLES}|{_OTHERS}|{_STATES}|{_BEFORE_NUMBER})\.)"
-    r"([A-Za-z]+(?:-[A-Za-z]+)*)[.,]?(?=[ \n]|\Z)"
-)
+_PLAIN_WORD = re.compile(r"([A-Za-z]+(?:-[A-Za-z]+)*)[.,]?(?=[ \n]|\Z)")
+_SPLIT_WORDS = frozenset(["cannot", "gonna", "gotta", "lemme", "gimme", "wanna"])
+_ABBREVIATION = re.compile(rf"(?i:[a-z]|{_TITLES}|{_OTHERS}|{_STATES}|{_BEFORE_NUMBER})\.")
+
+
+def is_plain(written: str, word: str) -> bool:
+    """True if no rule but the one of words is for a word of letters and hyphens, perhaps with a comma or full stop.
+
+    Args:
+        written: the word as written.
+        word: the word without the comma or full stop.
+    """
+    if word.partition("-")[0].lower() in _SPLIT_WORDS:
+        return False
+    return not (written.endswith(".") and "-" not in word and _ABBREVIATION.fullmatch(written))
+
+
 _BLANKS = re.compile(rf" {_SPACE}*")
 _MATCHERS = [(re.compile(pattern).match, normalise) for pattern, normalise in _RULES]
 
@@ -253,8 +266,8 @@ def split(text: str) -> Iterator[str]:
     place = 0
     while place < len(text):
         limit = min(len(text), place + LONGEST)
-        plain = PLAIN_WORD.match(text, place, limit)
-        if plain is not None:
+        plain = _PLAIN_WORD.match(text, place, limit)
+        if plain is not None and is_plain(plain[0], plain[1]):
             yield plain[1]
             place = plain.end()
             continue

@@ -57,3 +57,9 @@ def tokenize_words(caption: str) -> list[str]:
 def tokenize_words_each(captions: Sequence[str]) -> list[list[str]]:
     """The ``tokenize_words`` tokens of each caption."""
     return [tokenize_words(caption) for caption in captions]
+
+
+def are_without_blanks(captions: Sequence[str]) -> bool:
+    """True if most letters of some captions are of scripts that are written without blanks between words."""
+    letters = [character for caption in captions for character in caption if character.isalpha()]
+    return 2 * len(re.findall(f"[{_SPACELESS}]", "".join(letters))) > len(letters)

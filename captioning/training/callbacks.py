@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
+from captioning.core.progress import SECONDS
 from captioning.core.signals import Stopped, asked_to_end, rearm
 from captioning.runs.metrics_file import CSVLogger
 from captioning.runs.monitor import Monitor
@@ -68,7 +70,7 @@ def callbacks(
         if patience is not None
         else []
     )
-    bar = [ProgressBar()] if progress_bar else []
+    bar = [ProgressBar() if sys.stderr.isatty() else ProgressLines()] if progress_bar else []
     average = [AveragedWeights(decay=ema_decay)] if ema_decay is not None else []
     last = LastCheckpoint(folder / "checkpoints" / LAST, checkpoint_minutes)
     return [Timer(), *bar, *stop, ResumeLogs(), Gradients(last, gradients), best, *average, last]
@@ -81,6 +83,34 @@ class ProgressBar(TQDMProgressBar):
         """The values displayed behind the bar."""
         metrics: dict[str, Any] = super().get_metrics(trainer, module)
         return {name: value for name, value in metrics.items() if name != "v_num"}
+
+
+class ProgressLines(pl.Callback):
+    """Progress in a file or a pipe, in place of the bar: a line every half a minute, without control characters."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        """Take the seconds between two lines."""
+        self.seconds, self.told, self.batches = seconds, time.monotonic(), 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count from the epoch's beginning: validation is no training."""
+        self.told, self.batches = time.monotonic(), 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Say a line, if it is due."""
+        self.batches += 1
+        passed = time.monotonic() - self.told
+        if passed < self.seconds or not trainer.is_global_zero:
+            return
+        rate, of = self.batches / max(passed, 1e-9), trainer.num_training_batches
+        left = max(0.0, (of - batch_idx - 1) / rate)
+        log.info(
+            "epoch %d: %.0f %%, %d of %.0f batches, %.0f s left in it, %.2f batches/s",
+            *(trainer.current_epoch + 1, 100 * (batch_idx + 1) / of, batch_idx + 1, of, left, rate),
+        )
+        self.told, self.batches = time.monotonic(), 0
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -11,6 +11,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.loggers import Logger
 
 from captioning.core.build import build
+from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
 from captioning.runs.monitor import Monitor
 from captioning.training.callbacks import callbacks
@@ -37,9 +38,7 @@ def make_trainer(config: Mapping[str, Any], folder: Path, monitor: Monitor) -> p
         config["logger"]["gradients"],
     )
     more = [build(settings, pl.Callback) for settings in (config["callbacks"] or {}).values()]
-    loggers = [
-        build(settings, Logger, save_dir=folder) for name, settings in config["logger"].items() if name != "gradients"
-    ]
+    loggers = [_logger(name, settings, folder) for name, settings in config["logger"].items() if name != "gradients"]
     return build(
         config["trainer"],
         pl.Trainer,
@@ -48,6 +47,15 @@ def make_trainer(config: Mapping[str, Any], folder: Path, monitor: Monitor) -> p
         logger=loggers,
         plugins=[AtomicCheckpointIO()],
     )
+
+
+def _logger(name: str, settings: Mapping[str, Any], folder: Path) -> Logger:
+    try:
+        return build(settings, Logger, save_dir=folder)
+    except ModuleNotFoundError as error:
+        raise CaptioningError(
+            f'logger={name} needs the package {error.name or name}: pip install "captioning[{name}]".'
+        ) from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -254,7 +254,7 @@ def test_the_table_is_saved_while_files_are_read(
     rows, real = [], module.save_array
 
     def noting(path: Path, array: np.ndarray) -> None:
-        rows.append(int(array["digest"].any(1).sum()))
+        rows.append(int(array["digest"][:-1].any(1).sum()))  # the last entry is of the others
         real(path, array)
 
     monkeypatch.setattr(module, "save_array", noting)

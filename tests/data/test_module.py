@@ -1,5 +1,6 @@
 """The data module: the same batches from workers as without, and stored features as good as live ones."""
 
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -97,3 +98,13 @@ def test_captions_that_are_cut_are_counted_and_said_once(made, caplog: pytest.Lo
     caplog.clear()
     list(made("data.max_words=30", "search.max_length=20")[0].train_dataloader())
     assert "training captions have" not in caplog.text
+
+
+def test_what_workers_take_can_be_pickled(made) -> None:
+    """Windows and macOS spawn worker processes."""
+    for data, _ in (made(), made("encoder.finetune_from=layer1")):
+        loader = data.loader("train", shuffle=True)
+        dataset = pickle.loads(pickle.dumps(loader.dataset))
+        draw = next(iter(loader.sampler))
+        assert torch.equal(dataset[draw].targets, loader.dataset[draw].targets)
+        pickle.dumps((loader.worker_init_fn, loader.collate_fn))

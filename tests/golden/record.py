@@ -34,7 +34,7 @@ WORDS = ("red", "green", "blue", "grey", "bright", "dark", "left", "right", "squ
 
 RUN = [
     *("trainer.max_epochs=2", "trainer.log_every_n_steps=1", "trainer.accelerator=cpu", "patience=null", "test=false"),
-    *("trainer.enable_progress_bar=false", "trainer.precision=32-true", "logger=csv"),
+    *("trainer.enable_progress_bar=false", "report=false", "trainer.precision=32-true", "logger=csv"),
 ]
 PHOTOS = [
     *("data=own", "data.minimum_count=1", "data.batch_size=2", "data.captions_per_photo=2", "data.workers=0"),

@@ -1,9 +1,11 @@
 """``captioning caption`` on untrained captioners: the n best captions, ensembles, JSON, and a search of one's own."""
 
+import errno
 import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -14,6 +16,7 @@ import torch
 from PIL import Image
 
 from captioning.__main__ import main
+from captioning.core import images
 from captioning.core.errors import CaptioningError
 from captioning.core.vocabulary import END, SPECIAL, Vocabulary
 from captioning.jobs.caption import parser
@@ -299,3 +302,78 @@ def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "last.ckpt"):
         with pytest.raises(CaptioningError, match=r"last\.ckpt: this checkpoint can't be read, for it is a pipe"):
             Captioner.load(path)
+
+
+def test_names_that_begin_with_a_dash(
+    untrained: Untrained, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = untrained("a.ckpt")
+    monkeypatch.chdir(photos[0].parent)
+    photos[0].rename("-a.png")
+    output = io.StringIO()
+    with redirect_stdout(output):
+        assert main(["caption", "--checkpoint", str(path), "--", "-a.png", "b.png"]) == 0
+    assert [line.partition("\t")[0] for line in output.getvalue().splitlines()] == ["-a.png", "b.png"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_terminal_that_lacks_characters(
+    encoding: str, untrained: Untrained, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, name = untrained("a.ckpt"), photos[0].with_name("süß ☃.png")
+    photos[0].rename(name)
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    assert main(["caption", str(name), "--checkpoint", str(path)]) == 0
+    sys.stdout.flush()
+    shown = {"ascii": rb"s\xfc\xdf \u2603.png", "cp1252": b"s\xfc\xdf \\u2603.png", "utf-8": "süß ☃.png".encode()}
+    assert shown[encoding] in written.getvalue()
+
+
+def test_empty_captions_are_said(untrained: Untrained, photos: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path = untrained("a.ckpt")
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["decoder.word_layer.bias"][END] = 1000.0
+    torch.save(content, path)
+    assert main(["caption", *map(str, photos), "--checkpoint", str(path), "--beam", "5"]) == 0
+    assert "2 of 2 captions are empty: to end at once was the most probable sentence" in capsys.readouterr().err
+
+
+def test_a_decoder_s_warning_names_the_picture(
+    untrained: Untrained, photos: list[Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", images._show_warning)  # pytest records warnings itself
+    with images.usable(photos[1]):
+        warnings.warn("Corrupt EXIF data", stacklevel=1)
+    assert caplog.messages == [f"{photos[1]}: Corrupt EXIF data"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device of Linux")
+def test_a_full_disk_behind_the_output_is_a_sentence(
+    untrained: Untrained, photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = untrained("a.ckpt")
+    full = io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=False)
+    monkeypatch.setattr(sys, "stdout", full)
+    assert main(["caption", str(photos[0]), "--checkpoint", str(path)]) == 1
+    assert "captioning: error: No space left on device. Free some space" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+    assert main(["caption", str(photos[0]), "--checkpoint", str(path), "--json", "/dev/full"]) == 1
+    assert "/dev/full: the disk is full" in capsys.readouterr().err
+
+
+def test_a_name_that_is_too_long_is_a_sentence(photos: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["caption", str(photos[0]), "--checkpoint", "x" * 5000]) == 1
+    assert "xxx: File name too long. Check the path" in capsys.readouterr().err
+
+
+def test_no_file_handles_left_is_a_sentence(
+    photos: list[Path], untrained: Untrained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    path = untrained("a.ckpt")
+    monkeypatch.setattr("captioning.jobs.caption.find_pictures", none_left)
+    assert main(["caption", str(photos[0]), "--checkpoint", str(path)]) == 1
+    assert "captioning: error: Too many open files. Raise the limit (ulimit -n)" in capsys.readouterr().err

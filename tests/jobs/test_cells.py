@@ -22,7 +22,13 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("writer")
     (folder / "text.txt").write_text(TEXT)
     small = ["data.batch_size=8", "data.chunk=20", "decoder.hidden_size=12", "trainer.max_epochs=1", "ema_decay=null"]
-    quick = ["trainer.enable_progress_bar=false", "trainer.accelerator=cpu", "trainer.precision=32-true", "logger=csv"]
+    quick = [
+        "trainer.enable_progress_bar=false",
+        "report=false",
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "logger=csv",
+    ]
     train(compose(["experiment=char_rnn", f"data.text={folder / 'text.txt'}", *small, *quick]), folder / "run")
     return folder
 

@@ -29,7 +29,13 @@ def experiment(request: pytest.FixtureRequest, tiny: Overrides, tmp_path: Path) 
         return [each for each in tiny() if each.partition("=")[0] not in OF_PRESETS]
     (tmp_path / "text.txt").write_text("to be, or not to be, that is the question. " * 40)
     places = [f"data.text={tmp_path / 'text.txt'}", f"data.cache={tmp_path / 'cache'}", f"out={tmp_path / 'runs'}"]
-    fast = ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "logger=csv", "trainer.precision=32-true"]
+    fast = [
+        "trainer.accelerator=cpu",
+        "trainer.enable_progress_bar=false",
+        "report=false",
+        "logger=csv",
+        "trainer.precision=32-true",
+    ]
     return ["experiment=char_rnn", *places, *fast, "decoder.hidden_size=32", "data.chunk=16", "data.batch_size=2"]
 
 

@@ -29,6 +29,7 @@ SMALL = [
     "trainer.precision=32-true",
     "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false",
+    "report=false",
     "logger=csv",
     "search.max_length=30",
 ]

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from captioning.core.errors import CaptioningError
 from captioning.jobs.score import main
-from captioning.metrics.results import check_results, read_references, read_results
+from captioning.metrics.results import check_results, read_references, read_results, read_sets
 
 REFERENCES = {
     1: ["A dog runs in the park.", "the dog is running"],
@@ -166,7 +167,9 @@ def test_metrics_of_ones_own(
         main([good, "--references", references, "--metric", "captioning.core.measure.Measure"])
 
 
-def test_faults_and_frequencies_on_request(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_tokens_and_frequencies_on_request(
+    tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = results(tmp_path / "bad.json", BAD)
     annotations = [{"image_id": n, "caption": c} for n, c in enumerate(["a cat", "a red cat", "a dog", "a bird"])]
     other = write(tmp_path / "other.json", {"annotations": annotations})
@@ -176,10 +179,53 @@ def test_faults_and_frequencies_on_request(tmp_path: Path, references: str, caps
         values: dict[str, float] = json.loads(capsys.readouterr().out)["results"][0]["scores"]
         return values
 
-    plain, faulty, fixed = scores(), scores("--bug-compatible"), scores("--frequencies", other)
-    assert faulty["BLEU-1"] < plain["BLEU-1"]  # -lrb- and -rrb- count as words
+    plain, clean, fixed = scores(), scores("--tokenizer", "clean"), scores("--frequencies", other)
+    assert plain["BLEU-1"] < clean["BLEU-1"]  # -lrb- and -rrb- count as words
     assert fixed["BLEU-1"] == plain["BLEU-1"]
     assert fixed["CIDEr"] != plain["CIDEr"]
+
+
+def test_captions_that_coco_caption_misreads_are_counted(
+    tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = results(tmp_path / "broken.json", {**GOOD, 1: "a dog runs\rin the park"})
+    assert main([broken, "--references", references, "--json", "-", "--resamples", "0"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["misread_by_coco_caption"] == {broken: 3}
+    assert shown["results"][0]["scores"]["BLEU-4"] == pytest.approx(1)
+    assert shown["signature"].startswith("tokenizer:treebank|images:3|references:2|frequencies:references|captioning:")
+    assert "coco-caption would lose or shift 3 of 3 captions" in caplog.text
+    main([broken, "--references", references, "--resamples", "0", "--frequencies", references])
+    assert (
+        "tokenizer:treebank|images:3|references:2|frequencies:other captions|"
+        in capsys.readouterr().out.splitlines()[-1]
+    )
+
+
+def test_a_score_is_explained(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
+    bad, images = results(tmp_path / "bad.json", {**BAD, 1: "a dog running in the park (fast)"}), tmp_path / "i.csv"
+    options = [bad, "--references", references, "--resamples", "0"]
+    assert main([*options, "--explain", "1", "--per-image", str(images)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    lines = lines[lines.index(f"{bad}, image 1") :]
+    assert lines[1:4] == [
+        "caption: a dog running in the park -lrb- fast -rrb-",
+        "reference 1: a dog runs in the park",
+        "reference 2: the dog is running",
+    ]
+    rows = {line.split("  ")[0]: line.split() for line in lines[6:]}
+    assert rows["dog"][1:4] == ["1/1", "1,", "2"] and rows["fast"][1:] == ["0/1", "-", "0.0000"]
+    assert rows["in the park"][3:5] == ["1/1", "1"]
+    with images.open(encoding="utf-8") as file:
+        alone = next(csv.DictReader(file))
+    ngrams = [line for line in lines[6:] if re.search(r" \d/\d  +[-\d]", line)]
+    assert sum(float(line.split()[-1]) for line in ngrams) == pytest.approx(float(alone["CIDEr"]), abs=1e-3)
+    for name in ("BLEU-1", "BLEU-4", "ROUGE-L", *(["METEOR"] if "METEOR" in rows else [])):
+        assert float(rows[name][1]) == pytest.approx(float(alone[name]), abs=1e-4)
+    assert float(rows["CIDEr"][-1]) == pytest.approx(float(alone["CIDEr"]), abs=1e-4)
+    assert '5/9 ("a dog in the park", reference 1)' in next(line for line in lines if line.startswith("ROUGE-L"))
+    with pytest.raises(CaptioningError, match="--explain 9: no scored image has this id"):
+        main([*options, "--explain", "9"])
 
 
 def test_a_subset_must_be_asked_for(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,7 +262,6 @@ def test_another_tokenizer_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     for wrong, told in (
         (("--tokenizer", "wort"), "^--tokenizer wort: there is no such tokenizer"),
         (("--tokenizer", "words", "--meteor"), "METEOR and SPICE know English alone"),
-        (("--tokenizer", "words", "--bug-compatible"), "leave it or --tokenizer out"),
     ):
         with pytest.raises(CaptioningError, match=told):
             main([*files, *wrong])
@@ -224,10 +269,9 @@ def test_another_tokenizer_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_java_that_is_not_there_spoils_nothing_else(tmp_path: Path, references: str) -> None:
     good = results(tmp_path / "good.json", GOOD)
-    command = [sys.executable, "-m", "captioning", "score", good, "--references", references, "--meteor", "--spice"]
+    command = [sys.executable, "-m", "captioning", "score", good, "--references", references, "--spice", "--no-meteor"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": str(tmp_path)})
     assert "CIDEr" in ended.stdout
-    assert "METEOR needs " in ended.stderr
     assert "SPICE needs " in ended.stderr
 
 
@@ -244,7 +288,7 @@ def test_help_is_quick_and_errors_are_sentences(tmp_path: Path, references: str)
 def test_results_of_many_wrong_images_name_ten_and_count_all(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     with pytest.raises(CaptioningError, match=r"results\.json: 12 images .*: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …"):
-        read_results(write(path, [{"image_id": n, "caption": ""} for n in range(12)] * 2))
+        read_results(write(path, [{"image_id": n % 12, "caption": f"a {n}"} for n in range(24)]))
     with pytest.raises(CaptioningError, match=r"12 of 13 images are not in the references: 1, .*, 10, …"):
         check_results(path, range(13), [0])
     with pytest.raises(CaptioningError, match=r"12 of 13 images have no caption: 1, .*, 10, …"):
@@ -256,13 +300,63 @@ def test_results_of_many_wrong_images_name_ten_and_count_all(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "entry",
-    [{"image_id": 1, "caption": None}, {"image_id": True, "caption": "a"}, {"caption": "a"}, ["a"], {"image_id": 1}],
+    [
+        *({"image_id": 1, "caption": 5}, {"image_id": 1, "captions": []}, {"image_id": True, "caption": "a"}),
+        *({"caption": "a"}, ["a"], {"image_id": 1}),
+    ],
 )
 def test_results_that_are_no_captions(tmp_path: Path, entry: Any) -> None:
     with pytest.raises(CaptioningError, match="1 entries have no image_id"):
         read_results(write(tmp_path / "results.json", [{"image_id": 5, "caption": "fine"}, entry]))
     with pytest.raises(CaptioningError, match="is a list of"):
         read_results(write(tmp_path / "results.json", entry if isinstance(entry, dict) else "a"))
+
+
+@pytest.mark.parametrize("empty", ["null", "NaN", '["a", null]'])
+def test_captions_that_are_empty_cells(tmp_path: Path, empty: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text('[{"image_id": 5, "caption": "fine"}, {"image_id": 1, "caption": ' + empty + "}]")
+    with pytest.raises(CaptioningError, match="1 entries have no caption but null or NaN"):
+        read_results(path)
+
+
+def test_results_in_other_forms(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = {1: "a dog", "x": "a \u2028 cat", 3: ""}
+    entries: list[dict[str, Any]] = [
+        {"image_id": 1, "caption": ["a dog"], "score": 0.5},
+        {"image_id": "x", "captions": ["a \u2028 cat"], "id": 7},
+        {"image_id": 3, "caption": ""},
+        {"image_id": 1, "caption": "a dog"},
+    ]
+    assert read_results(write(tmp_path / "results.json", entries)) == expected
+    assert "1 images are there several times" in caplog.text
+    assert "1 of 3 captions are empty, and score 0: 3." in caplog.text
+    lines = tmp_path / "results.jsonl"
+    lines.write_text("\r\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries) + "\n\n", encoding="utf-8")
+    assert read_results(lines) == expected
+    with zipfile.ZipFile(tmp_path / "server.zip", "w") as archive:
+        archive.writestr("captions_val2014_x_results.json", json.dumps(entries))
+        archive.writestr("__MACOSX/._captions.json", "x")
+    assert read_results(tmp_path / "server.zip") == expected
+    several = [{"image_id": 1, "captions": ["a dog", "a cat"]}, {"image_id": 2, "caption": "a"}]
+    assert read_sets(write(tmp_path / "sets.json", several)) == {1: ["a dog", "a cat"], 2: ["a"]}
+
+
+def test_forms_that_are_none(tmp_path: Path) -> None:
+    archive = tmp_path / "server.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.txt", "x")
+    for content, told in ((None, "there are 0 .json files"), (b"PK", "can't be read"), (b"", "can't be read")):
+        if content is not None:
+            archive.write_bytes(content)
+        with pytest.raises(CaptioningError, match=told):
+            read_results(archive)
+    archive.unlink()
+    with pytest.raises(CaptioningError, match="there is no such results file"):
+        read_results(archive)
+    (tmp_path / "a.jsonl").write_text('{"image_id": 1, "caption": "a"}\n{"image_id": 2, "capt')
+    with pytest.raises(CaptioningError, match=r"a\.jsonl, line 2"):
+        read_results(tmp_path / "a.jsonl")
 
 
 def test_references_must_be_annotations_of_all_images(tmp_path: Path, references: str) -> None:

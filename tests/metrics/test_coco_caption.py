@@ -14,8 +14,19 @@ from hypothesis import strategies as st
 from nltk.translate.bleu_score import corpus_bleu
 
 from captioning.core.errors import CaptioningError
-from captioning.metrics import CiderD, References, Scorer, Scores, coco_metrics, measures_of, score_captions
-from captioning.text.tokenizer import tokenize, tokenize_file
+from captioning.metrics import (
+    CiderD,
+    Pairs,
+    References,
+    RougeL,
+    Scorer,
+    Scores,
+    coco_metrics,
+    measures_of,
+    score_captions,
+)
+from captioning.metrics.rouge import rouge_l
+from captioning.text.tokenizer import tokenize, tokenize_coco, tokenize_each
 
 NAMES = list(measures_of(coco_metrics()))
 
@@ -29,8 +40,9 @@ def oracle(
     bleu = pytest.importorskip("pycocoevalcap.bleu.bleu").Bleu(4)
     rouge = pytest.importorskip("pycocoevalcap.rouge.rouge").Rouge()
     cider = pytest.importorskip("pycocoevalcap.cider.cider").Cider()
-    given = {n: [" ".join(tokenize(caption)) for caption in captions] for n, captions in enumerate(references)}
-    results = {n: [" ".join(tokenize(caption))] for n, caption in enumerate(candidates)}
+    tokens = map(" ".join, tokenize_coco([caption for captions in references for caption in captions]))
+    given = {n: [next(tokens) for _ in captions] for n, captions in enumerate(references)}
+    results = {n: [" ".join(tokens)] for n, tokens in enumerate(tokenize_coco(candidates))}
     bleus, bleu_images = bleu.compute_score(given, results, verbose=0)
     values = [*bleus, rouge.compute_score(given, results)[0], cider.compute_score(given, results)[0]]
     images = [*bleu_images, rouge.compute_score(given, results)[1], cider.compute_score(given, results)[1]]
@@ -191,9 +203,24 @@ def test_rouge_takes_the_maxima_of_precision_and_recall_apart() -> None:
     assert score_captions(["a b c d"], [["a b c d e f g h"]])["ROUGE-L"] < 0.7
 
 
-def test_bug_compatible_tokens_change_the_scores() -> None:
-    candidates, references = ["a (red) car", "a dog"], [["a (blue) car"], ["a dog"]]
-    assert score_captions(candidates, references) != score_captions(candidates, references, tokenizer=tokenize_file)
+def test_rouge_of_all_images_at_once_is_that_of_each_alone() -> None:
+    draw, words = random.Random(0), ["a", "b", "c", "d", "e", "1\xa01/2", "other"]
+
+    def caption() -> str:
+        return " ".join(draw.choices(words, k=draw.choice([0, 1, 2, 5, 9, 13, 20, 62, 63, 64, 70])))
+
+    references = [[caption() for _ in range(draw.randint(1, 4))] for _ in range(300)]
+    prepared = References(references, lambda texts: [text.split(" ") if text else [] for text in texts])
+    pairs = Pairs(prepared, [caption() for _ in references])
+    alone = [rouge_l(*each) for each in zip(pairs.candidate_tokens, pairs.reference_tokens, strict=True)]
+    assert np.asarray(RougeL().statistics(pairs))[:, 0].tolist() == alone
+
+
+def test_brackets_and_fractions_count_as_in_the_original() -> None:
+    candidates = ["a (red) car", "1 1/2 dogs", "a dog"]
+    references = [["a (blue) car"], ["a dog 1 1/2", "1 1/2"], ["(555) 555-1234 dogs"]]
+    assert_equal(score(candidates, references), candidates, references)
+    assert score_captions(candidates, references) != score_captions(candidates, references, tokenizer=tokenize_each)
 
 
 def test_wrong_numbers_are_refused() -> None:

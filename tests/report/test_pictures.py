@@ -2,10 +2,27 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from captioning.report.pictures import draw_contact_sheet
+
+
+def test_no_caption_is_cut(tmp_path: Path) -> None:
+    """Above each photograph of a sheet all lines of its caption are drawn, with white around them."""
+    Image.new("RGB", (60, 60), (0, 255, 0)).save(tmp_path / "photo.png")
+    long = " ".join(["photograph"] * 24)  # twelve lines
+    ink = []
+    for number, captions in enumerate(([long] * 2, ["a", long], [long, "a", "b", "c", long])):
+        path = tmp_path / f"{number}.png"
+        draw_contact_sheet([(tmp_path / "photo.png", caption) for caption in captions], path)
+        pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+        dark = pixels.sum(-1) < 200
+        assert not dark[0].any() and not dark[:, 0].any() and not dark[:, -1].any()
+        ink.append(int(dark.sum()))
+    one = ink[0] / 2
+    assert ink[1] > 0.99 * one and ink[2] > 1.99 * one
 
 
 @pytest.mark.parametrize("caption", ["the # 5 is $ 5 and # 6 is $ 6", "<b> \\frac{a} & 100 % {", ""])

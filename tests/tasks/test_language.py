@@ -41,6 +41,7 @@ TINY = [
     "trainer.precision=32-true",
     "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false",
+    "report=false",
     "trainer.log_every_n_steps=1",
     "ema_decay=null",
     "scheduler=constant",
@@ -168,7 +169,7 @@ def test_hello_is_learnt_to_certainty(tmp_path: Path) -> None:
     """The slides' example: four letters, and the l after an l or before the o only the state can tell."""
     (tmp_path / "hello.txt").write_text("hello" * 60)
     small = [f"data.text={tmp_path / 'hello.txt'}", "decoder.hidden_size=16", "trainer.max_epochs=16", "logger=csv"]
-    quiet = ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "search.max_length=10"]
+    quiet = ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "report=false", "search.max_length=10"]
     rows = run(["experiment=min_char_rnn", *small, *quiet], tmp_path / "run")
     writer = Writer.load(tmp_path / "run")
     assert writer.vocabulary.words == ["e", "h", "l", "o"]

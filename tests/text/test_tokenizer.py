@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.text import tokenizer
-from captioning.text.tokenizer import PUNCTUATION, tokenize, tokenize_each, tokenize_file
+from captioning.text.tokenizer import (
+    PUNCTUATION,
+    count_misread,
+    tokenize,
+    tokenize_coco,
+    tokenize_each,
+    tokenize_file,
+)
 
 Oracle = Callable[[Sequence[str]], list[str]]
 
@@ -59,6 +66,22 @@ TEXT = (
     "^_^ 555-1234 (555) 12:30 pm 80s '80s 90's T-shirt half-pipe 2-3 d' O' l' non-U.S. A&B AT&T a.m. p.m. co. Ltd. dog"
 )
 PIECES = TEXT.split(" ")
+ENDS = [  # captions whose tokens depend on the next one, and such next ones
+    *(
+        "yes or no.",
+        "fig.",
+        "Ave S.",
+        "it is I.",
+        "U.S.",
+        "at 5 p.m.",
+        "etc.",
+        "in the '99",
+        "canada-u.s",
+        "1 1/2",
+        " ",
+    ),
+    *("a dog", "", "The dog", "5 dogs", "2", "<b> x", "A man", "I. A", "(a) [b] {c}", "<!a b c>", "(555) 555-1234"),
+]
 
 
 def scrambled(count: int, seed: int) -> list[str]:
@@ -92,6 +115,17 @@ def test_the_faults_of_the_original_are_kept_on_request() -> None:
     captions = ["A (red)\rcar", "two", "three"]
     assert tokenize_each(captions) == [["a", "red", "car"], ["two"], ["three"]]
     assert tokenize_file(captions) == [["a", "-lrb-", "red", "-rrb-"], ["car"], ["two"]]
+    assert tokenize_coco(captions) == [["a", "-lrb-", "red", "-rrb-", "car"], ["two"], ["three"]]
+    assert count_misread(captions) == 3
+    assert count_misread(["a\nb (c)", "1 1/2"]) == 0
+
+
+def test_what_follows_in_the_file_and_words_in_a_token() -> None:
+    assert tokenize_coco(["Ave S.", "", "A dog", "no.", "5 cats", "Ave S."]) == [
+        *(["ave", "s"], [], ["a", "dog"], ["no."], ["5", "cats"], ["ave", "s."])
+    ]
+    assert tokenize_coco(["a 1 1/2 (555) 555"]) == [["a", "1\xa01/2", "-lrb-", "555", "-rrb-", "555"]]
+    assert tokenize_coco(["a \ua7d0b"]) == [["a", "b"]]  # a letter since 2021
 
 
 @pytest.fixture(scope="session")
@@ -126,44 +160,30 @@ def test_same_tokens_as_the_original_on_all_captions(
 ) -> None:
     captions = captions_of(shared)
     assert len(captions) == count
-    original = [line.replace("-lrb-", "").replace("-rrb-", "").split() for line in ptb(captions)]
-    differ = [
-        (caption, a, b) for caption, a, b in zip(captions, original, tokenize_each(captions), strict=True) if a != b
-    ]
-    print(f"\n{captions_of.__name__}: {len(captions)} captions compared, {len(differ)} differ")
-    assert differ == []
-    assert tokenize_file(captions) == [line.split() for line in ptb(captions)]
+    original = ptb(captions)
+    assert_same(captions, original, tokenize_coco(captions))
+    assert tokenize_file(captions) == tokenize_coco(captions)
+    without = [line.replace("-lrb-", "").replace("-rrb-", "").split() for line in original]
+    assert tokenize_each(captions) == without
 
 
-@pytest.mark.java
-def test_same_tokens_as_the_original_on_scrambled_captions(ptb: Oracle) -> None:
-    # "A" between them: what follows a caption in the file must not matter here.
-    captions = [caption for text in [*NASTY, *scrambled(10_000, seed=0)] for caption in (text, "A")]
-    captions = [caption.translate(tokenizer._LINE_BREAKS) for caption in captions]
-    brackets = {"-lrb-", "-rrb-", "-lcb-", "-rcb-"}
-    original = [[token for token in line.split() if token not in brackets] for line in ptb(captions)]
-    differ = [
-        (caption, a, b) for caption, a, b in zip(captions, original, tokenize_each(captions), strict=True) if a != b
-    ]
-    print(f"\nscrambled: {len(captions) // 2} captions compared, {len(differ)} differ")
+def assert_same(captions: Sequence[str], original: Sequence[str], ours: Sequence[Sequence[str]]) -> None:
+    differ = [each for each in zip(captions, original, map(" ".join, ours), strict=True) if each[1] != each[2]]
+    print(f"\n{len(captions)} captions compared, {len(differ)} differ")
     assert differ == []
 
 
 @pytest.mark.java
-def test_same_tokens_as_the_original_around_every_character(ptb: Oracle) -> None:
-    everything = (chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000)
-    characters = [character for character in everything if ord(character) not in tokenizer._LINE_BREAKS]
-    captions = [f"a {character} dog" for character in characters]
-    differ = [
-        c
-        for c, line, caption in zip(characters, ptb(captions), captions, strict=True)
-        if tokenize(caption) != line.split()
-    ]
-    brackets = [c for c in differ if c in "(){}"]
-    newer = [c for c in differ if c.isalpha() or c.isdecimal()]  # in Unicode, not in the original's tables of 2012
-    print(f"\n{len(characters)} characters compared, {len(newer)} newer letters and digits")
-    assert len(brackets) + len(newer) == len(differ)
-    assert len(newer) < 700
+def test_same_tokens_as_the_original_on_nasty_captions(ptb: Oracle) -> None:
+    """On scrambled ones, at the ends of captions, and around every third character."""
+    captions = [caption.translate(tokenizer._LINE_BREAKS) for caption in [*NASTY, *scrambled(10_000, seed=0)]]
+    draw = random.Random(0)
+    for _ in range(4_000):
+        captions.insert(draw.randrange(len(captions)), draw.choice(ENDS))
+    everything = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
+    some = [c for c in everything if ord(c) < 0x500 or ord(c) % 3 == 0 or tokenizer._NEWER.match(c)]
+    captions += [f"a {character} dog" for character in some if ord(character) not in tokenizer._LINE_BREAKS]
+    assert_same(captions, ptb(captions), tokenize_coco(captions))
 
 
 @pytest.mark.java
@@ -171,7 +191,7 @@ def test_same_faults_as_the_original(ptb: Oracle) -> None:
     captions = scrambled(3_000, seed=1)
     for place, separator in zip(range(100, 3_000, 100), "\r\x0b\x0c\u2028\u2029" * 6, strict=False):
         captions[place] += separator + "(and) so on"
-    assert tokenize_file(captions) == [line.split() for line in ptb(captions)]
+    assert_same(captions, ptb(captions), tokenize_file(captions))
 
 
 @pytest.mark.parametrize("unit", ["😀", "'a"])

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.core.errors import CaptioningError
-from captioning.text.registry import TOKENIZERS, find_tokenizer, told
-from captioning.text.tokenizer import tokenize_each
+from captioning.text.registry import TOKENIZERS, find_scoring_tokenizer, find_tokenizer, told
+from captioning.text.tokenizer import tokenize_coco, tokenize_each
 from captioning.text.words import tokenize_words, tokenize_words_each
 
 
@@ -71,4 +71,7 @@ def test_tokenizers_by_name() -> None:
     assert find_tokenizer("words") is tokenize_words_each
     with pytest.raises(CaptioningError, match=r"^data\.tokenizer=wor\\x1bds: there is no such .* treebank or words"):
         find_tokenizer("wor\x1bds")
+    assert find_scoring_tokenizer("treebank") is tokenize_coco and find_scoring_tokenizer("clean") is tokenize_each
+    with pytest.raises(CaptioningError, match=r"^--tokenizer x: there is no such .* treebank or clean or words"):
+        find_scoring_tokenizer("x", "--tokenizer ")
     assert told("treebank") == {} and told("words") == {"tokenizer": "words"}

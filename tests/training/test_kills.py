@@ -28,7 +28,7 @@ def text(tmp_path: Path) -> list[str]:
     (tmp_path / "verse.txt").write_text(VERSE)
     sizes = ["data.batch_size=4", "data.chunk=16", "data.sample_every=3", "decoder.hidden_size=8", "decoder.depth=1"]
     trainer = ["trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.precision=32-true", "search.max_length=8"]
-    quiet = ["trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "logger=csv"]
+    quiet = ["trainer.enable_progress_bar=false", "report=false", "trainer.log_every_n_steps=1", "logger=csv"]
     return ["experiment=char_rnn", f"data.text={tmp_path / 'verse.txt'}", *sizes, *trainer, *quiet]
 
 
@@ -55,7 +55,9 @@ def content(folder: Path) -> dict[str, Any]:
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.name == "summary.json":
-            found[name] = {key: value for key, value in json.loads(path.read_text()).items() if key != "seconds"}
+            found[name] = {
+                key: value for key, value in json.loads(path.read_text()).items() if key not in ("seconds", "memory_mb")
+            }
         elif path.suffix == ".ckpt":
             loaded = torch.load(path, weights_only=True)
             best = [
@@ -66,7 +68,7 @@ def content(folder: Path) -> dict[str, Any]:
             assert best or "callbacks" not in loaded
             found[name] = loaded["epoch"], loaded["global_step"], [float(score) for score in best]
             found[f"{name}, weights"] = {key: tensor.numpy().tobytes() for key, tensor in loaded["state_dict"].items()}
-        elif path.is_file() and path.name not in ("train.log", ".lock", "curves.png"):
+        elif path.is_file() and path.name not in ("train.log", ".lock", "curves.png", ".captioning", "report.html"):
             found[name] = path.read_bytes()
     return found
 
@@ -170,5 +172,5 @@ def test_a_test_split_that_was_left_out_is_scored_with_the_search_of_the_run(tin
         train(compose(tiny(*settings, f"test={test}")), tmp_path / name)
     train(compose(tiny("search.max_length=2", *settings[1:], "test=true")), tmp_path / "parts")
     whole, parts = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "parts"))
-    assert {**parts, "seconds": 0} == {**whole, "seconds": 0}
+    assert {**parts, "seconds": 0, "memory_mb": 0} == {**whole, "seconds": 0, "memory_mb": 0}
     assert any(name.startswith("test/") for name in whole)

@@ -20,7 +20,7 @@ SMALL = (
     *("encoder.weights=null", "encoder.image_size=32", "encoder.last_stage=layer1"),
     *("decoder.embedding_size=8", "decoder.hidden_size=8", "decoder.attention_size=8", "search=greedy"),
     *("trainer.limit_train_batches=3", "trainer.max_epochs=1", "trainer.log_every_n_steps=1", "logger=csv"),
-    *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
+    *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "report=false"),
 )
 
 

@@ -352,9 +352,10 @@ def started(captioner: Line, tmp_path_factory: pytest.TempPathFactory) -> Callab
 
 
 @wired("out", "sweep", "hydra.sweep.dir", "hydra.sweep.subdir", *(f"choices.{group}" for group in CHOICES))
-@wired("hydra.job.config.override_dirname.exclude_keys", "hydra.job.chdir")
+@wired("hydra.job.config.override_dirname.exclude_keys", "hydra.job.chdir", "report")
 def test_a_sweep_s_runs_are_named_after_what_is_trained(started: Callable[..., Said]) -> None:
     at = ("out=outs", "sweep=seeds", "trainer.limit_train_batches=1", "checkpoint_minutes=9", "compile=false")
+    at = (*at, "report=false")
     said = started("-m", *at, "seed=1,2", "cell=rnn")
     assert {path.name for path in said.folder.iterdir()} == {"outs"} and said.trained == {said.folder}
     with (said.folder / "outs" / "seeds" / "table.csv").open(newline="") as file:
@@ -362,16 +363,17 @@ def test_a_sweep_s_runs_are_named_after_what_is_trained(started: Callable[..., S
     names = {f"cell=rnn,experiment=small,seed={seed},trainer.limit_train_batches=1" for seed in (1, 2)}
     assert {row["job"] for row in rows} == names
     assert all((said.folder / "outs" / "seeds" / name / "summary.json").exists() for name in names)
+    assert not list(said.folder.rglob("report.html"))
     chosen = {"data": "own", "encoder": "none", "decoder": "neuraltalk", "cell": "rnn", "search": "greedy"}
     assert all(chosen.items() <= row.items() for row in rows)
 
 
-@wired("name", "hydra.run.dir", "hydra.output_subdir")
+@wired("name", "hydra.run.dir", "hydra.output_subdir", "report")
 @wired("hydra.job_logging.formatters.simple.format", "hydra.job_logging.handlers.console.stream")
 def test_a_run_is_named_after_its_data_decoder_and_cell(started: Callable[..., Said]) -> None:
     said = started("decoder=lrcn", "cell=gru", "data.name=mine", "trainer.limit_train_batches=1")
     run = said.folder / "runs" / "mine_lrcn_gru"
-    assert (run / "summary.json").exists()
+    assert (run / "summary.json").exists() and (run / "report.html").exists()
     assert OmegaConf.load(run / ".hydra" / "config.yaml").decoder.hidden_size == 8
     assert {path.name for path in run.iterdir() if path.is_dir()} == {".hydra", "checkpoints"}
     assert sorted(path.name for path in (run / ".hydra").iterdir()) == ["config.yaml", "hydra.yaml", "overrides.yaml"]

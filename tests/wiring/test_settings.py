@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from wires import COLOURS, PRESETS, WIRED, compose, composer, leaves, settings_of_conf
 
 from captioning import answerers, cells, data, decoders, metrics, search
@@ -38,6 +40,7 @@ from captioning.tasks.language import LanguageTask
 from captioning.training import scheduled_sampling, schedules
 from captioning.training.objectives import CrossEntropy, Objective, SelfCritical
 from captioning.training.settings import training_settings
+from captioning.training.trackers import MLFlow, Trackio
 from captioning.training.trainer import make_trainer
 
 SETTINGS = settings_of_conf()
@@ -93,7 +96,7 @@ def value_of(config: Any, name: str) -> Any:
 
 
 def test_the_objective_is_given_the_scheduled_sampling() -> None:
-    others = {name for name in FOLLOWING if not name.startswith("data=")}
+    others = {name for name in FOLLOWING if not name.startswith(("data=", "logger="))}
     assert others == {"objective=cross_entropy objective.scheduled_sampling"}
     config = compose(["scheduled_sampling=exponential", "scheduled_sampling.k=0.5"])
     assert build(config["objective"], Objective).scheduled_sampling(2) == 0.75  # type: ignore[attr-defined]
@@ -119,6 +122,15 @@ def trainer(config: Mapping[str, Any]) -> pl.Trainer:
     return make_trainer(
         {**config, "trainer": {**config["trainer"], "accelerator": "cpu"}}, Path("no"), Monitor.of(config)
     )
+
+
+def loggers(config: Mapping[str, Any]) -> list[Any]:
+    """The loggers of a trainer; trackio, which is not installed with the others, is given as an empty module."""
+    with patch.dict("sys.modules", trackio=ModuleType("trackio")):
+        if "mlflow" not in config["logger"]:
+            return trainer(config).loggers
+        with patch("mlflow.tracking.MlflowClient"):  # a new database takes seconds
+            return trainer(config).loggers
 
 
 def optimizer(config: Mapping[str, Any]) -> object:
@@ -225,8 +237,14 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     ),
     "trainer": ({"default": pl.Trainer}, lambda config: type(trainer(config))),
     "logger": (
-        {"csv": [CSVLogger], "default": [CSVLogger, TensorBoardLogger]},
-        lambda config: [type(each) for each in trainer(config).loggers],
+        {
+            "csv": [CSVLogger],
+            "default": [CSVLogger, TensorBoardLogger],
+            "wandb": [CSVLogger, WandbLogger],
+            "mlflow": [CSVLogger, MLFlow],
+            "trackio": [CSVLogger, Trackio],
+        },
+        lambda config: [type(each) for each in loggers(config)],
     ),
     "callbacks": ({"none": []}, lambda config: list(config["callbacks"] or ())),
 }

@@ -33,7 +33,7 @@ from captioning.training.trainer import AtomicCheckpointIO
 
 IGNORED = os.environ.get("WIRING_IGNORED", "")  # "scheduler=cosine scheduler.final", see plant.py
 HYDRA = ("_target_", "_partial_", "()")  # Hydra's own keys: what is made, see test_choices.py
-PRESETS = ("experiment", "debug")  # choices of values for settings of other files
+PRESETS = ("experiment", "hparams_search", "debug")  # choices of values for settings of other files
 
 WIRED: dict[str, list[str]] = {}  # a setting to the tests that show what it is for
 
@@ -42,7 +42,13 @@ CAPTIONER = [
     *("decoder.embedding_size=6", "decoder.hidden_size=8", "search=greedy", "search.max_length=5"),
     *("optimizer=sgd", "optimizer.lr=0.5", "optimizer.momentum=0"),
     *("trainer.max_epochs=1", "trainer.log_every_n_steps=1", "trainer.accelerator=cpu", "logger=csv"),
-    *("trainer.gradient_clip_val=null", "trainer.enable_progress_bar=false", "patience=null", "test=false"),
+    *(
+        "trainer.gradient_clip_val=null",
+        "trainer.enable_progress_bar=false",
+        "report=false",
+        "patience=null",
+        "test=false",
+    ),
 ]
 COLOURS = ("encoder=none", "+encoder._target_=wires.Colours")
 RESNET = ("encoder=resnet18", "encoder.weights=null", "encoder.image_size=16", "encoder.last_stage=layer1")
@@ -51,7 +57,13 @@ WRITER = [
     *("data.batch_size=3", "data.chunk=10", "decoder.embedding_size=6", "decoder.hidden_size=8", "cell=rnn"),
     *("optimizer=sgd", "optimizer.lr=0.5", "optimizer.momentum=0", "search.max_length=9", "data.sample_every=3"),
     *("trainer.max_epochs=1", "trainer.log_every_n_steps=1", "trainer.accelerator=cpu", "logger=csv"),
-    *("trainer.gradient_clip_val=null", "trainer.enable_progress_bar=false", "patience=null", "test=false"),
+    *(
+        "trainer.gradient_clip_val=null",
+        "trainer.enable_progress_bar=false",
+        "report=false",
+        "patience=null",
+        "test=false",
+    ),
 ]
 WORDS = ("red", "green", "blue", "grey", "bright", "dark", "left", "right", "square", "noise", "a", "the", "of", "with")
 

@@ -14,26 +14,28 @@ from captioning.core.measure import Measure
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
-from captioning.metrics import Metric, Pairs, References, Scorer, Scores, build_metrics, measures_of
+from captioning.metrics import Metric, References, Scorer, build_metrics, installed_metrics, measures_of
+from captioning.metrics.constant import constant, say_constant
 from captioning.metrics.diversity import SHARES, shares
 from captioning.predict.captioner import Averaged, Captioner
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint, contents_of
 from captioning.runs.parts import make_decoder, make_search
 from captioning.runs.settings import tokenizer_of
 from captioning.search import Search
+from captioning.search.search import say_empty
 from captioning.speed import make_convolutions_fast, make_fast
 from captioning.tasks.captioning.evaluation import caption_split, details_of, play_pointing, write_captions
 from captioning.tasks.captioning.module import CaptioningModule
 from captioning.tasks.inputs import inputs_of_photographs
 from captioning.tasks.photographs import initial_encoder, make_data, read_photos
 from captioning.tasks.task import Evaluation, Prepared, Task, with_hint
-from captioning.text.registry import Tokenizer, find_tokenizer, told
+from captioning.text.registry import Tokenizer, find_scoring_tokenizer, find_tokenizer, say_blanks, told
 from captioning.training.objectives import Objective
 from captioning.training.settings import training_settings
 
 log = logging.getLogger(__name__)
 
-SMALL = 100  # validation photographs up to which a score that can't vary is looked for
+SMALL = 100  # photographs whose captions show how a language is written
 
 
 class CaptioningTask(Task):
@@ -46,12 +48,17 @@ class CaptioningTask(Task):
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the vocabulary, of training captions and of scores (``data.tokenizer``).
+        """The tokenizer of the vocabulary and of training captions (``data.tokenizer``).
 
         Raises:
             CaptioningError: there is no tokenizer of this name.
         """
         return find_tokenizer(tokenizer_of(self.config))
+
+    @cached_property
+    def scoring_tokenizer(self) -> Tokenizer:
+        """The tokenizer of scores, which has coco-caption's brackets and faults where ``tokenizer`` has not."""
+        return find_scoring_tokenizer(tokenizer_of(self.config))
 
     @property
     def measures(self) -> Mapping[str, Measure]:
@@ -115,6 +122,9 @@ class CaptioningTask(Task):
             CaptioningError: no word is left, or the words of the checkpoint are those of another tokenizer.
         """
         tokenizer = self.tokenizer
+        some = [caption for photo in source["train"][:SMALL] for caption in photo.captions]
+        if said := say_blanks(tokenizer, some):
+            log.warning("%s", said)
         if initial is None:
             return build_vocabulary(source["train"], self.config["data"]["minimum_count"], tokenizer)
         words, before = initial.words, tokenizer_of(initial.config)
@@ -128,19 +138,11 @@ class CaptioningTask(Task):
     def _tell_constant(self, references: Sequence[Sequence[str]]) -> None:
         """Say if the monitored score of a small validation split is the same of right and of empty captions."""
         name, count = self.config["monitor"], len(references)
-        if count > SMALL:
-            return
         metrics = [metric for metric in self.metrics if name in measures_of([metric])]
-        if not metrics:
+        found = constant(metrics, References(references, self.scoring_tokenizer))
+        if name not in found:
             return
-        prepared, right, silent = (
-            References(references, self.tokenizer),
-            [captions[0] for captions in references],
-            [""] * count,
-        )
-        best, least = (Scores.of(metrics, Pairs(prepared, each)).corpus()[name] for each in (right, silent))
-        if best != least:
-            return
+        best = found[name]
         log.warning(
             "val/%s is %g whatever is said of the %s, so that the validation loss chooses the checkpoint, and patience "
             "has no effect. Take more validation photographs, or set monitor=nll.",
@@ -149,7 +151,7 @@ class CaptioningTask(Task):
 
     def scorer(self, source: CaptionedPhotos, split: str) -> Callable[[Sequence[str]], Mapping[str, float]]:
         """A scorer of one caption per photograph of a split, in the split's order; references are counted once."""
-        references = References([photo.captions for photo in source[split]], self.tokenizer)
+        references = References([photo.captions for photo in source[split]], self.scoring_tokenizer)
         scorer = Scorer(self.metrics, references)
         return lambda captions: scorer.score(captions).corpus()
 
@@ -197,10 +199,21 @@ class CaptioningTask(Task):
         captions = list(caption_split(captioner, self.config, photos, split, search))
         texts = [caption.text for caption in captions]
         training = [caption for photo in photos.splits.get("train", ()) for caption in photo.captions]
-        scores = {**self.scorer(photos, split)(texts), **shares(texts, training or None, self.tokenizer)}
+        references = References([photo.captions for photo in members], self.scoring_tokenizer)
+        installed = installed_metrics(self.tokenizer, beside=self.metrics)
+        scores = Scorer([*self.metrics, *installed], references).score(texts).corpus()
+        scores |= shares(texts, training or None, self.tokenizer)
         pointing = play_pointing(members, captions, captioner.encoder.transform)
         write_captions(out, split, members, texts)
         tokenizer = told(tokenizer_of(self.config))
         details = {**details_of(search, pointing, len(members)), **tokenizer}
+        if empty := sum(not text for text in texts):
+            log.warning("%s", say_empty(empty, len(texts)))
+        fixed = constant(self.metrics, References([photo.captions for photo in members], self.scoring_tokenizer))
+        if fixed:
+            details["constant"] = list(fixed)
         lines = [f"{key}: {name} (these scores do not compare with coco-caption's)" for key, name in tokenizer.items()]
-        return Evaluation(scores, details, [*lines, *([str(pointing)] if pointing else [])])
+        lines += filter(None, [say_constant(fixed, len(members))])
+        return Evaluation(
+            scores, details, [*lines, *([str(pointing)] if pointing else [])], measures=measures_of(installed)
+        )

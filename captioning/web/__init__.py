@@ -1,0 +1,1 @@
+"""The page: captions of photographs in the browser, on this machine alone."""

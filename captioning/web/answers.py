@@ -1,0 +1,157 @@
+"""From a photograph's bytes to what the page shows: captions, where the captioner looked, what it might have said."""
+
+import base64
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from captioning.core.errors import CaptioningError
+from captioning.core.images import read_image, size_of
+from captioning.predict.captioner import Caption, Captioner
+from captioning.predict.explain import Explained, explain
+from captioning.runs.parts import make_search
+from captioning.search import Beam, Greedy, Sample, Search
+
+BYTES = 20 * 10**6  # of a photograph
+PIXELS = 50 * 10**6
+SIDE = 720  # pixels of the longer side of the photograph that the page shows
+WIDEST = 20  # beams
+CAPTIONS = 5
+NAME = "the picture"  # in messages: a browser's file has no path
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The settings of the page's controls.
+
+    Attributes:
+        search: ``trained``, ``greedy``, ``beam`` or ``sample``.
+        beam: the width of beam search.
+        temperature: the temperature of sampling.
+        seed: the seed of sampling.
+    """
+
+    search: str = "trained"
+    beam: int = 5
+    temperature: float = 1.0
+    seed: int = 0
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> "Wish":
+        """The settings of a request.
+
+        Raises:
+            CaptioningError: a setting is unknown or out of its range.
+        """
+        try:
+            wish = cls(
+                query.get("search", "trained"),
+                int(query.get("beam", 5)),
+                float(query.get("temperature", 1)),
+                int(query.get("seed", 0)),
+            )
+        except ValueError as error:
+            raise CaptioningError("The beam is a whole number, and the temperature a number.") from error
+        if wish.search not in ("trained", "greedy", "beam", "sample"):
+            raise CaptioningError("The search is one of trained, greedy, beam and sample.")
+        if not 1 <= wish.beam <= WIDEST:
+            raise CaptioningError(f"The beam is a whole number from 1 to {WIDEST}.")
+        if not (math.isfinite(wish.temperature) and 0.05 <= wish.temperature <= 5):
+            raise CaptioningError("The temperature is a number from 0.05 to 5.")
+        if not 0 <= wish.seed < 2**31:
+            raise CaptioningError("The seed is a whole number of 0 or more.")
+        return wish
+
+    def search_of(self, captioner: Captioner) -> tuple[Search, int]:
+        """The search, and the number of captions that it finds."""
+        trained = make_search(captioner.config)
+        length: int = trained.max_length
+        if self.search == "greedy":
+            return Greedy(max_length=length), 1
+        if self.search == "sample":
+            return Sample(length, temperature=self.temperature, seed=self.seed), CAPTIONS
+        if self.search == "beam":
+            penalty = trained.length_penalty if isinstance(trained, Beam) else 0.0
+            return Beam(self.beam, max_length=length, length_penalty=penalty), min(self.beam, CAPTIONS)
+        return trained, min(trained.size, CAPTIONS) if isinstance(trained, Beam) else 1
+
+
+def read_photograph(content: bytes) -> Image.Image:
+    """A photograph of a request, upright and in RGB.
+
+    Raises:
+        CaptioningError: the bytes are no picture that can be read, or too many, or of too many pixels.
+    """
+    if not content:
+        raise CaptioningError(f"{NAME}: the file is empty. Take another.")
+    if len(content) > BYTES:
+        raise CaptioningError(too_large())
+    width, height = size_of(NAME, content)
+    if width * height > PIXELS:
+        raise CaptioningError(
+            f"{NAME}: {width} × {height} pixels are too many ({width * height / 1e6:.0f} million). Make it smaller: up "
+            f"to {PIXELS / 1e6:.0f} million pixels are read here."
+        )
+    return read_image(NAME, content)
+
+
+def too_large() -> str:
+    """The sentence on a file of too many bytes."""
+    return f"{NAME}: the file is larger than {BYTES / 1e6:.0f} MB. Make it smaller."
+
+
+def answer(captioner: Captioner, content: bytes, wish: Wish) -> dict[str, Any]:
+    """What the page shows of one photograph, as JSON values.
+
+    Args:
+        captioner: the captioner.
+        content: the photograph's bytes.
+        wish: the settings of the page's controls.
+
+    Raises:
+        CaptioningError: the photograph can't be read, or a setting does not fit.
+    """
+    image = read_photograph(content)
+    search, count = wish.search_of(captioner)
+    (features, captions) = captioner.look(image, search, count)
+    told = explain(captioner.decoder, captioner.vocabulary, features, [caption.text for caption in captions])
+    left, top, right, bottom = captioner.encoder.transform.seen(image.size)
+    width, height = image.size
+    return {
+        "caption": captions[0].text,
+        "captions": [_caption(caption, each) for caption, each in zip(captions, told, strict=True)],
+        "seen": [left / width, top / height, right / width, bottom / height],
+        "search": str(search),
+        "picture": _picture(image),
+    }
+
+
+def _caption(caption: Caption, told: Explained) -> dict[str, Any]:
+    words = []
+    for place, word in enumerate([*caption.text.split(), "<end>"]):
+        one: dict[str, Any] = {"word": word, "probability": told.probabilities[place], "next": told.likeliest[place]}
+        if caption.attention is not None and place < len(caption.attention):
+            weights = caption.attention[place]
+            one["attention"] = [[round(float(value), 5) for value in row] for row in weights]
+        if caption.sentinel is not None and place < len(caption.sentinel):
+            one["sentinel"] = round(float(caption.sentinel[place]), 4)
+        words.append(one)
+    return {
+        "text": caption.text,
+        "score": round(caption.score, 4),
+        "probability": math.exp(told.log_probability),
+        "words": words,
+    }
+
+
+def _picture(image: Image.Image) -> str:
+    """A small copy of the photograph as a ``data:`` address: browsers do not show every format that is read here."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,55 @@
+"""Progress in a file: lines without control characters, as many as time asks for; on a terminal a bar."""
+
+import io
+import re
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from captioning.core import progress as module
+from captioning.core.progress import progress
+from captioning.training.callbacks import ProgressLines
+
+
+def test_a_file_has_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setattr(module, "SECONDS", 0.05)
+    counted = []
+    for each in progress(range(200), "counting", unit="sheep"):
+        time.sleep(0.002)
+        counted.append(each)
+    assert counted == [*range(200)]
+    lines = said.getvalue().splitlines()
+    assert 2 <= len(lines) <= 30
+    assert "\r" not in said.getvalue() and "\x1b" not in said.getvalue()
+    for line in lines:
+        assert re.fullmatch(r"counting: \d+ %, \d+ of 200, \d\d:\d\d left, .*sheep/s|counting: .*", line), line
+    shares = [int(re.search(r"(\d+) %", line)[1]) for line in lines]  # type: ignore[index]
+    assert shares == sorted(set(shares))
+
+
+def test_short_work_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+    assert sum(progress(range(1000), "counting")) == 499_500
+    assert sum(progress(iter(range(10)), "counting")) == 45
+    assert said.getvalue() == ""
+
+
+def test_training_says_lines_in_place_of_a_bar(caplog: pytest.LogCaptureFixture) -> None:
+    told = ProgressLines(seconds=0.0)
+    trainer: Any = SimpleNamespace(is_global_zero=True, num_training_batches=4, current_epoch=1)
+    module_: Any = None
+    with caplog.at_level("INFO"):
+        told.on_train_epoch_start(trainer, module_)
+        for batch in range(4):
+            told.on_train_batch_end(trainer, module_, None, None, batch)
+    said = [record.getMessage().split(", ") for record in caplog.records]
+    assert [", ".join(each[:2]) for each in said] == [
+        f"epoch 2: {25 * count} %, {count} of 4 batches" for count in range(1, 5)
+    ]
+    assert said[-1][2] == "0 s left in it"

@@ -1,0 +1,358 @@
+"""Broken and hostile inputs of every kind that the package reads, drawn by hypothesis from a fixed seed.
+
+``make test`` takes a few of each kind (tests/test_fuzz.py); any number by hand::
+
+    python tests/fuzz.py --seconds 3600
+
+prints for each kind the inputs, those that were read, those refused by a sentence, and the failures: what is neither.
+An input is a valid file with mutated bytes, or a valid JSON value in which some values are replaced.
+"""
+
+import argparse
+import csv
+import gzip
+import io
+import itertools
+import json
+import logging
+import random
+import resource
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from captioning.core.archives import verify_archive
+from captioning.core.errors import CaptioningError
+from captioning.core.images import read_image
+from captioning.core.texts import read_text
+from captioning.core.vocabulary import SPECIAL, Vocabulary
+from captioning.data import read_flickr8k, read_karpathy, read_own
+from captioning.data.coco import load_captions
+from captioning.data.download import fetch, unzip
+from captioning.decoders.embeddings import load_glove
+from captioning.jobs.config import compose
+from captioning.metrics.results import read_references, read_results
+from captioning.runs.checkpoint import contents_of, own_part, read_checkpoint
+from captioning.runs.metrics_file import read_metrics
+from captioning.text.tokenizer import tokenize
+from captioning.text.words import tokenize_words
+
+SLOW = 10.0  # seconds that no small input may take
+MEMORY = 3_000_000  # kB that reading small inputs may add to the process
+SEED = 20
+ODD = [None, True, -1, 0, 1e308, 10**30, "", " ", "a" * 3000, "é", "\u202e", "../x", [], {}, [[]], {"a": 1}, "1", "\0"]
+INSERTED = [b"\xff", b"\xef\xbb\xbf", b'"', b"[" * 2000, b"9" * 5000, b"\r", b"\\ud800"]
+PICTURES = ("png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm", "tga", "ico")
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """Content with some bytes flipped, removed, doubled, zeroed or cut, or as it is."""
+    data = bytearray(content)
+    for _ in range(rng.randint(0, 4)):
+        if not data:
+            break
+        place, size = rng.randrange(len(data)), min(rng.choice([1, 4, 64, 4096]), len(data))
+        what = rng.randrange(7)
+        if what == 0:
+            data[place] ^= 1 << rng.randrange(8)
+        elif what == 1:
+            data[place : place + size] = rng.randbytes(size)
+        elif what == 2:
+            del data[place : place + size]
+        elif what == 3:
+            data[place:place] = data[place : place + size]
+        elif what == 4:
+            data[place : place + size] = bytes(len(data[place : place + size]))
+        elif what == 5:
+            del data[place:]
+        else:
+            data[place:place] = rng.choice(
+                [b"\xff", b"\xef\xbb\xbf", b'"', b"[" * 2000, b"9" * 5000, b"\r", b"\\ud800"]
+            )
+    return bytes(data)
+
+
+def replaced(value: Any, rng: random.Random) -> Any:
+    """A JSON value in which one part, at any depth, is another value or missing."""
+    if isinstance(value, dict | list) and value and rng.random() < 0.8:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = rng.choice(list(keys))
+        copy = dict(value) if isinstance(value, dict) else list(value)
+        if rng.random() < 0.2:
+            del copy[key]
+        else:
+            copy[key] = replaced(value[key], rng)
+        return copy
+    return rng.choice(ODD)
+
+
+def broken(value: Any, rng: random.Random) -> bytes:
+    """A JSON file of a value that is replaced in part, or with mutated bytes."""
+    return json.dumps(replaced(value, rng)).encode() if rng.random() < 0.6 else mutated(json.dumps(value).encode(), rng)
+
+
+COCO = {
+    "images": [{"id": number, "file_name": f"{number}.png"} for number in range(3)],
+    "annotations": [{"id": number, "image_id": number % 3, "caption": f"a dog {number}"} for number in range(6)],
+}
+KARPATHY = {
+    "dataset": "d",
+    "images": [
+        {
+            "filename": f"{number}.png",
+            "split": split,
+            "cocoid": number,
+            "sentences": [{"raw": "a dog", "tokens": ["a"]}],
+        }
+        for number, split in enumerate(["train", "val", "test"])
+    ],
+}
+RESULTS = [{"image_id": number, "caption": f"a dog {number}"} for number in range(4)]
+
+
+class Kinds:
+    """The kinds of inputs: each a function that reads one, drawn with a random generator."""
+
+    def __init__(self, folder: Path) -> None:
+        """Write valid files; pictures lie beside all tables."""
+        self.folder = folder
+        for number in range(3):
+            Image.new("RGB", (8, 8), (number, 9, 9)).save(folder / f"{number}.png")
+        pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        self.pictures = {}
+        for kind in PICTURES:
+            written = io.BytesIO()
+            Image.fromarray(pixels).save(written, kind)
+            self.pictures[kind] = written.getvalue()
+        self.checkpoint = self._checkpoint()
+        zipped = io.BytesIO()
+        with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(3):
+                archive.writestr(f"folder/{number}.png", self.pictures["png"])
+        self.zip = zipped.getvalue()
+
+    def _checkpoint(self) -> bytes:
+        vocabulary = Vocabulary([*SPECIAL, "a", "dog"])
+        config = compose(["data=own", "encoder=resnet18", "encoder.weights=null"])
+        written = io.BytesIO()
+        weights = {"decoder.embedding.weight": torch.randn(6, 8), "encoder.x": torch.randn(3000)}
+        torch.save({"state_dict": weights, "captioning": own_part(config, contents_of(vocabulary))}, written)
+        return written.getvalue()
+
+    def picture(self, rng: random.Random) -> None:
+        path = self._write(f"picture.{rng.choice(['jpg', 'png'])}", mutated(self.pictures[rng.choice(PICTURES)], rng))
+        image = read_image(path)
+        assert image.mode == "RGB" and image.width * image.height < 2**28
+        assert read_image(self.folder / "0.png").size == (8, 8)  # the neighbour
+
+    def table(self, rng: random.Random) -> None:
+        rows = [[f"{number % 3}.png", f'a "dog" {number}', ["train", "val", "test"][number % 3]] for number in range(6)]
+        if rng.random() < 0.5:
+            text = io.StringIO()
+            csv.writer(text).writerows([["image", "caption", "split"], *rows])
+            path = self._write("own.csv", mutated(text.getvalue().encode(), rng))
+        else:
+            lines = [dict(zip(("image", "caption", "split"), row, strict=True)) for row in rows]
+            line = rng.randrange(6)
+            lines[line] = replaced(lines[line], rng)
+            content = "\n".join(map(json.dumps, lines)).encode()
+            path = self._write("own.jsonl", content if rng.random() < 0.5 else mutated(content, rng))
+        found = read_own(path)
+        assert sum(len(photo.captions) for photo in found) <= 12
+
+    def flickr8k(self, rng: random.Random) -> None:
+        (self.folder / "images").mkdir(exist_ok=True)
+        for number in range(3):
+            (self.folder / "images" / f"{number}.png").write_bytes(self.pictures["png"])
+        files = {"Flickr8k.token.txt": "".join(f"{number % 3}.png#{number // 3}\ta dog\n" for number in range(6))}
+        for number, split in enumerate(("train", "dev", "test")):
+            files[f"Flickr_8k.{split}Images.txt"] = f"{number}.png\n"
+        broken = rng.choice(list(files))
+        for name, text in files.items():
+            self._write(name, mutated(text.encode(), rng) if name == broken else text.encode())
+        read_flickr8k(self.folder)
+
+    def annotations(self, rng: random.Random) -> None:
+        path = self._write("coco.json", broken(COCO, rng))
+        with suppress(CaptioningError):
+            load_captions(path)
+        assert len(read_references(path)) >= 1
+
+    def karpathy(self, rng: random.Random) -> None:
+        content = json.dumps(replaced(KARPATHY, rng)).encode()
+        good = rng.random() < 0.6
+        read_karpathy(
+            self._write("k.json", content if good else mutated(json.dumps(KARPATHY).encode(), rng)), self.folder
+        )
+
+    def results(self, rng: random.Random) -> None:
+        whole = [
+            {"image_id": number, "caption": rng.choice(["", "ä", "☃" * 9, "a\nb"])}
+            for number in range(rng.randint(1, 9))
+        ]
+        assert len(read_results(self._write("whole.json", json.dumps(whole).encode()))) == len(whole)
+        content = json.dumps(replaced(RESULTS, rng)).encode()
+        read_results(
+            self._write("r.json", content if rng.random() < 0.6 else mutated(json.dumps(RESULTS).encode(), rng))
+        )
+
+    def vectors(self, rng: random.Random) -> None:
+        text = "2 3\n" * rng.randrange(2) + "dog 1 2 3\ncat 4 5 6\n"
+        _, vectors = load_glove(self._write("v.txt", mutated(text.encode(), rng)), ["dog", "cat"], 3)
+        assert vectors.shape[1] == 3
+
+    def measurements(self, rng: random.Random) -> None:
+        text = "step,epoch,train/loss,val/CIDEr\n0,0,9.5,\n1,0,8.5,0.25\n2,1,7.5,\n"
+        read_metrics(self._write("metrics.csv", mutated(text.encode(), rng)))
+
+    def checkpoints(self, rng: random.Random) -> None:
+        path = self._write("x.ckpt", mutated(self.checkpoint, rng))
+        found = read_checkpoint(path)
+        verify_archive(path)
+        whole = torch.load(io.BytesIO(self.checkpoint), weights_only=True)["state_dict"]
+        assert all(torch.equal(found.weights[name], tensor) for name, tensor in whole.items()), "other weights, unseen"
+
+    def archives(self, rng: random.Random) -> None:
+        root = Path(tempfile.mkdtemp(dir=self.folder))
+        path = self._write(f"{root.name}/a.zip", mutated(self.zip, rng))
+        unzip(path, root, ("folder",))
+        found = {file.read_bytes() for file in (root / "folder").iterdir()}
+        assert found == {self.pictures["png"]}, "other content, unseen"
+
+    def compressed(self, rng: random.Random) -> None:
+        read_text(self._write("t.txt.gz", mutated(gzip.compress(b"a dog runs\n" * rng.randint(1, 999)), rng)))
+
+    def captions(self, rng: random.Random) -> None:
+        units = ["a", "é", "😀", "'", '"', "<", "(", "-", ".", "1,", " ", "http://", "x@", "\u200d", "中", "n't ", "$"]
+        text = "".join(rng.choices(units, k=rng.randint(1, 300))) if rng.random() < 0.7 else rng.choice(units) * 1500
+        for tokens in (tokenize(text), tokenize_words(text)):
+            assert all(token and not token.isspace() for token in tokens)
+
+    def download(self, rng: random.Random) -> None:
+        content = self.pictures["bmp"]
+        with serving(content, rng) as url:
+            path = Path(tempfile.mkdtemp(dir=self.folder)) / "file"
+            fetch(url, path, len(content) if rng.random() < 0.8 else None, attempts=2, pause=0)
+            assert path.stat().st_size <= 2 * len(content) + 100
+
+    def _write(self, name: str, content: bytes) -> Path:
+        path = self.folder / name
+        path.write_bytes(content)
+        return path
+
+
+KINDS = tuple(name for name, value in vars(Kinds).items() if callable(value) and not name.startswith("_"))
+
+
+@contextmanager
+def serving(content: bytes, rng: random.Random) -> Iterator[str]:
+    """The address of a server of the content on this machine that does what servers do wrong."""
+    lengths = [str(len(content)), "abc", "-5", "20", str(10**12), None]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(rng.choice([200, 200, 200, 206, 206, 416, 500, 404, 204]))
+            if length := rng.choice(lengths):
+                self.send_header("Content-Length", length)
+            if rng.random() < 0.4:
+                self.send_header(
+                    "Content-Range", rng.choice(["bytes 0-9/10", "bytes x", f"bytes 0-/{len(content)}", ""])
+                )
+            self.end_headers()
+            body = rng.choice([content, content[:999], b"<html>", content * 2, mutated(content, rng), b""])
+            with suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+        listener.daemon_threads = True
+        threading.Thread(target=listener.serve_forever, args=(0.005,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.server_port}/file"
+        listener.shutdown()
+
+
+def attempt(kinds: Kinds, kind: str, number: int) -> str:
+    """Try one input: "read", "refused", or raise whatever else happens."""
+    began = time.process_time()
+    try:
+        getattr(kinds, kind)(random.Random(number))
+        outcome = "read"
+    except CaptioningError as error:
+        assert len(str(error)) < 20_000 and str(error).strip()
+        outcome = "refused"
+    assert time.process_time() - began < SLOW, f"{time.process_time() - began:.0f} seconds"
+    return outcome
+
+
+def few(kinds: Kinds, kind: str, count: int) -> Counter[str]:
+    """Try some inputs of a kind, drawn by hypothesis from a fixed seed; the first failure is raised."""
+    counted: Counter[str] = Counter()
+
+    @seed(SEED)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.integers(0, 2**32 - 1))
+    def one(number: int) -> None:
+        counted[attempt(kinds, kind, number)] += 1
+
+    one()
+    return counted
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Try inputs of every kind in turn, for a while, and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--kind", choices=KINDS, action="append")
+    options = parser.parse_args(argv)
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    counted: dict[str, Counter[str]] = {kind: Counter() for kind in options.kind or KINDS}
+    numbers = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        kinds, end = Kinds(Path(folder)), time.monotonic() + options.seconds
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for kind in itertools.cycle(counted):
+            if time.monotonic() > end:
+                break
+            number = numbers.randrange(2**32)
+            try:
+                counted[kind][attempt(kinds, kind, number)] += 1
+            except Exception:
+                counted[kind]["failures"] += 1
+                print(f"{kind} {number}:\n{traceback.format_exc()}", file=sys.stderr)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"{'kind':14} {'inputs':>8} {'read':>8} {'refused':>8} {'failures':>8}")
+    for kind, count in {**counted, "all": sum(counted.values(), Counter())}.items():
+        print(f"{kind:14} {count.total():8} {count['read']:8} {count['refused']:8} {count['failures']:8}")
+    print(f"memory: {grown / 1000:.0f} MB more at the most")
+    return 1 if any(count["failures"] for count in counted.values()) or grown > MEMORY else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

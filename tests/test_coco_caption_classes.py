@@ -1,0 +1,152 @@
+"""``captioning.coco_caption`` against pycocoevalcap: the same classes, calls, output and numbers."""
+
+import contextlib
+import io
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from captioning import coco_caption
+from captioning.core.errors import CaptioningError
+from captioning.metrics import UnavailableError
+from captioning.metrics.meteor.tables import installed
+
+TEXT = (
+    "a A the dog dogs cat on in of is I. S. U.S. no. fig. etc. 5 10 1,000 1/2 ½ (red) [it] {x} <b> </b> : ; ! ? ... - "
+    "-- don't it's dogs' T-shirt & &amp; $5 € 😀 é 日本 \ua7d0 ② http://x.org/a a@b.com (555) 555-1234 :-( '' ` 's , ."
+)
+NASTY = [*TEXT.split(" "), "1 1/2"]
+
+
+def nasty(draw: random.Random) -> str:
+    return draw.choice(["", " ", " "]).join(draw.choices(NASTY, k=draw.randint(0, 12)))
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Callable[[list[str], list[list[str]]], tuple[COCO, COCO]]:
+    """A function from captions and references to pycocotools' objects."""
+
+    def make(candidates: list[str], references: list[list[str]]) -> tuple[COCO, COCO]:
+        images = [{"id": 7 * number} for number in range(len(references))]
+        given = [
+            {"image_id": 7 * n, "caption": caption} for n, captions in enumerate(references) for caption in captions
+        ]
+        said = [{"image_id": 7 * number, "caption": caption} for number, caption in enumerate(candidates)]
+        content = {"images": images, "annotations": [{**each, "id": n} for n, each in enumerate(given)]}
+        (tmp_path / "given.json").write_text(json.dumps({**content, "info": {}, "type": "captions"}))
+        (tmp_path / "said.json").write_text(json.dumps(said))
+        with contextlib.redirect_stdout(io.StringIO()):
+            annotations = COCO(str(tmp_path / "given.json"))
+            return annotations, annotations.loadRes(str(tmp_path / "said.json"))
+
+    return make
+
+
+def evaluate(evaluation: Any) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        evaluation.evaluate()
+    return printed.getvalue()
+
+
+@pytest.mark.java
+def test_a_thousand_nasty_images_have_the_originals_numbers(
+    coco: Callable[..., tuple[COCO, COCO]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = pytest.importorskip("pycocoevalcap.eval")
+    if shutil.which("java") is None:
+        pytest.skip("needs java")
+
+    class NoSpice(coco_caption.Spice):  # the program needs models that no package has
+        def of(self, pairs: Any) -> Any:
+            raise UnavailableError("no models")
+
+        def compute_score(self, gts: Any, res: Any) -> Any:
+            return 0.0, [0.0 for _ in gts]
+
+    monkeypatch.setattr(original, "Spice", NoSpice)
+    monkeypatch.setattr(coco_caption, "Spice", NoSpice)
+    draw = random.Random(1)
+    references = [[nasty(draw) for _ in range(draw.randint(1, 3))] for _ in range(1000)]
+    candidates = [nasty(draw) if draw.random() < 0.5 else draw.choice(each) + " " + nasty(draw) for each in references]
+    theirs, ours = (module.COCOEvalCap(*coco(candidates, references)) for module in (original, coco_caption))
+    expected, printed = evaluate(theirs), evaluate(ours)
+    assert printed.replace("SPICE is left out. no models\n", "") == expected.replace("SPICE: 0.000\n", "")
+    assert {**ours.eval, "SPICE": 0.0} == pytest.approx(theirs.eval, abs=1e-9)
+    assert ours.imgToEval.keys() == theirs.imgToEval.keys() and len(ours.evalImgs) == 1000
+    for image, scores in theirs.imgToEval.items():
+        assert {**ours.imgToEval[image], "SPICE": 0.0} == pytest.approx(scores, abs=1e-9)
+
+
+def test_classes_give_what_pycocoevalcap_s_give() -> None:
+    bleu, rouge, cider = (
+        getattr(pytest.importorskip(f"pycocoevalcap.{name.lower()}.{name.lower()}"), name)
+        for name in ("Bleu", "Rouge", "Cider")
+    )
+    gts = {3: ["a dog runs", "the dog runs fast"], "x": ["a cat  on a bed"], 1: ["1\xa01/2 dogs", ""]}
+    res = {3: ["a dog runs fast"], "x": ["a cat on"], 1: ["1\xa01/2 dogs"]}
+    for mine, theirs in (
+        (coco_caption.Bleu(3), bleu(3)),
+        (coco_caption.Rouge(), rouge()),
+        (coco_caption.Cider(), cider()),
+    ):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            corpus, images = mine.compute_score(gts, res)
+        with contextlib.redirect_stdout(io.StringIO()) as expected:
+            corpus_of_theirs, images_of_theirs = theirs.compute_score(gts, res)
+        assert type(corpus) is type(corpus_of_theirs) and type(images) is type(images_of_theirs)
+        assert corpus == pytest.approx(corpus_of_theirs)
+        np.testing.assert_allclose(images, images_of_theirs, atol=1e-12)
+        assert printed.getvalue() == expected.getvalue() and mine.method() == theirs.method()
+    assert coco_caption.Rouge().calc_score(["a b"], ["a c", "b"]) == rouge().calc_score(["a b"], ["a c", "b"])
+
+
+def test_a_subset_of_images_and_what_is_missing(coco: Callable[..., tuple[COCO, COCO]], monkeypatch: Any) -> None:
+    annotations, said = coco(["a (red) dog", "a cat"], [["a (red) dog"], ["a cat", "the cat"], ["no caption"]])
+    monkeypatch.setattr(coco_caption.Meteor, "__init__", lambda self: (_ for _ in ()).throw(UnavailableError("gone")))
+    evaluation = coco_caption.COCOEvalCap(annotations, said)
+    with pytest.raises(CaptioningError, match="1 images have captions or references alone: 14"):
+        evaluate(evaluation)
+    evaluation.params["image_id"] = said.getImgIds()
+    printed = evaluate(evaluation)
+    assert "METEOR is left out. gone" in printed and "SPICE is left out." in printed
+    assert list(evaluation.eval) == ["Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr"]
+    assert evaluation.imgToEval[7]["ROUGE_L"] == 1
+    assert coco_caption.PTBTokenizer().tokenize({1: [{"caption": "A (red)\rdog."}], 2: []}) == {
+        1: ["a -lrb- red -rrb- dog"]
+    }
+
+
+@pytest.mark.skipif(not installed(), reason="needs captioning[java]: METEOR's tables")
+def test_meteor() -> None:
+    score, scores = coco_caption.Meteor().compute_score({1: ["a man riding a bicycle"]}, {1: ["a man rides a bike"]})
+    assert scores == [pytest.approx(score)] and type(score) is float
+    assert score == pytest.approx(0.8363636363636364)
+
+
+def test_spice_by_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"All": {"f": 0.5, "pr": 1.0}, "Color": {"f": None, "pr": None}}
+    monkeypatch.setattr(coco_caption.spice.Spice, "answers", lambda self, pairs: [answer] * len(pairs))
+    score, scores = coco_caption.Spice().compute_score({1: ["a"], 2: ["b"]}, {1: ["a"], 2: ["b"]})
+    assert score == 0.5 and scores[1]["All"] == {"f": 0.5, "pr": 1.0} and np.isnan(scores[0]["Color"]["f"])
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: coco_caption.Bleu(5), "1 to 4"),
+        (lambda: coco_caption.Cider(sigma=1.0), "sigma 6"),
+        (lambda: coco_caption.Rouge().compute_score({1: ["a"]}, {1: ["a", "b"]}), "Image 1 has 2 captions"),
+        (lambda: coco_caption.Rouge().compute_score({1: ["a"]}, {2: ["a"]}), "2 images"),
+        (lambda: coco_caption.Rouge().compute_score({1: []}, {1: ["a"]}), "no reference"),
+    ],
+)
+def test_what_the_original_asserts_is_a_sentence(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(CaptioningError, match=told):
+        call()
