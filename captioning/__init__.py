@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from captioning.decoders.recurrent import RecurrentDecoder
     from captioning.encoders import Encoder
     from captioning.metrics.metric import Metric
+    from captioning.predict.answerer import Answerer
     from captioning.predict.captioner import Caption, Captioner
     from captioning.predict.ensemble import Ensemble
     from captioning.predict.writer import Writer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Answerer",
     "Caption",
     "Captioner",
     "CaptioningError",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Answerer": "predict.answerer",
     "Caption": "predict.captioner",
     "Captioner": "predict.captioner",
     "CaptioningError": "core.errors",

@@ -27,6 +27,8 @@ COMMANDS = {
     "report": "write one HTML page on runs or a sweep",
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
+    "ask": "answer a question about a photograph",
+    "questions": "make questions from captions",
     "export": "publish a captioner: a folder of safetensors, the hub, ONNX",
     "serve": "a page in the browser that captions photographs, on this machine",
     "sample": "let a language model of characters write",

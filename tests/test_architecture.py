@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "cells": {"core"},
     "decoders": {"core", "cells"},
     "encoders": {"core"},
+    "answerers": {"core", "cells", "decoders"},
     "search": {"core", "text"},
     "data": {"core", "text"},
     "metrics": {"core", "text"},
@@ -23,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"core", "text", "metrics", "analysis"},
     "speed": {"core", "cells", "decoders", "encoders"},
 }
-ALLOWED["runs"] = {"core", "text", "cells", "decoders", "encoders", "search", "speed"}
+ALLOWED["runs"] = {"core", "text", "cells", "decoders", "answerers", "encoders", "search", "speed"}
 ALLOWED["predict"] = ALLOWED["runs"] | {"runs"}
 ALLOWED["training"] = ALLOWED["runs"] | {"runs", "data", "metrics"}
 ALLOWED["tasks"] = ALLOWED["training"] | {"training", "predict", "report", "analysis"}

@@ -35,6 +35,8 @@ PARSED = (
     "export",
     "report",
     "serve",
+    "ask",
+    "questions",
 )  # by argparse; train is Hydra's
 
 

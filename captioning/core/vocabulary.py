@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from captioning.core.errors import CaptioningError
 
@@ -37,7 +37,7 @@ class Vocabulary:
             raise CaptioningError(f"A vocabulary names each word once; these occur twice: {twice[:10]}.")
 
     @classmethod
-    def build(cls, captions: Iterable[Sequence[str]], minimum_count: int = 5) -> "Vocabulary":
+    def build(cls, captions: Iterable[Sequence[str]], minimum_count: int = 5) -> Self:
         """Count the words of tokenized captions (the training split's alone) and keep the frequent ones.
 
         Args:
@@ -52,8 +52,8 @@ class Vocabulary:
         kept = [word for word in kept if word not in SPECIAL]
         if not kept:
             raise CaptioningError(
-                f"No word of the training captions occurs {minimum_count} times, so the vocabulary would be empty. "
-                "Check the captions, or lower data.minimum_count."
+                f"No word of the {cls.of.partition(' of the ')[2]} occurs {minimum_count} times, so the vocabulary "
+                "would be empty. Check them, or lower data.minimum_count."
             )
         return cls([*SPECIAL, *kept])
 

@@ -1,26 +1,39 @@
-"""Readers of common data files: captioned photographs, all in the form of ``photos``, and plain text."""
+"""Readers of common data files: captioned photographs, questions about photographs, and plain text."""
 
 from captioning.data.coco import read_coco
 from captioning.data.coco_archives import prepare_coco
+from captioning.data.coco_qa import read_coco_qa
+from captioning.data.daquar import read_daquar
 from captioning.data.flickr8k import read_flickr8k
 from captioning.data.karpathy import read_karpathy
 from captioning.data.multi30k import read_multi30k
 from captioning.data.own import read_own
+from captioning.data.own_questions import read_own_questions
 from captioning.data.photos import Box, CaptionedPhotos, Photo
+from captioning.data.questions import Question, QuestionSet
 from captioning.data.scenes import read_scenes
+from captioning.data.scenes.questions import read_scene_questions
 from captioning.data.text import Text, read_characters
+from captioning.data.vqa import read_vqa
 
 __all__ = [
     "Box",
     "CaptionedPhotos",
     "Photo",
+    "Question",
+    "QuestionSet",
     "Text",
     "prepare_coco",
     "read_characters",
     "read_coco",
+    "read_coco_qa",
+    "read_daquar",
     "read_flickr8k",
     "read_karpathy",
     "read_multi30k",
     "read_own",
+    "read_own_questions",
+    "read_scene_questions",
     "read_scenes",
+    "read_vqa",
 ]

@@ -20,7 +20,7 @@ NAMES = {  # other names of columns, in lower case
     **dict.fromkeys(("set", "subset", "partition"), "split"),
 }
 DELIMITERS = (",", ";", "\t", "|")
-USED = ("image", "caption", "split")
+USED = ("image", "caption", "split", "question", "answer", "kind")
 ROW_WITHIN = re.compile(r"\n[^\n]{1,200}?\.(jpe?g|png|gif|bmp|webp|tiff?)\"?[,;\t|]", re.IGNORECASE)
 
 Rows = Iterator[tuple[int, dict[str, Any]]]

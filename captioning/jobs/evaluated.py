@@ -113,7 +113,9 @@ def flat(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def _kinds_of_data() -> list[str]:
     """The files of the group ``data``."""
-    return sorted(file.stem for file in (conf_dir() / "data").glob("*.yaml") if file.stem != "base")
+    return sorted(
+        file.stem for file in (conf_dir() / "data").glob("*.yaml") if file.stem != "base" and file.stem[0] != "_"
+    )
 
 
 def change(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from captioning.core.errors import CaptioningError
 from captioning.core.terminal import show_log
 
 log = logging.getLogger(__name__)
@@ -33,17 +34,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     show_log()
     from captioning.core.files import atomic_write
-    from captioning.runs.results import columns_of, merged, read_rows, row_of, scored
+    from captioning.runs.question_rows import COLUMNS as QUESTION_COLUMNS
+    from captioning.runs.question_rows import KEY as QUESTION_KEY
+    from captioning.runs.question_rows import is_of_answers, rows_of_answers
+    from captioning.runs.results import KEY, columns_of, merged, read_rows, row_of, scored
 
     code = Code.of(Path(__file__).parents[1])
+    folders = list(scored(options.folders, options.split))
+    answers = [is_of_answers(folder, options.split) for folder in folders]
+    if any(answers) and not all(answers):
+        raise CaptioningError(
+            "Runs that answer questions and captioners have different columns: name a table for each."
+        )
     rows = []
-    for folder in scored(options.folders, options.split):
+    for folder in folders:
+        if all(answers):
+            rows += rows_of_answers(folder, options.split)
+            continue
         row = row_of(folder, options.split)
         if not row.get("METEOR") and not options.no_meteor and "tokenizer" not in row:  # METEOR is of English
             row["METEOR"] = meteor_of(folder, options.split)
-        rows.append(row | {"commit": code.commit, "date": code.date})
-    table = merged(read_rows(options.table), rows)
-    columns = columns_of(table)
+        rows.append(row)
+    rows = [row | {"commit": code.commit, "date": code.date} for row in rows]
+    key = QUESTION_KEY if all(answers) else KEY
+    table = merged(read_rows(options.table), rows, key)
+    columns = list(QUESTION_COLUMNS) if all(answers) else columns_of(table)
     options.table.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(options.table) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")

@@ -31,11 +31,12 @@ from captioning.jobs.evaluate import signed, write_scores
 from captioning.jobs.options import import_from_working_folder
 from captioning.jobs.run_report import write_at_the_end
 from captioning.report.pictures import draw_curves
-from captioning.runs.checkpoint import SIGNATURE, Checkpoint, check_resumable, own_part, read_checkpoint
+from captioning.runs.checkpoint import SIGNATURE, Checkpoint, own_part, read_checkpoint
 from captioning.runs.folder import FolderError, RunFolder, folder_name, rank
 from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
 from captioning.runs.ranges import check_ranges
+from captioning.runs.resuming import check_resumable
 from captioning.runs.settings import epochs_of
 from captioning.runs.sweep_table import unfinished_jobs
 from captioning.runs.trust import targets_of

@@ -1,4 +1,4 @@
-"""Metrics of captions, from strings to coco-caption's numbers (BLEU, METEOR, ROUGE-L and CIDEr without Java).
+"""Metrics of captions, from strings to coco-caption's numbers without Java, and of answers to questions.
 
 ``score_captions(candidates, references)`` gives the scores of a corpus. ``Scorer(metrics, references)`` scores many
 sets of candidates against the same references, by any metrics; its ``Scores`` give corpus scores, per-image scores, and
@@ -6,6 +6,7 @@ scores of resampled corpora. ``Metric`` is the base class of custom metrics. ``C
 several of an image; ``CiderReward`` is the reward of self-critical training.
 """
 
+from captioning.metrics.answers import Accuracy, AccuracyByKind, AnswerPairs, VqaAccuracy, Wups
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider, CiderD
 from captioning.metrics.meteor import Meteor
@@ -17,6 +18,9 @@ from captioning.metrics.scores import Scorer, Scores, build_metrics, coco_metric
 from captioning.metrics.spice import Spice
 
 __all__ = [
+    "Accuracy",
+    "AccuracyByKind",
+    "AnswerPairs",
     "Bleu",
     "Cider",
     "CiderD",
@@ -31,6 +35,8 @@ __all__ = [
     "Scores",
     "Spice",
     "UnavailableError",
+    "VqaAccuracy",
+    "Wups",
     "build_metrics",
     "coco_metrics",
     "installed_metrics",

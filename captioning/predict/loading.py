@@ -9,10 +9,9 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from captioning.core.device import find_device
-from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.runs.checkpoint import Checkpoint, make_with_weights, read_checkpoint
 
-Words = TypeVar("Words", Vocabulary, CharacterVocabulary)
+Words = TypeVar("Words")
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Trained(Generic[Words]):
     Attributes:
         path: the checkpoint's file.
         config: the trusted part of the run's configuration, see ``captioning.runs.trust``.
-        vocabulary: the decoder's vocabulary.
+        vocabulary: the decoder's vocabulary, or what else ``load`` was told to take from the checkpoint's contents.
         parts: the modules by name (``"encoder"``, ``"decoder"``), with the checkpoint's weights.
     """
 

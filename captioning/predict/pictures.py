@@ -53,7 +53,7 @@ def read_ahead(pictures: Iterator[Picture], transform: ImageTransform, batch_siz
         for picture in islice(pictures, batch_size):
             place = next(places)
             try:
-                batch.images[place] = _read(picture, place, transform)
+                batch.images[place] = read_picture(picture, place, transform)
             except CaptioningError as error:
                 batch.problems[place] = error
         return batch
@@ -66,7 +66,12 @@ def read_ahead(pictures: Iterator[Picture], transform: ImageTransform, batch_siz
             batch = following.result()
 
 
-def _read(picture: Picture, place: int, transform: ImageTransform) -> Tensor:
+def read_picture(picture: Picture, place: int, transform: ImageTransform) -> Tensor:
+    """The encoder's input ``(3, height, width)`` of an image, which is ``place`` among those given, from 0.
+
+    Raises:
+        CaptioningError: the image can't be read.
+    """
     if not isinstance(picture, Image.Image):
         return transform.read(picture)
     name = getattr(picture, "filename", "") or f"picture {place + 1} of those given"

@@ -1,6 +1,5 @@
 """Checkpoints: one file suffices to caption a photograph, to write a text, or to resume training."""
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
+from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.regular import require_regular
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
@@ -25,9 +25,13 @@ VERSION = 2  # the version of this package's part of a checkpoint; version 1 had
 KEY = "captioning"
 SIGNATURE = "signature"  # the name of an objective's signature among the contents
 OBJECTIVE = "objective"  # the name of the objective among the parts of what is trained
-VOCABULARIES: dict[str, type[Vocabulary] | type[CharacterVocabulary]] = {  # kinds of a task's vocabulary, by name
+VOCABULARIES: dict[
+    str, type[Vocabulary] | type[CharacterVocabulary] | type[AnswerSet]
+] = {  # kinds of a task's vocabulary, by name
     "vocabulary": Vocabulary,
     "characters": CharacterVocabulary,
+    "questions": QuestionVocabulary,
+    "answers": AnswerSet,
 }
 
 
@@ -75,13 +79,29 @@ class Checkpoint:
         if isinstance(vocabulary, Vocabulary):
             return vocabulary
         if vocabulary is None:
+            other = ", but answers questions (`captioning ask`)" if self.contents.get("answers") else ""
             raise CaptioningError(
-                f"{self.path}: this has no vocabulary, so it says no captions. Name a captioner's run."
+                f"{self.path}: this has no vocabulary, so it says no captions{other}. Name a captioner's run."
             )
         raise CaptioningError(
             f"{self.path}: this is a language model of characters, which looks at no photograph. "
             "Let it write with `captioning sample`, or name a captioner's run or .ckpt file."
         )
+
+    @property
+    def asked(self) -> tuple[QuestionVocabulary, AnswerSet]:
+        """The words of questions and the answers of a model of answers.
+
+        Raises:
+            CaptioningError: the checkpoint is of another task.
+        """
+        words, answers = self.contents.get("questions"), self.contents.get("answers")
+        if not words or not answers:
+            raise CaptioningError(
+                f"{self.path}: this answers no questions. Name a run or .ckpt file of task=answering, such as "
+                "experiment=coco_qa_bow trains."
+            )
+        return QuestionVocabulary(words), AnswerSet(answers)
 
     @property
     def characters(self) -> CharacterVocabulary:
@@ -252,9 +272,13 @@ def make_with_weights(make: Callable[[], torch.nn.Module], checkpoint: Checkpoin
     Raises:
         CaptioningError: the configuration's network can't be made, or does not fit the weights.
     """
-    depth = checkpoint.config["decoder"].get("depth", 1)
-    if isinstance(depth, int) and depth > len(checkpoint.weights):  # each layer has its own weights
-        raise CaptioningError(f"{checkpoint.path}: its decoder has a depth of {depth}, more than there are weights.")
+    for group in ("decoder", "answerer"):
+        for setting in ("depth", "looks"):  # each layer and each look has its own weights
+            depth = checkpoint.config.get(group, {}).get(setting, 1)
+            if isinstance(depth, int) and depth > len(checkpoint.weights):
+                raise CaptioningError(
+                    f"{checkpoint.path}: its {group} has a {setting} of {depth}, more than there are weights."
+                )
     ours = of_this_package(checkpoint.config)
     try:
         with torch.device("meta"):
@@ -332,52 +356,6 @@ def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: 
             "another configuration or another version of the code."
         )
     return dict(weights)
-
-
-def check_resumable(
-    path: Path,
-    module: torch.nn.Module,
-    contents: Mapping[str, Any],
-    epochs: float = math.inf,
-    trust: Collection[str] = (),
-) -> None:
-    """Check that a run can resume from a checkpoint.
-
-    Args:
-        path: the checkpoint.
-        module: the trained module.
-        contents: the task's present contents: the vocabulary of the training captions, or of the text.
-        epochs: the run's number of epochs.
-        trust: the classes named in the run's own configuration.
-
-    Raises:
-        CaptioningError: the checkpoint can't be read, can't resume training, or has more epochs than ``epochs``; or the
-            contents or the module differ from those of the checkpoint.
-    """
-    checkpoint = read_checkpoint(path, trust)
-    if checkpoint.trained is None:
-        raise CaptioningError(
-            f"{path}: this checkpoint has weights and no state of the optimizer, so that training can't go on from it "
-            "(a copy of best.ckpt?). Bring the right one back, or begin anew with resume=false."
-        )
-    if checkpoint.trained > epochs:
-        raise CaptioningError(
-            f"{path}: it is in its epoch {checkpoint.trained} already, and trainer.max_epochs={epochs:.0f} are asked "
-            "for. Ask for as many at least."
-        )
-    for kind in sorted(checkpoint.contents.keys() | contents.keys()):
-        then, now = checkpoint.contents.get(kind), contents.get(kind)
-        if then == now:
-            continue
-        said = f"the {kind} has changed since"
-        if kind in VOCABULARIES and isinstance(then, list) and isinstance(now, list):
-            odd = [printable(word) for word in sorted(set(now) ^ set(then))[:5]]
-            said = (
-                f"the {VOCABULARIES[kind].of} have changed since ({len(then)} then, {len(now)} now"
-                f"{'; for example ' * bool(odd)}{', '.join(odd)})"
-            )
-        raise CaptioningError(f"{path}: {said}. Bring them back, or begin anew with resume=false or another name.")
-    load_weights(module, checkpoint.weights, path)
 
 
 def position_in(checkpoint: Mapping[str, Any]) -> tuple[int, int]:

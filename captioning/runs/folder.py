@@ -40,7 +40,9 @@ TRAINED = (
 )
 SAID = ("train.log", "train_rank_*.log", ".hydra")  # logs of every attempt
 EVALUATED = tuple(
-    f"{what}_{split}.*" for what in ("captions", "references", "scores") for split in ("train", "val", "test")
+    f"{what}_{split}.*"
+    for what in ("captions", "references", "scores", "answers")
+    for split in ("train", "val", "test")
 )
 
 

@@ -1,13 +1,15 @@
 """The network and the search of a run, built from the run's configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
+from captioning.answerers import AnswerModel
 from captioning.cells import Cell
 from captioning.core.build import build, class_of, maker, takers, without_foreign
 from captioning.core.errors import CaptioningError
 from captioning.core.features import FeatureSpec
+from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.decoders import Decoder
 from captioning.encoders import Encoder
@@ -42,6 +44,41 @@ def make_decoder(config: Config, vocabulary: Vocabulary | CharacterVocabulary, f
     if any("cell" in signature(function).parameters for function in takers(class_of(settings, Decoder))):
         arguments["cell"] = maker(without_foreign(config["cell"]), Cell)
     return make_fast(build(settings, Decoder, **arguments), compiled=bool(config.get("compile")))
+
+
+def make_answerer(
+    config: Config,
+    vocabulary: QuestionVocabulary,
+    answers: AnswerSet,
+    features: FeatureSpec,
+    memory: Sequence[int] | None = None,
+) -> AnswerModel:
+    """The untrained model of answers, made fast.
+
+    Args:
+        config: the run's configuration.
+        vocabulary: the words of the questions.
+        answers: the answers.
+        features: the shapes of the encoder's features; without any for a model of questions alone.
+        memory: the sizes of a model's memory, as its checkpoint tells them; None for a model that begins.
+
+    Raises:
+        CaptioningError: ``answerer`` names no model, or the model does not take the settings.
+    """
+    if not config.get("answerer"):
+        raise CaptioningError("task=answering needs a model of answers: choose one, such as answerer=bow.")
+    settings = without_foreign(config["answerer"])
+    arguments: dict[str, Any] = {
+        "vocabulary_size": len(vocabulary),
+        "answers": len(answers),
+        "features": features,
+    }
+    taken = {name for function in takers(class_of(settings, AnswerModel)) for name in signature(function).parameters}
+    if "cell" in taken:
+        arguments["cell"] = maker(without_foreign(config["cell"]), Cell)
+    if "memory" in taken and memory is not None:
+        arguments["memory"] = memory
+    return make_fast(build(settings, AnswerModel, **arguments))
 
 
 def make_search(config: Config) -> Search:

@@ -122,11 +122,11 @@ def read_rows(path: Path) -> list[Row]:
         return [dict(row) for row in csv.DictReader(file)]
 
 
-def merged(rows: Sequence[Row], further: Iterable[Row]) -> list[Row]:
-    """Rows with further ones at the end, or in the place of the row that a further one repeats (``KEY``)."""
-    found = {_key(row): row for row in rows}
+def merged(rows: Sequence[Row], further: Iterable[Row], key: Sequence[str] = KEY) -> list[Row]:
+    """Rows with further ones at the end, or in the place of the row that a further one repeats (``key``)."""
+    found = {_key(row, key): row for row in rows}
     for row in further:
-        found[_key(row)] = row
+        found[_key(row, key)] = row
     return list(found.values())
 
 
@@ -136,5 +136,5 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     return [*COLUMNS[:-2], *others, *COLUMNS[-2:]]
 
 
-def _key(row: Row) -> tuple[str, ...]:
-    return tuple(row.get(name) or "" for name in KEY)
+def _key(row: Row, key: Sequence[str]) -> tuple[str, ...]:
+    return tuple(row.get(name) or "" for name in key)

@@ -1,8 +1,9 @@
 """The safe part of a checkpoint's configuration: a checkpoint may be a stranger's.
 
-Only four groups are built (encoder, decoder, cell and search), and only from classes of this package or of modules
-named by the user. An untrusted module is not even imported, because an import runs the module's code. From the data
-settings only numbers are used; paths, sources and everything else are up to the user (``captioning.jobs.evaluated``).
+Only five groups are built (encoder, decoder, cell, search and answerer), and only from classes of this package or of
+modules named by the user. An untrusted module is not even imported, because an import runs the module's code. From the
+data settings only numbers are used; paths, sources and everything else are up to the user
+(``captioning.jobs.evaluated``).
 """
 
 import inspect
@@ -25,6 +26,7 @@ ROOMS = {
     "decoder": "captioning.decoders",
     "cell": "captioning.cells",
     "search": "captioning.search",
+    "answerer": "captioning.answerers",
 }
 LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block_ngrams": 1000, "groups": 100}
 LONGEST = 200  # the maximum characters of a class's name, and of words that captions must say
@@ -43,8 +45,8 @@ def acted_on(config: Any, path: Path, trust: Collection[str] = ()) -> dict[str, 
         trust: modules or classes named by the user; they are imported.
 
     Returns:
-        The groups ``encoder``, ``decoder``, ``cell`` and ``search``; unchanged ``data``, ``choices``, ``task``,
-        ``metrics`` and ``seed``, from which nothing may be built (see ``check_task``).
+        The groups ``encoder``, ``decoder``, ``cell``, ``search`` and ``answerer``; unchanged ``data``, ``choices``,
+        ``task``, ``metrics`` and ``seed``, from which nothing may be built (see ``check_task``).
 
     Raises:
         CaptioningError: a group is missing or names a class that is neither this package's nor trusted, or a size

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioning.data import CaptionedPhotos, Text
+from captioning.data import CaptionedPhotos, QuestionSet, Text
 from captioning.data.digests import digest_of, digests
 from captioning.data.text import MAPPED
 from captioning.runs.settings import encoders_of
@@ -39,6 +39,21 @@ def inputs_of_photographs(config: Mapping[str, Any], photos: CaptionedPhotos) ->
         "captions": _hash(caption.encode("utf-8", "surrogatepass") for caption in captions),
         "splits": _hash([*sizes, *found]),
     }
+
+
+def inputs_of_questions(config: Mapping[str, Any], source: QuestionSet) -> dict[str, str]:
+    """Digests of questions with their answers and kinds, and of their photographs, if there are any."""
+    parts = (
+        part
+        for split, questions in source.splits.items()
+        for question in questions
+        for part in (split, question.text, question.kind, str(question.image), *question.answers)
+    )
+    found = {"questions": _hash(part.encode("utf-8", "surrogatepass") for part in parts)}
+    if source.photos is not None:
+        photographs = inputs_of_photographs(config, source.photos)
+        found |= {name: digest for name, digest in photographs.items() if name != "captions"}
+    return found
 
 
 def _tell_repeated(photos: CaptionedPhotos, digests: Sequence[bytes]) -> None:

@@ -81,7 +81,7 @@ def make_data(
         max_words=data["max_words"],
         tokenizer=find_tokenizer(tokenizer_of(config)),
         max_length=config["search"].get("max_length"),
-        **_common(config, photos, encoder, reads, device),
+        **photo_settings(config, photos, encoder, reads, device),
     )
 
 
@@ -89,12 +89,13 @@ def make_photo_data(
     config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str], device: torch.device
 ) -> PhotoData:
     """Batches of photographs alone, for a task without captions; see ``make_data``."""
-    return PhotoData(photos, **_common(config, photos, encoder, reads, device))
+    return PhotoData(photos, **photo_settings(config, photos, encoder, reads, device))
 
 
-def _common(
+def photo_settings(
     config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str], device: torch.device
 ) -> dict[str, Any]:
+    """The arguments of ``captioning.data.module.PhotoData`` beside the photographs, see ``make_data``."""
     data = config["data"]
     augmentation = _augmentation(config, encoder)
     return {

@@ -353,7 +353,8 @@ def run(*command):
     assert time.process_time() - before < 1.5, (command, time.process_time() - before)
     return status
 
-for command in ("caption", "evaluate", "results", "score", "prepare", "sample", "cells", "gradients"):
+commands = "caption evaluate results score prepare sample cells gradients ask questions"
+for command in commands.split():
     assert run(command, "--help") == 0
 assert run() == 2 and run("nonsense") == 2 and run("caption") == 2
 assert run("--help") == 0 and run("--version") == 0

@@ -17,13 +17,13 @@ from captioning.jobs.config import compose
 from captioning.predict.captioner import Captioner
 from captioning.runs import parts
 from captioning.runs.checkpoint import (
-    check_resumable,
     contents_of,
     load_weights,
     own_part,
     read_checkpoint,
 )
 from captioning.runs.places import find_checkpoint
+from captioning.runs.resuming import check_resumable
 from captioning.training.trainer import AtomicCheckpointIO
 
 Overrides = Callable[..., list[str]]

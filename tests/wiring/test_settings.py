@@ -17,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from wires import COLOURS, PRESETS, WIRED, compose, composer, leaves, settings_of_conf
 
-from captioning import cells, data, decoders, metrics, search
+from captioning import answerers, cells, data, decoders, metrics, search
 from captioning.core.build import build, class_of
 from captioning.core.features import FeatureSpec
+from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.data.augmentation import Augmentation
 from captioning.encoders import Encoder
@@ -31,8 +32,9 @@ from captioning.encoders.vgg import VGG
 from captioning.jobs.config import conf_dir
 from captioning.runs.metrics_file import CSVLogger
 from captioning.runs.monitor import Monitor
-from captioning.runs.parts import make_decoder, make_search
+from captioning.runs.parts import make_answerer, make_decoder, make_search
 from captioning.tasks import Task
+from captioning.tasks.answering import AnsweringTask
 from captioning.tasks.captioning import CaptioningTask
 from captioning.tasks.language import LanguageTask
 from captioning.training import scheduled_sampling, schedules
@@ -165,15 +167,31 @@ READERS |= {"coco_karpathy": (data.read_karpathy, data.prepare_coco), "flickr30k
 READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.read_flickr8k, None)}
 READERS["multi30k"] = (data.read_multi30k, None)
 READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "text": (data.read_characters, None)}
+READERS |= {"coco_qa": (data.read_coco_qa, None), "daquar": (data.read_daquar, None), "vqa": (data.read_vqa, None)}
+READERS["own_questions"] = (data.read_own_questions, None)
+READERS["scenes_questions"] = (data.read_scene_questions, None)
 ENCODERS: dict[str, Any] = {f"resnet{layers}": ResNet for layers in (18, 34, 50, 101, 152)}
 ENCODERS |= {f"vgg{layers}{norm}": VGG for layers in (11, 16, 19) for norm in ("", "_bn")}
 ENCODERS |= {"efficientnet_lite0": EfficientNetLite0, "efficientnet_lite1": EfficientNetLite1}
 ENCODERS |= {"efficientnet_lite2": EfficientNetLite2, "several": Several, "timm": Timm, "none": None}
 
+ANSWERERS: dict[str, Any] = {"none": None, "guess": answerers.Guess, "bow": answerers.BOW}
+ANSWERERS |= {"lstm": answerers.LSTMAnswerer, "img": answerers.Img, "img_prior": answerers.ImgPrior}
+ANSWERERS |= {"knn": answerers.KNN, "img_bow": answerers.ImgBOW, "vis_lstm": answerers.VisLSTM}
+ANSWERERS |= {"two_vis_blstm": answerers.TwoVisBLSTM, "stacked_attention": answerers.StackedAttention}
+
+
+def answerer(config: Mapping[str, Any]) -> Any:
+    made = make_answerer(config, QUESTIONS, AnswerSet(["a"]), SPEC) if config.get("answerer") else None
+    return None if made is None else plain(made)
+
+
+QUESTIONS = QuestionVocabulary(VOCABULARY.words)
+
 # a group to what each of its choices makes, and how that is made of a configuration
 GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "task": (
-        {"captioning": CaptioningTask, "language": LanguageTask},
+        {"captioning": CaptioningTask, "language": LanguageTask, "answering": AnsweringTask},
         lambda config: type(build(config["task"], Task, config=config)),
     ),
     "data": (READERS, reader),
@@ -183,6 +201,7 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
         lambda config: type(build(config["augmentation"], Augmentation)) if config.get("augmentation") else None,
     ),
     "decoder": (DECODERS, lambda config: plain(decoder(config))),
+    "answerer": (ANSWERERS, answerer),
     "cell": (CELLS, lambda config: plain(decoder(config).recurrent.layers[0])),
     "objective": (
         {"cross_entropy": CrossEntropy, "self_critical": SelfCritical},
@@ -209,7 +228,11 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
         lambda config: type(make_search(config)),
     ),
     "metrics": (
-        {"coco": [metrics.Bleu, metrics.RougeL, metrics.Cider]},
+        {
+            "coco": [metrics.Bleu, metrics.RougeL, metrics.Cider],
+            "answers": [metrics.Accuracy, metrics.AccuracyByKind, metrics.Wups, metrics.Wups],
+            "vqa": [metrics.VqaAccuracy, metrics.Accuracy, metrics.AccuracyByKind],
+        },
         lambda config: [type(each) for each in metrics.build_metrics(config["metrics"])],
     ),
     "trainer": ({"default": pl.Trainer}, lambda config: type(trainer(config))),

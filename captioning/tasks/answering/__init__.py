@@ -1,0 +1,5 @@
+"""Answering: from a question about a photograph to a word."""
+
+from captioning.tasks.answering.task import AnsweringTask
+
+__all__ = ["AnsweringTask"]

@@ -1,0 +1,77 @@
+"""Questions from captions: the rules on captions of each form, what is not asked, and the thinning."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from captioning.data import read_own_questions
+from captioning.data.captions_to_questions import Asked, questions_of, thinned
+from captioning.text.wordnet import wordnet
+
+ASKED = {
+    "Two dogs are running on the grass.": [("how many dogs are running on the grass", "two", "number")],
+    "A man looks at 3 boats on a lake": [("how many boats are there", "three", "number")],
+    "A red car stands on the street": [("what is the color of the car", "red", "colour")],
+    "A dog is running through the snow": [("what is running through the snow", "dog", "object")],
+    "A man riding a horse on the beach": [("what is the man riding on the beach", "horse", "object")],
+    "The cat sleeps in a bathtub": [("where is the cat", "bathtub", "location")],
+}
+SILENT = (
+    "A black and white dog on the street",  # of two colours
+    "A two year old boy on the street",  # an age
+    "Dog runs",  # too short
+    "The man in a red and blue shirt in the street stands",
+    "A brown dog wearing a collar is running through some water",  # two verbs
+    "A horse rides a horse on the horse",  # the answer stands in the question
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def words(shared: Path) -> Iterator[None]:
+    """WordNet from the folder of real data."""
+    import nltk
+
+    nltk.data.path.insert(0, str(shared / "nltk_data"))
+    wordnet.cache_clear()
+    yield
+    nltk.data.path.pop(0)
+
+
+def test_each_form_of_caption_is_asked_about() -> None:
+    for caption, expected in ASKED.items():
+        found = [(each.text, each.answer, each.kind) for each in questions_of(caption)]
+        assert set(expected) <= set(found), (caption, found)
+
+
+def test_what_leaves_a_doubt_is_not_asked() -> None:
+    for caption in SILENT:
+        assert questions_of(caption) == [], caption
+
+
+def test_frequent_answers_are_thinned_and_rare_ones_stay() -> None:
+    many = [(number, Asked("what", "dog", "object")) for number in range(1000)]
+    few = [(number, Asked("what", "cat", "object")) for number in range(90)]
+    found = list(thinned([*many, *few]))
+    dogs = [place for place, each in found if each.answer == "dog"]
+    assert dogs[:100] == list(range(100)) and 200 < len(dogs) < 600
+    assert len(found) - len(dogs) == 90 and found == list(thinned([*many, *few]))
+
+
+def test_the_command_makes_own_questions(
+    tmp_path: Path, shared: Path, in_child: "Callable[..., subprocess.CompletedProcess[str]]"
+) -> None:
+    captions = [{"id": number, "image_id": number, "caption": caption} for number, caption in enumerate(ASKED)]
+    images = [{"id": number, "file_name": f"{number}.jpg"} for number in range(len(ASKED))]
+    (tmp_path / "captions.json").write_text(json.dumps({"images": images, "annotations": captions}))
+    (tmp_path / "photos").mkdir()
+    for number in range(len(ASKED)):
+        (tmp_path / "photos" / f"{number}.jpg").touch()
+    done = in_child(["questions", "captions.json", "--images", "photos", "--out", "q.jsonl"], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = read_own_questions(tmp_path / "q.jsonl", validation=1)
+    asked = [each for split in found.splits.values() for each in split]
+    assert {(each.text, each.answer, each.kind) for each in asked} >= {one for each in ASKED.values() for one in each}
+    assert in_child(["questions", "captions.json", "data=scenes"], cwd=tmp_path).returncode == 2
