@@ -7,13 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from captioning.core.errors import CaptioningError
 from captioning.core.vocabulary import PAD, UNK, Vocabulary
+
+if TYPE_CHECKING:  # scores of answers need no torch
+    import torch
+    from torch import Tensor
 
 KINDS = ("object", "number", "colour", "location", "yes/no", "other")  # COCO-QA's four, and VQA's other two
 _NUMBER = re.compile(r"\bhow many\b")
@@ -99,23 +100,25 @@ class Questions:
         kinds: ``(Q,)`` the places of their kinds in ``KINDS``.
     """
 
-    words: Tensor
-    kinds: Tensor
+    words: "Tensor"
+    kinds: "Tensor"
 
     @classmethod
     def of(cls, numbers: Sequence[Sequence[int]], kinds: Sequence[int]) -> "Questions":
         """Put questions of different lengths side by side; each has a word or more."""
+        import torch
+
         words = torch.full((len(numbers), max(map(len, numbers), default=1)), PAD)
         for place, question in enumerate(numbers):
             words[place, : len(question)] = torch.as_tensor(question)
         return cls(words, torch.as_tensor(kinds))
 
     @property
-    def lengths(self) -> Tensor:
+    def lengths(self) -> "Tensor":
         """``(Q,)`` the number of words of each question."""
         return (self.words != PAD).sum(-1)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Questions":
+    def to(self, device: "torch.device | str", non_blocking: bool = False) -> "Questions":
         """The same questions on another device."""
         return Questions(
             self.words.to(device, non_blocking=non_blocking), self.kinds.to(device, non_blocking=non_blocking)

@@ -149,41 +149,9 @@ def _meanings(word: str) -> tuple[Any, ...]:
     return tuple(found.synsets(word.replace(" ", "_"), pos=found.NOUN))
 
 
+@lru_cache(maxsize=1 << 20)
 def _similarity(mine: Any, theirs: Any) -> float:
-    """The Wu-Palmer similarity of two meanings, as nltk's ``wup_similarity`` has it, from cached distances."""
-    ups, others = _above(mine), _above(theirs)
-    common = ups.keys() & others.keys()
-    if not common:
-        return 0.0
-    lowest = max(map(_least_depth, common))
-    subsumers = [each for each in common if _least_depth(each) == lowest]
-    subsumer = mine if mine in subsumers else min(subsumers)
-    depth = _greatest_depth(subsumer) + 1
-    return 2.0 * depth / (ups[subsumer] + others[subsumer] + 2 * depth)
-
-
-@lru_cache(maxsize=1 << 16)
-def _above(meaning: Any) -> dict[Any, int]:
-    """The meaning itself and all more general ones, each with the least number of steps to it."""
-    found = {meaning: 0}
-    ahead = [meaning]
-    while ahead:
-        ahead = [
-            above for each in ahead for above in (*each.hypernyms(), *each.instance_hypernyms()) if above not in found
-        ]
-        steps = 1 + max(found.values())
-        found |= dict.fromkeys(ahead, steps)
-    return found
-
-
-@lru_cache(maxsize=1 << 16)
-def _least_depth(meaning: Any) -> int:
-    return int(meaning.min_depth())
-
-
-@lru_cache(maxsize=1 << 16)
-def _greatest_depth(meaning: Any) -> int:
-    return int(meaning.max_depth())
+    return float(mine.wup_similarity(theirs) or 0.0)
 
 
 class VqaAccuracy(Metric):
