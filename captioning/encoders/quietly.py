@@ -7,6 +7,5 @@ from tqdm import TqdmWarning
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)
     import timm
-    from timm.models import efficientnet
 
-__all__ = ["efficientnet", "timm"]
+__all__ = ["timm"]
