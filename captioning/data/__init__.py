@@ -6,6 +6,7 @@ from captioning.data.coco_qa import read_coco_qa
 from captioning.data.daquar import read_daquar
 from captioning.data.flickr8k import read_flickr8k
 from captioning.data.karpathy import read_karpathy
+from captioning.data.moving_scenes import read_moving_scenes
 from captioning.data.multi30k import read_multi30k
 from captioning.data.own import read_own
 from captioning.data.own_questions import read_own_questions
@@ -30,6 +31,7 @@ __all__ = [
     "read_daquar",
     "read_flickr8k",
     "read_karpathy",
+    "read_moving_scenes",
     "read_multi30k",
     "read_own",
     "read_own_questions",
