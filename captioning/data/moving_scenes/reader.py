@@ -26,7 +26,7 @@ MILLISECONDS = 200  # of a frame
 
 
 def read_moving_scenes(
-    root: str | os.PathLike[str] = "data/moving_scenes", count: int = 2400, seed: int = 0
+    root: str | os.PathLike[str] = "data/moving_scenes", count: int = 1560, seed: int = 0
 ) -> CaptionedPhotos:
     """Read the moving scenes, after drawing them if the folder is empty or missing.
 
