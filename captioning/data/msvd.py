@@ -1,8 +1,8 @@
 """MSVD (YouTube2Text): clips of YouTube with about forty English sentences each (Chen & Dolan, ACL 2011).
 
 The captions are read in the text files of the usual split (1,200 clips for training, 100 for validation, 670 for the
-test; Venugopalan et al., NAACL 2015), lower case without punctuation: ``vid1301 <tab> a boy playing with dog``. A file of
-names says which clip that is: ``klteYv1Uv9A_27_33 vid1301``, of the clip ``klteYv1Uv9A_27_33.avi``.
+test; Venugopalan et al., NAACL 2015), lower case without punctuation: ``vid1301 <tab> a boy playing with dog``. A file
+of names says which clip that is: ``klteYv1Uv9A_27_33 vid1301``, of the clip ``klteYv1Uv9A_27_33.avi``.
 """
 
 import logging

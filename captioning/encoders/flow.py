@@ -3,13 +3,13 @@
 Venugopalan et al., "Sequence to Sequence -- Video to Text" (ICCV 2015), section 3.3: the flow's two components, centred
 on 128, are two channels of a picture, and its magnitude is the third. Their network for flow was trained on the actions
 of UCF101; an encoder trained on photographs sees pictures that it was not made for. Predictions from frames and from
-flow are fused late: ``captioning evaluate RGB FLOW --weights 0.6 0.4``.
+flow are fused late: ``captioning evaluate RGB FLOW --weights 0.7,0.3``.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -93,12 +93,16 @@ def flow_picture(first: Tensor, second: Tensor, method: Method = "farneback", sc
         raise CaptioningError(
             'Optical flow is computed by OpenCV, which is not installed: pip install "captioning[video]"'
         ) from error
-    cv2.setNumThreads(1)
-    greys = [cv2.cvtColor(np.ascontiguousarray(x.permute(1, 2, 0)), cv2.COLOR_RGB2GRAY) for x in (first, second)]
+    opencv: Any = cv2  # its types lack some functions
+    opencv.setNumThreads(1)
+    greys = [
+        opencv.cvtColor(np.ascontiguousarray(frame.permute(1, 2, 0).numpy()), opencv.COLOR_RGB2GRAY)
+        for frame in (first, second)
+    ]
     if method == "farneback":
-        flow = cv2.calcOpticalFlowFarneback(*greys, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
+        flow = opencv.calcOpticalFlowFarneback(*greys, None, 0.5, 3, 15, 3, 5, 1.2, 0)
     else:
-        flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*greys, None)  # type: ignore[call-overload]
+        flow = opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*greys, None)
     size = np.sqrt((flow**2).sum(-1, keepdims=True))
     bytes_ = (STILL + scale * np.concatenate([flow, size], axis=-1)).round().clip(0, 255).astype(np.uint8)
     return torch.from_numpy(bytes_).permute(2, 0, 1)

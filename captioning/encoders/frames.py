@@ -81,7 +81,7 @@ class ClipTransform(ImageTransform):
         counts = (digits * torch.tensor([1, BASE, BASE**2], device=clips.device)).sum(1)
         rows, columns = self.of.shape
         most = int(counts.max())
-        frames = clips[:, :, 0, : most * rows * columns].unflatten(2, (most, rows, columns))
+        frames = clips[:, :, 0, : most * rows * columns].reshape(len(clips), 3, most, rows, columns)
         return frames.transpose(1, 2), counts
 
     def frames_of(self, path: str | os.PathLike[str]) -> list[Image.Image]:
@@ -173,7 +173,7 @@ class Frames(Encoder):
         frames, counts = self.transform.unpack(images)
         there = torch.arange(frames.shape[1], device=images.device) < counts.unsqueeze(1)  # (B, T)
         rows = frames.flatten(0, 1)[there.flatten()]  # no frame that is not there is encoded
-        vectors = torch.cat([self.of(part)[self.part].flatten(1) for part in rows.split(AT_ONCE)])
+        vectors = torch.cat([self.of(part)[self.part].flatten(1) for part in torch.split(rows, AT_ONCE)])
         places = there.flatten().nonzero().squeeze(1)
         padded = vectors.new_zeros(there.numel(), self.size).index_copy(0, places, vectors)
         features = Features({"frames": counts}, frames=padded.view(*there.shape, self.size))

@@ -7,8 +7,8 @@ from textwrap import fill
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from captioning.core.clips import read_strip
 from captioning.core.files import atomic_write
-from captioning.core.images import read_image
 from captioning.core.measure import Measure
 from captioning.core.ownership import output
 
@@ -58,7 +58,7 @@ def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns
     """Draw photographs with their captions.
 
     Args:
-        pictures: the photographs' files and captions.
+        pictures: the photographs' files and captions; of a clip some frames are drawn.
         path: the PNG to write.
         columns: the number of photographs in a row.
     """
@@ -75,7 +75,7 @@ def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns
             left = column * (CELL + MARGIN) + MARGIN / 2
             axes = figure.add_axes((left / width, lower / height, CELL / width, CELL / height))
             axes.axis("off")
-            image = read_image(pictures[place][0])
+            image = read_strip(pictures[place][0])
             image.thumbnail((480, 480))
             axes.imshow(image)
             axes.set_anchor("N")

@@ -31,6 +31,7 @@ Watched = Callable[[list[str]], Seen]
 ATTENDING = ("show_attend_tell", "adaptive", "up_down", "attention_on_attention")
 CELLESS = ("transformer",)
 RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "language_model", *ATTENDING)
+RECURRENT += ("s2vt", "attend_states")
 SMALL = ("decoder.embedding_size=6", "decoder.hidden_size=8", "decoder.depth=2")
 OWN = {
     "mrnn": ("decoder.second_embedding_size=5", "decoder.multimodal_size=7"),
@@ -38,6 +39,8 @@ OWN = {
     "show_attend_tell": ("decoder.attention_size=5",),
     "adaptive": ("decoder.attention_size=5",),
     "up_down": ("decoder.attention_size=5",),
+    "s2vt": ("decoder.reads_from=grid",),
+    "attend_states": ("decoder.attends=grid", "decoder.attention_size=5", "decoder.reader_size=4"),
     "transformer": ("decoder.heads=2", "decoder.feed_forward_size=5"),
 }
 VOCABULARY = Vocabulary([*SPECIAL, *WORDS])

@@ -25,6 +25,8 @@ from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.data.augmentation import Augmentation
 from captioning.encoders import Encoder
 from captioning.encoders.efficientnet import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
+from captioning.encoders.flow import Flow
+from captioning.encoders.frames import Frames
 from captioning.encoders.resnet import ResNet
 from captioning.encoders.several import Several
 from captioning.encoders.timm import Timm
@@ -36,6 +38,7 @@ from captioning.runs.parts import make_answerer, make_decoder, make_search
 from captioning.tasks import Task
 from captioning.tasks.answering import AnsweringTask
 from captioning.tasks.captioning import CaptioningTask
+from captioning.tasks.labelling import LabellingTask
 from captioning.tasks.language import LanguageTask
 from captioning.training import scheduled_sampling, schedules
 from captioning.training.objectives import CrossEntropy, Objective, SelfCritical
@@ -105,7 +108,7 @@ def test_the_objective_is_given_the_scheduled_sampling() -> None:
 # --- choices --------------------------------------------------------------------------------------------------------
 
 VOCABULARY = Vocabulary([*SPECIAL, "a"])
-SPEC = FeatureSpec(pooled=(4,), grid=(1, 2, 2))
+SPEC = FeatureSpec(["frames"], pooled=(4,), grid=(1, 2, 2), frames=(3, 5))
 SMALL = ("decoder.embedding_size=8", "decoder.hidden_size=8")
 
 
@@ -162,10 +165,13 @@ DECODERS |= {"neuraltalk": decoders.NeuralTalk, "show_tell": decoders.ShowTell, 
 DECODERS |= {"mrnn": decoders.MRNN, "visual_memory": decoders.VisualMemory, "adaptive": decoders.Adaptive}
 DECODERS |= {"up_down": decoders.UpDown, "transformer": decoders.Transformer}
 DECODERS["attention_on_attention"] = decoders.AttentionOnAttention
+DECODERS |= {"s2vt": decoders.S2VT, "attend_states": decoders.AttendStates}
 READERS: dict[str, Any] = {"coco": (data.read_coco, data.prepare_coco), "coco2014": (data.read_coco, data.prepare_coco)}
 READERS |= {"coco_karpathy": (data.read_karpathy, data.prepare_coco), "flickr30k": (data.read_karpathy, None)}
 READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.read_flickr8k, None)}
 READERS["multi30k"] = (data.read_multi30k, None)
+READERS |= {"msvd": (data.read_msvd, None), "msr_vtt": (data.read_msr_vtt, None)}
+READERS["moving_scenes"] = (data.read_moving_scenes, None)
 READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "text": (data.read_characters, None)}
 READERS |= {"coco_qa": (data.read_coco_qa, None), "daquar": (data.read_daquar, None), "vqa": (data.read_vqa, None)}
 READERS["own_questions"] = (data.read_own_questions, None)
@@ -174,6 +180,7 @@ ENCODERS: dict[str, Any] = {f"resnet{layers}": ResNet for layers in (18, 34, 50,
 ENCODERS |= {f"vgg{layers}{norm}": VGG for layers in (11, 16, 19) for norm in ("", "_bn")}
 ENCODERS |= {"efficientnet_lite0": EfficientNetLite0, "efficientnet_lite1": EfficientNetLite1}
 ENCODERS |= {"efficientnet_lite2": EfficientNetLite2, "several": Several, "timm": Timm, "none": None}
+ENCODERS |= {"frames": Frames, "flow": Flow}
 
 ANSWERERS: dict[str, Any] = {"none": None, "guess": answerers.Guess, "bow": answerers.BOW}
 ANSWERERS |= {"lstm": answerers.LSTMAnswerer, "img": answerers.Img, "img_prior": answerers.ImgPrior}
@@ -191,7 +198,12 @@ QUESTIONS = QuestionVocabulary(VOCABULARY.words)
 # a group to what each of its choices makes, and how that is made of a configuration
 GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "task": (
-        {"captioning": CaptioningTask, "language": LanguageTask, "answering": AnsweringTask},
+        {
+            "captioning": CaptioningTask,
+            "language": LanguageTask,
+            "answering": AnsweringTask,
+            "labelling": LabellingTask,
+        },
         lambda config: type(build(config["task"], Task, config=config)),
     ),
     "data": (READERS, reader),
@@ -231,6 +243,7 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
         {
             "coco": [metrics.Bleu, metrics.RougeL, metrics.Cider],
             "answers": [metrics.Accuracy, metrics.AccuracyByKind, metrics.Wups, metrics.Wups],
+            "moving_scenes": [metrics.Bleu, metrics.RougeL, metrics.Cider, metrics.Events, metrics.Events],
             "vqa": [metrics.VqaAccuracy, metrics.Accuracy, metrics.AccuracyByKind],
         },
         lambda config: [type(each) for each in metrics.build_metrics(config["metrics"])],
