@@ -23,7 +23,7 @@ def training(folder: Path, name: str, *more: str) -> list[str]:
         *("data.workers=0", "data.minimum_count=1", "report=false", "encoder.frames=4", "encoder.part=pooled"),
         *("encoder@encoder.encoders.picture=resnet18", "encoder.encoders.picture.weights=null"),
         *("encoder.encoders.picture.last_stage=layer1", "encoder.encoders.picture.image_size=16"),
-        *("decoder.hidden_size=8", "decoder.embedding_size=8", "decoder.attention_size=4", "search=greedy"),
+        *("decoder.hidden_size=8", "decoder.embedding_size=8", "decoder.attention_size=4", "search.size=1"),
         *("search.max_length=5", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "logger=csv"),
         *("trainer.enable_progress_bar=false", "trainer.accelerator=cpu", "monitor=nll", *more),
     ]
