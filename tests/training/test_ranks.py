@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 import captioning.__main__
 from captioning.jobs.config import compose
@@ -44,7 +45,8 @@ def two_ranks(overrides: list[str]) -> Callable[[], int]:
         os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "here"}
         other = os.fork()
         signal.alarm(300)
-        os.environ["RANK"] = os.environ["LOCAL_RANK"] = "0" if other else "1"
+        rank_zero_only.rank = 0 if other else 1  # Lightning looks for it when it is imported
+        os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(rank_zero_only.rank)
         status = captioning.__main__.main(["train", *overrides])
         return status or (os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) if other else 0)
 
