@@ -5,6 +5,7 @@ torch is imported inside of functions: pytest-xdist's first process reads this f
 
 import captioning.__main__  # isort: skip  # before torch: threads must wait as in the commands
 
+import gc
 import importlib
 import io
 import json
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from captioning.data.photos import Photo
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests are small, and several processes of them may run at once
+if "PYTEST_XDIST_WORKER" in os.environ:
+    gc.disable()  # until everything is imported: what is imported stays
 
 TINY = [
     "data=own",
@@ -147,6 +150,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     sketch_pictures()
+    gc.freeze()  # no collection looks at these objects again, in forks neither
+    gc.enable()
 
 
 def sketch_pictures() -> None:
