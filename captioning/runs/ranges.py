@@ -18,6 +18,7 @@ class Range:
         most: the greatest value; None for no limit.
         whole: True for whole numbers alone.
         below: True if the value is less than ``most``, and not ``most`` itself.
+        above: True if the value is greater than ``least``, and not ``least`` itself.
         also: a further value with a meaning of its own.
     """
 
@@ -25,6 +26,7 @@ class Range:
     most: float | None = None
     whole: bool = False
     below: bool = False
+    above: bool = False
     also: float | None = None
 
     def has(self, value: float) -> bool:
@@ -33,13 +35,15 @@ class Range:
             return True
         if not math.isfinite(value) or (self.whole and value != int(value)) or value < self.least:
             return False
+        if self.above and value == self.least:
+            return False
         return self.most is None or value < self.most or (value == self.most and not self.below)
 
     def __str__(self) -> str:
         """The range in words, as the object of "take"."""
         number = "a whole number" if self.whole else "a number"
         if self.most is None:
-            said = f"{number} of {self.least:g} or more"
+            said = f"{number} above {self.least:g}" if self.above else f"{number} of {self.least:g} or more"
         else:
             said = f"{number} from {self.least:g} to {self.most:g}" if not self.below else ""
             said = said or f"{number} of {self.least:g} or more and below {self.most:g}"
@@ -63,7 +67,8 @@ RANGES = {  # by the settings' dotted names, in which * stands for anything
     "search.temperature": Range(SMALLEST, 1e9),
     **dict.fromkeys(("trainer.log_every_n_steps", "trainer.check_val_every_n_epoch"), COUNT),
     "data.workers": Range(0, PROCESSES, whole=True),
-    **dict.fromkeys(("data.minimum_count", "patience", "scheduler.warmup"), Range(whole=True)),
+    "patience": COUNT,
+    **dict.fromkeys(("data.minimum_count", "scheduler.warmup"), Range(whole=True)),
     **dict.fromkeys(("seed", "data.scenes_seed"), Range(0, 2**32 - 1, whole=True)),
     **dict.fromkeys(("optimizer.lr", "encoder_lr", "optimizer.weight_decay", "checkpoint_minutes"), NOT_NEGATIVE),
     **dict.fromkeys(("ema_decay", "optimizer.momentum"), Range(0, 1, below=True)),
@@ -71,7 +76,8 @@ RANGES = {  # by the settings' dotted names, in which * stands for anything
     "trainer.gradient_clip_val": NOT_NEGATIVE,
     "trainer.max_epochs": Range(1, whole=True, also=-1),  # -1: without end
     "trainer.num_sanity_val_steps": Range(0, whole=True, also=-1),
-    "trainer.limit_*_batches": NOT_NEGATIVE,
+    "trainer.limit_train_batches": Range(above=True),
+    "trainer.limit_val_batches": NOT_NEGATIVE,
 }
 NEEDED = (  # settings for which null stands for nothing
     *("data.batch_size", "data.captions_per_photo", "data.max_words", "data.chunk", "data.workers"),

@@ -17,7 +17,13 @@ OUT = [
     *("data.batch_size=1.5", "data.minimum_count=-1", "decoder.hidden_size=0", "decoder.embedding_size=-3"),
     *("decoder.depth=0", "decoder.output_dropout=1.5", "decoder.output_dropout=-0.1", "ema_decay=1", "ema_decay=-1"),
     *("optimizer.lr=-1", "optimizer.lr=nan", "optimizer.lr=inf", "encoder_lr=-1e-5", "checkpoint_minutes=-1"),
-    *("seed=-1", "seed=4294967296", "patience=-1", "trainer.max_epochs=0", "trainer.max_epochs=-2"),
+    *(
+        "seed=-1",
+        "seed=4294967296",
+        "patience=-1",
+        "trainer.max_epochs=0",
+        "trainer.max_epochs=-2",
+    ),
     *("trainer.accumulate_grad_batches=0", "trainer.gradient_clip_val=-1", "encoder.image_size=0"),
     *("encoder.image_size=[32,-1]", "search.max_length=0", "trainer.limit_train_batches=-1"),
     *(
