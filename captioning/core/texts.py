@@ -31,9 +31,7 @@ RATIO = 100  # the most that a compressed text may grow; captions and word vecto
 _HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
 
-def read_text(
-    path: str | os.PathLike[str], what: str = "file", encoding: str = ENCODING, remedy: str = SAVE
-) -> str:
+def read_text(path: str | os.PathLike[str], what: str = "file", encoding: str = ENCODING, remedy: str = SAVE) -> str:
     """The text of a file with unchanged line ends, without its byte order mark.
 
     Args:

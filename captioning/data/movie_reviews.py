@@ -65,10 +65,13 @@ def read_movie_reviews(
             raise CaptioningError(
                 f"{root / name}: {len(sentences)} sentences do not fill {folds} folds. Take fewer (data.folds)."
             )
-        for split, found in zip(splits, _split(sentences, folds, fold, validation, folds_seed), strict=True):
-            splits[split] += found
-    if validation < 0 or not splits["train"]:
-        raise CaptioningError(f"{root}: data.validation={validation:g} leaves no sentence for training. Take fewer.")
+        parts = _split(sentences, folds, fold, validation, folds_seed)
+        if validation < 0 or not parts[0]:
+            raise CaptioningError(
+                f"{root}: data.validation={validation:g} leaves no {answer} sentence for training. Take fewer."
+            )
+        for split, part in zip(splits, parts, strict=True):
+            splits[split] += part
     return assemble_questions("movie_reviews", splits, root, noun="sentences")
 
 
