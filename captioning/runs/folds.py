@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -79,11 +80,9 @@ def rows_of_folds(runs: Sequence[Path], split: str) -> list[Row]:
     """
     found = []
     for group in groups_of(runs):
-        twice = [run for run, other in zip(group, group[1:], strict=False) if folds_of(run) == folds_of(other)]
+        twice = [run for run, other in pairwise(group) if folds_of(run) == folds_of(other)]
         if twice:
-            raise CaptioningError(
-                f"{twice[0]}: another of these runs has the same settings and fold. Name one of them."
-            )
+            raise CaptioningError(f"{twice[0]}: another of these runs has its settings and its fold, too. Name one.")
         contents = [read_json(run / f"scores_{split}.json", "scores file") for run in group]
         summaries = [read_json(run / "summary.json", "summary of a run") for run in group]
         overrides = _settings(group[0])

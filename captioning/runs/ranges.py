@@ -54,9 +54,8 @@ RANGES = {  # by the settings' dotted names, in which * stands for anything
     **dict.fromkeys(("decoder.*_size", "decoder.depth", "decoder.heads", "encoder.image_size"), COUNT),
     **dict.fromkeys(("trainer.log_every_n_steps", "trainer.check_val_every_n_epoch", "search.max_length"), COUNT),
     "data.folds": Range(2, whole=True),
-    **dict.fromkeys(
-        ("data.workers", "data.fold", "data.minimum_count", "patience", "scheduler.warmup"), Range(whole=True)
-    ),
+    "data.fold": Range(whole=True),
+    **dict.fromkeys(("data.workers", "data.minimum_count", "patience", "scheduler.warmup"), Range(whole=True)),
     **dict.fromkeys(("seed", "data.scenes_seed", "data.folds_seed"), Range(0, 2**32 - 1, whole=True)),
     **dict.fromkeys(("optimizer.lr", "encoder_lr", "optimizer.weight_decay", "checkpoint_minutes"), NOT_NEGATIVE),
     **dict.fromkeys(("ema_decay", "optimizer.momentum"), Range(0, 1, below=True)),
