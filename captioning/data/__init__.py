@@ -1,4 +1,4 @@
-"""Readers of common data files: captioned photographs, questions about photographs, and plain text."""
+"""Readers of common data files: captioned photographs, questions about photographs, reviews, and plain text."""
 
 from captioning.data.coco import read_coco
 from captioning.data.coco_archives import prepare_coco
@@ -6,6 +6,7 @@ from captioning.data.coco_qa import read_coco_qa
 from captioning.data.daquar import read_daquar
 from captioning.data.flickr8k import read_flickr8k
 from captioning.data.karpathy import read_karpathy
+from captioning.data.movie_reviews import read_movie_reviews
 from captioning.data.multi30k import read_multi30k
 from captioning.data.own import read_own
 from captioning.data.own_questions import read_own_questions
@@ -30,6 +31,7 @@ __all__ = [
     "read_daquar",
     "read_flickr8k",
     "read_karpathy",
+    "read_movie_reviews",
     "read_multi30k",
     "read_own",
     "read_own_questions",

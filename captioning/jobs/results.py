@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(parser(), argv)
     show_log()
     from captioning.core.files import atomic_write
+    from captioning.runs import folds
     from captioning.runs.question_rows import COLUMNS as QUESTION_COLUMNS
     from captioning.runs.question_rows import KEY as QUESTION_KEY
     from captioning.runs.question_rows import is_of_answers, rows_of_answers
@@ -47,8 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise CaptioningError(
             "Runs that answer questions and captioners have different columns: name a table for each."
         )
-    rows = []
-    for folder in folders:
+    in_folds = [folds.folds_of(folder) is not None for folder in folders]
+    if any(in_folds) and not all(in_folds):
+        raise CaptioningError("Runs of a cross-validation have columns of their own: name a table for them.")
+    rows = folds.rows_of_folds(folders, options.split) if all(in_folds) else []
+    for folder in () if all(in_folds) else folders:
         if all(answers):
             rows += rows_of_answers(folder, options.split)
             continue
@@ -57,9 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             row["METEOR"] = meteor_of(folder, options.split)
         rows.append(row)
     rows = [row | {"commit": code.commit, "date": code.date} for row in rows]
-    key = QUESTION_KEY if all(answers) else KEY
+    key = folds.KEY if all(in_folds) else QUESTION_KEY if all(answers) else KEY
     table = merged(read_rows(options.table), rows, key)
     columns = list(QUESTION_COLUMNS) if all(answers) else columns_of(table)
+    if all(in_folds):
+        columns = list(folds.COLUMNS)
     options.table.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(options.table) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")

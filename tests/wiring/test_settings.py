@@ -69,6 +69,8 @@ def test_every_setting_has_a_test() -> None:
 CHANGED = {"root": "moved", "count": 77, "scenes_seed": 5, "text": "moved.txt", "validation": 0.3, "cache": "moved"}
 CHANGED |= {"splits.train": "other", "holdout.val": 9, "file": "file.json", "images": "pictures", "language": "en"}
 
+CHANGED |= {"encoding": "utf-8", "folds": 4, "fold": 3, "folds_seed": 8}
+
 
 @pytest.mark.parametrize("file", sorted({name.partition(" ")[0] for name in FOLLOWING if name.startswith("data=")}))
 def test_what_is_made_of_other_settings_follows_them(file: str) -> None:
@@ -168,6 +170,7 @@ READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.r
 READERS["multi30k"] = (data.read_multi30k, None)
 READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "text": (data.read_characters, None)}
 READERS |= {"coco_qa": (data.read_coco_qa, None), "daquar": (data.read_daquar, None), "vqa": (data.read_vqa, None)}
+READERS["movie_reviews"] = (data.read_movie_reviews, None)
 READERS["own_questions"] = (data.read_own_questions, None)
 READERS["scenes_questions"] = (data.read_scene_questions, None)
 ENCODERS: dict[str, Any] = {f"resnet{layers}": ResNet for layers in (18, 34, 50, 101, 152)}
@@ -231,6 +234,7 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
         {
             "coco": [metrics.Bleu, metrics.RougeL, metrics.Cider],
             "answers": [metrics.Accuracy, metrics.AccuracyByKind, metrics.Wups, metrics.Wups],
+            "accuracy": [metrics.Accuracy],
             "vqa": [metrics.VqaAccuracy, metrics.Accuracy, metrics.AccuracyByKind],
         },
         lambda config: [type(each) for each in metrics.build_metrics(config["metrics"])],
