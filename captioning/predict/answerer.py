@@ -208,7 +208,7 @@ class Answerer:
         ]
         maps = None
         if attention and found.attention is not None:
-            maps = self._maps(found.attention[0], features)
+            maps = self.maps(found.attention[0], features)
         return Reply(answers, maps)
 
     def questions(self, texts: Sequence[str]) -> Questions:
@@ -241,8 +241,16 @@ class Answerer:
             features: Features = self.encoder(images.to(self.device))
         return features
 
-    def _maps(self, weights: Tensor, features: Features) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
-        """The weights ``(looks, L)`` as maps."""
+    def maps(self, weights: Tensor, features: Features) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
+        """The weights of a photograph's regions as maps.
+
+        Args:
+            weights: ``(looks, L)``, see ``Answers.attention``.
+            features: the features that were looked at.
+
+        Returns:
+            ``(looks, rows, columns)``; one row where the regions have no layout.
+        """
         assert self.encoder is not None
         looks, regions = weights.shape
         spec = self.encoder.spec
