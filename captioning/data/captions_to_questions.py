@@ -26,6 +26,7 @@ from captioning.data.caption_phrases import (
     split_words,
 )
 from captioning.data.caption_words import (
+    ARTICLES,
     AT,
     BE,
     BEHIND,
@@ -33,6 +34,7 @@ from captioning.data.caption_words import (
     MATTER,
     NUMBERS,
     OF_PARTS,
+    POSSESSIVES,
     PREPOSITIONS,
     UNITS,
     VAGUE,
@@ -129,7 +131,7 @@ def _number(words: list[str]) -> Iterator[Asked]:
     whole = place == 0 and rest and not ({"and", "while", "as", "one", "or", "both"} & set(rest))
     if whole and rest[0] in BE and len(rest) > 1 and not any(word in BE for word in rest[1:]):
         asked += rest
-    elif whole and is_participle(rest[0]) and not (BE & set(rest) or any(is_finite(word, True) for word in rest)):
+    elif whole and is_participle(rest[0]) and not (BE & set(rest) or any(map(_is_verb, rest[1:]))):
         asked += ["are", *rest]
     elif whole and is_finite(rest[0], plural=True) and not BE & set(rest):
         asked += rest
@@ -148,10 +150,20 @@ def _colour(words: list[str]) -> Iterator[Asked]:
             continue
         if words[place + 1] in OF_PARTS:
             continue
-        phrase = noun_phrase(words, place, determiner=False) or noun_phrase(words, place + 1, determiner=False)
-        if phrase is None or _occurrences(words, phrase.head) > 1:
+        begins = [back for back in range(max(0, place - 3), place) if words[back] in ARTICLES | POSSESSIVES]
+        phrase = noun_phrase(words, begins[-1]) if begins else noun_phrase(words, place, determiner=False)
+        if (
+            phrase is None
+            or word not in phrase.words
+            or phrase.words[-1] == word
+            or _occurrences(words, phrase.head) > 1
+        ):
             continue
-        if set(phrase.words) & set(OF_PARTS) or not names_an_object(phrase.head) or set(phrase.words[1:]) & COLOURS:
+        if (
+            set(phrase.words) & set(OF_PARTS)
+            or not names_an_object(phrase.head)
+            or len(set(phrase.words) & COLOURS) > 1
+        ):
             continue
         yield Asked(f"what is the color of the {phrase.head}", "gray" if word == "grey" else word, "colour")
         return
@@ -162,7 +174,7 @@ def _location(words: list[str], read: Clause) -> Iterator[Asked]:
     subject, verb = read.subject, read.verb
     if subject.head in VAGUE:
         return
-    places = [place for place, word in enumerate(words) if word == "in"]
+    places = [place for place in range(1, len(words)) if words[place] == "in" and words[place - 1] != "covered"]
     begin = subject.end if verb is None else verb.end
     behind = [place for place in places if verb is not None and place == begin]
     last = [place for place in places[-1:] if _one_phrase(words[begin:place])]
@@ -219,7 +231,8 @@ def _objects(words: list[str], read: Clause) -> Iterator[Asked]:
     thing = noun_phrase(words, place) or (noun_phrase(words, place, determiner=False) if behind else None)
     if thing is None or not ends(words, thing.end) or not names_an_object(thing.head):
         return
-    rest = [] if behind else _phrases(words, thing.end, most=1) or []
+    near = words[thing.end : thing.end + 1]
+    rest = [] if behind or not BEHIND & set(near) else _phrases(words, thing.end, most=1) or []
     asked = _asking(subject, verb, base)
     yield Asked(" ".join([*asked, *behind, *rest]), thing.head, "object")
 
@@ -255,6 +268,10 @@ def _phrases(words: list[str], place: int, most: int) -> list[str] | None:
 def _lacks_an_article(words: list[str], phrase: Phrase) -> bool:
     """True for ``in fountain``: a bare noun that is neither a plural nor of a matter."""
     return len(words) == len(phrase.words) and not phrase.plural and phrase.head not in MATTER
+
+
+def _is_verb(word: str) -> bool:
+    return is_participle(word) or is_finite(word, plural=True)
 
 
 def _occurrences(words: list[str], noun: str) -> int:

@@ -30,6 +30,9 @@ ASKED = {
         ("what jumps over a log", "dog", "object"),
     ],
     "Four men wearing turbans wait in the street": [("how many men are there", "four", "number")],
+    "Three women wearing scarves standing together": [("how many women are there", "three", "number")],
+    "A woman in a white coat skis down a hill": [("what is the color of the coat", "white", "colour")],
+    "A man piloting a boat with goods in the back": [("what is the man piloting", "boat", "object")],
 }
 SILENT = (
     "A black and white dog on the street",  # of two colours
@@ -40,6 +43,7 @@ SILENT = (
     "Two dogs and a black dog in the air",  # three dogs, two of them of no colour
     "A man and a woman hold a ball and a bat",  # of two subjects, and of two things
     "A man holds a ball and a bat",
+    "Men play and are covered in mud",  # not where they are
 )
 
 

@@ -127,5 +127,5 @@ def test_the_command_fetches_and_counts(
 
 def test_the_real_archives_are_of_vqa() -> None:
     assert [len(archive.sha256 or "") for archive in question_archives.VQA2] == [64] * 4
-    assert sum(archive.size or 0 for archive in question_archives.VQA2) == 42_961_592
+    assert sum(archive.size or 0 for archive in question_archives.VQA2) == 42_962_121
     assert question_archives.COCO_QA_LINES == {"train": 78_736, "test": 38_948}
