@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.memory import keep_memory
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config.get("prepare"):
         call(config["prepare"], type(None))
     # draws the scenes; checks the others
-    source: CaptionedPhotos | QuestionSet = call(config["source"], CaptionedPhotos, QuestionSet)
+    source: Any = call(config["source"], CaptionedPhotos, QuestionSet)
     if isinstance(source, QuestionSet):
         for split, asked in source.splits.items():
             on = len({question.image for question in asked})
