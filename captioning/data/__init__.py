@@ -11,6 +11,7 @@ from captioning.data.multi30k import read_multi30k
 from captioning.data.own import read_own
 from captioning.data.own_questions import read_own_questions
 from captioning.data.photos import Box, CaptionedPhotos, Photo
+from captioning.data.question_archives import prepare_coco_qa, prepare_vqa2
 from captioning.data.questions import Question, QuestionSet
 from captioning.data.scenes import read_scenes
 from captioning.data.scenes.questions import read_scene_questions
@@ -25,6 +26,8 @@ __all__ = [
     "QuestionSet",
     "Text",
     "prepare_coco",
+    "prepare_coco_qa",
+    "prepare_vqa2",
     "read_characters",
     "read_coco",
     "read_coco_qa",

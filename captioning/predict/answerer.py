@@ -209,7 +209,7 @@ class Answerer:
         ]
         maps = None
         if attention and found.attention is not None:
-            maps = self._maps(found.attention[0], features)
+            maps = self.maps(found.attention[0], features)
         words = self.tokenizer([question])[0][: questions.words.shape[1]]
         return Reply(answers, maps, words)
 
@@ -243,8 +243,16 @@ class Answerer:
             features: Features = self.encoder(images.to(self.device))
         return features
 
-    def _maps(self, weights: Tensor, features: Features) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
-        """The weights ``(looks, L)`` as maps."""
+    def maps(self, weights: Tensor, features: Features) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
+        """The weights of a photograph's regions as maps.
+
+        Args:
+            weights: ``(looks, L)``, see ``Answers.attention``.
+            features: the features that were looked at.
+
+        Returns:
+            ``(looks, rows, columns)``; one row where the regions have no layout.
+        """
         looks, regions = weights.shape
         spec = NO_FEATURES if self.encoder is None else self.encoder.spec
         part = next((each for each in self.model.reads if each in spec and spec.regions(each) == regions), None)
