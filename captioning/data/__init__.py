@@ -1,4 +1,4 @@
-"""Readers of common data files: captioned photographs, questions about photographs, and plain text."""
+"""Readers of common data files: captioned photographs, questions about photographs, parallel text, and plain text."""
 
 from captioning.data.coco import read_coco
 from captioning.data.coco_archives import prepare_coco
@@ -9,6 +9,7 @@ from captioning.data.karpathy import read_karpathy
 from captioning.data.multi30k import read_multi30k
 from captioning.data.own import read_own
 from captioning.data.own_questions import read_own_questions
+from captioning.data.parallel import ParallelText, read_multi30k_translation, read_own_translation
 from captioning.data.photos import Box, CaptionedPhotos, Photo
 from captioning.data.questions import Question, QuestionSet
 from captioning.data.scenes import read_scenes
@@ -19,6 +20,7 @@ from captioning.data.vqa import read_vqa
 __all__ = [
     "Box",
     "CaptionedPhotos",
+    "ParallelText",
     "Photo",
     "Question",
     "QuestionSet",
@@ -31,8 +33,10 @@ __all__ = [
     "read_flickr8k",
     "read_karpathy",
     "read_multi30k",
+    "read_multi30k_translation",
     "read_own",
     "read_own_questions",
+    "read_own_translation",
     "read_scene_questions",
     "read_scenes",
     "read_vqa",
