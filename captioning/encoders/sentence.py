@@ -28,7 +28,7 @@ class SentenceEncoder(nn.Module):
     Attributes:
         spec: ``grid``, the annotations ``(L, K·H)`` of a sentence's words; ``pooled``, the hidden state ``(K·H,)`` of
             the highest layer after the last word and, of the direction that reads backwards, after the first one; and
-            ``state``, the whole states ``(depth, K·C)`` there, see ``captioning.decoders.Sutskever``.
+            ``state``, the whole states ``(depth, K·C)`` there, see ``captioning.decoders.SequenceToSequence``.
     """
 
     def __init__(
