@@ -38,27 +38,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.runs.question_rows import KEY as QUESTION_KEY
     from captioning.runs.question_rows import is_of_answers, rows_of_answers
     from captioning.runs.results import KEY, columns_of, merged, read_rows, row_of, scored
+    from captioning.runs.translation_rows import COLUMNS as TRANSLATION_COLUMNS
+    from captioning.runs.translation_rows import KEY as TRANSLATION_KEY
+    from captioning.runs.translation_rows import is_of_translations, rows_of_translations
 
     code = Code.of(Path(__file__).parents[1])
     folders = list(scored(options.folders, options.split))
-    answers = [is_of_answers(folder, options.split) for folder in folders]
-    if any(answers) and not all(answers):
+    kinds = (
+        (is_of_answers, rows_of_answers, QUESTION_COLUMNS, QUESTION_KEY),
+        (is_of_translations, rows_of_translations, TRANSLATION_COLUMNS, TRANSLATION_KEY),
+    )
+    found = {
+        next((number for number, (is_one, *_) in enumerate(kinds) if is_one(folder, options.split)), None)
+        for folder in folders
+    }
+    if len(found) > 1:
         raise CaptioningError(
-            "Runs that answer questions and captioners have different columns: name a table for each."
+            "Captioners, runs that answer questions and runs that translate have different columns: name a table for "
+            "each."
         )
+    kind = found.pop()
     rows = []
     for folder in folders:
-        if all(answers):
-            rows += rows_of_answers(folder, options.split)
+        if kind is not None:
+            rows += kinds[kind][1](folder, options.split)
             continue
         row = row_of(folder, options.split)
         if not row.get("METEOR") and not options.no_meteor and "tokenizer" not in row:  # METEOR is of English
             row["METEOR"] = meteor_of(folder, options.split)
         rows.append(row)
     rows = [row | {"commit": code.commit, "date": code.date} for row in rows]
-    key = QUESTION_KEY if all(answers) else KEY
-    table = merged(read_rows(options.table), rows, key)
-    columns = list(QUESTION_COLUMNS) if all(answers) else columns_of(table)
+    table = merged(read_rows(options.table), rows, KEY if kind is None else kinds[kind][3])
+    columns = columns_of(table) if kind is None else list(kinds[kind][2])
     options.table.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(options.table) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")

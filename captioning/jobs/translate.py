@@ -77,7 +77,7 @@ def sentences_of(given: str) -> list[str]:
     from captioning.core.texts import read_text
 
     path = Path(given)
-    if len(given) < 256 and (path.exists() or path.suffix in (".txt", ".gz")):
+    if given.strip() and len(given) < 256 and (path.exists() or path.suffix in (".txt", ".gz")):
         lines = read_text(path, "file of sentences").split("\n")
         lines = lines[:-1] if lines[-1] == "" else lines
         if not lines:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from captioning.core.ownership import output
+from captioning.text.reversible import MARK
 
 CELL = 0.32  # the side of a cell in inches
 
@@ -33,8 +34,8 @@ def draw_alignment(source: Sequence[str], target: Sequence[str], attention: NDAr
     figure = Figure(figsize=(CELL * len(source) + 1.6, CELL * len(target) + 1.2), layout="constrained")
     axes = figure.subplots()
     axes.imshow(attention, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_xticks(range(len(source)), source, rotation=90, parse_math=False)
-    axes.set_yticks(range(len(target)), target, parse_math=False)
+    axes.set_xticks(range(len(source)), [_plain(token) for token in source], rotation=90, parse_math=False)
+    axes.set_yticks(range(len(target)), [_plain(token) for token in target], parse_math=False)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     with output(path, "wb") as file:
@@ -61,3 +62,8 @@ def draw_by_length(runs: Mapping[str, Sequence[Mapping[str, Any]]], name: str, p
     axes.legend()
     with output(path, "wb") as file:
         figure.savefig(file, format="png", dpi=100)
+
+
+def _plain(token: str) -> str:
+    """A token without the marks that few fonts have."""
+    return token.replace(MARK, "")
