@@ -32,7 +32,7 @@ class SequenceToSequence(RecurrentDecoder):
         features: FeatureSpec,
         cell: Callable[..., Cell],
         *,
-        begins: str = "state",
+        begins: str = "pooled",
         **common: Any,
     ) -> None:
         """Make the layers.
@@ -41,7 +41,8 @@ class SequenceToSequence(RecurrentDecoder):
             vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
             cell: a function that makes one recurrent layer.
-            begins: the name of the part of the features that is v.
+            begins: the name of the part of the features that is v: ``state`` of an encoder of sentences, ``pooled`` of a
+                photograph or a sentence; for a part with regions or words v is their mean.
             common: the settings of ``RecurrentDecoder``.
 
         Raises:
@@ -51,18 +52,17 @@ class SequenceToSequence(RecurrentDecoder):
         self.begins, self.reads = begins, (begins,)
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
         state = self.recurrent.layer(0).memories * self.hidden_size
-        same = begins not in features.varying and features[begins] == (self.depth, state)
-        size = features.size(begins)
-        inputs = size if len(features[begins]) != 2 or begins in features.varying else features.regions(begins) * size
+        # v has a vector for each layer
+        self.layers = begins not in features.varying and features[begins][:-1] == (self.depth,)
+        inputs = features.size(begins) * (features.regions(begins) if self.layers else 1)
+        same = self.layers and features[begins] == (self.depth, state)
         self.bridge = None if same else nn.Sequential(nn.Linear(inputs, self.depth * state), nn.Tanh())
 
     def start(self, features: Features) -> State:
-        """The initial state ``(B, 1, depth, C)``; of a photograph's regions and a sentence's words the mean."""
-        values = features[self.begins]
+        """The initial state ``(B, 1, depth, C)``."""
+        values = features[self.begins] if self.layers else features.mean(self.begins)
         if self.bridge is None:
             return State({}, {"hidden": values.unsqueeze(1)})
-        if len(self.features[self.begins]) != 2 or self.begins in self.features.varying:
-            values = features.mean(self.begins)
         state = self.bridge(values.flatten(1))
         return State({}, {"hidden": state.unflatten(-1, (1, self.depth, -1))})
 
