@@ -141,7 +141,9 @@ class SentenceData(PhotoData):
 
     def describe_batch(self, batch: Any) -> str:
         """A description of a training batch, for locating an error in the data."""
-        return "the sentences " + ", ".join(str(place + 1) for place in batch.photos.tolist()) + " of the training split"
+        return (
+            "the sentences " + ", ".join(str(place + 1) for place in batch.photos.tolist()) + " of the training split"
+        )
 
 
 def _no_image(photo: Any) -> Any:

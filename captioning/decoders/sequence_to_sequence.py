@@ -32,7 +32,7 @@ class SequenceToSequence(RecurrentDecoder):
         features: FeatureSpec,
         cell: Callable[..., Cell],
         *,
-        begins: str = "pooled",
+        image: str = "pooled",
         **common: Any,
     ) -> None:
         """Make the layers.
@@ -41,7 +41,7 @@ class SequenceToSequence(RecurrentDecoder):
             vocabulary_size: V, the number of words.
             features: the shapes of the encoder's features.
             cell: a function that makes one recurrent layer.
-            begins: the name of the part of the features that is v: ``state`` of an encoder of sentences, ``pooled`` of a
+            image: the name of the part of the features that is v: ``state`` of an encoder of sentences, ``pooled`` of a
                 photograph or a sentence; for a part with regions or words v is their mean.
             common: the settings of ``RecurrentDecoder``.
 
@@ -49,18 +49,18 @@ class SequenceToSequence(RecurrentDecoder):
             CaptioningError: the encoder has no such part, or see ``RecurrentDecoder``.
         """
         super().__init__(vocabulary_size, features, cell, **common)
-        self.begins, self.reads = begins, (begins,)
+        self.image, self.reads = image, (image,)
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
         state = self.recurrent.layer(0).memories * self.hidden_size
         # v has a vector for each layer
-        self.layers = begins not in features.varying and features[begins][:-1] == (self.depth,)
-        inputs = features.size(begins) * (features.regions(begins) if self.layers else 1)
-        same = self.layers and features[begins] == (self.depth, state)
+        self.layers = image not in features.varying and features[image][:-1] == (self.depth,)
+        inputs = features.size(image) * (features.regions(image) if self.layers else 1)
+        same = self.layers and features[image] == (self.depth, state)
         self.bridge = None if same else nn.Sequential(nn.Linear(inputs, self.depth * state), nn.Tanh())
 
     def start(self, features: Features) -> State:
         """The initial state ``(B, 1, depth, C)``."""
-        values = features[self.begins] if self.layers else features.mean(self.begins)
+        values = features[self.image] if self.layers else features.mean(self.image)
         if self.bridge is None:
             return State({}, {"hidden": values.unsqueeze(1)})
         state = self.bridge(values.flatten(1))

@@ -30,7 +30,7 @@ class TranslationMetric(Metric):
         """The metric of sacrebleu."""
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """sacrebleu's signature, such as ``nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0``.
+        """Sacrebleu's signature, such as ``nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0``.
 
         Args:
             references: the references of each sentence.
@@ -134,7 +134,7 @@ def _library() -> Any:
     try:
         import sacrebleu.metrics
     except ImportError as error:
-        raise UnavailableError("BLEU and chrF of translations need sacrebleu: pip install captioning[translation]") from (
-            error
-        )
+        raise UnavailableError(
+            "BLEU and chrF of translations need sacrebleu: pip install captioning[translation]"
+        ) from (error)
     return sacrebleu.metrics

@@ -103,9 +103,7 @@ class Translator:
         self.languages, self.config = languages, config
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], device: str = "auto", trust: Collection[str] = ()
-    ) -> "Translator":
+    def load(cls, path: str | os.PathLike[str], device: str = "auto", trust: Collection[str] = ()) -> "Translator":
         """Read a checkpoint, also a stranger's: no code that the checkpoint holds or names is run (docs/security.md).
 
         Args:

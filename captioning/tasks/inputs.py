@@ -59,10 +59,7 @@ def inputs_of_questions(config: Mapping[str, Any], source: QuestionSet) -> dict[
 def inputs_of_translation(source: ParallelText) -> dict[str, str]:
     """The digest of sentences with their translations and splits."""
     parts = (
-        part
-        for split, pairs in source.splits.items()
-        for pair in pairs
-        for part in (split, pair.source, pair.target)
+        part for split, pairs in source.splits.items() for pair in pairs for part in (split, pair.source, pair.target)
     )
     return {"sentences": _hash(part.encode("utf-8", "surrogatepass") for part in parts)}
 

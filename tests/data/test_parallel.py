@@ -83,7 +83,7 @@ def test_other_faults_get_a_sentence_too(tmp_path: Path, caplog: pytest.LogCaptu
     write(tmp_path)
     with pytest.raises(CaptioningError, match=r"there is no train.fr or train.fr.gz here"):
         read_own_translation(tmp_path, "en", "fr")
-    with pytest.raises(CaptioningError, match="are both en. Take two languages"):
+    with pytest.raises(CaptioningError, match=r"are both en. Take two languages"):
         read_own_translation(tmp_path, "en", "en")
     (tmp_path / "train.de").write_bytes("Ein Hund läuft.\nEine Katze sitzt.\n".encode("latin-1"))
     with pytest.raises(CaptioningError, match=r"train.de, line 1: this is not UTF-8 text; it may be Latin-1"):
@@ -97,9 +97,9 @@ def test_other_faults_get_a_sentence_too(tmp_path: Path, caplog: pytest.LogCaptu
 def test_multi30k_is_found_in_its_repository(tmp_path: Path) -> None:
     with pytest.raises(CaptioningError, match=r"no such folder. Clone https://github.com/multi30k/dataset"):
         read_multi30k_translation(tmp_path / "nowhere")
-    with pytest.raises(CaptioningError, match="there is no train.en or train.en.gz here, nor in task1"):
+    with pytest.raises(CaptioningError, match=r"there is no train.en or train.en.gz here, nor in task1"):
         read_multi30k_translation(tmp_path)
-    with pytest.raises(CaptioningError, match="data.target_language=nl: Multi30k's task 1 has en, de, fr, cs"):
+    with pytest.raises(CaptioningError, match=r"data.target_language=nl: Multi30k's task 1 has en, de, fr, cs"):
         read_multi30k_translation(tmp_path, "en", "nl")
     files = {name.replace("val", "test_2016_flickr"): text for name, text in FILES.items()}
     write(tmp_path / "data" / "task1" / "raw", {**FILES, **files})
@@ -119,7 +119,7 @@ def test_batches_hold_sentences_and_translations_side_by_side(tmp_path: Path) ->
     data = SentenceData(
         source, words, split_source=str.split, split_target=str.split, max_words=2, batch_size=2, workers=0, seed=0
     )
-    dataset, places = data.dataset("train", shuffle=True)
+    _, places = data.dataset("train", shuffle=True)
     assert list(places) == [0]  # the other translation has no known word
     (batch,) = data.loader("train", shuffle=True)
     assert batch.sources.words.tolist() == [[4, 5, END]] and batch.targets.tolist() == [4, 5, END]  # cut at two words

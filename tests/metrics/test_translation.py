@@ -56,7 +56,8 @@ def test_the_signature_says_what_was_computed() -> None:
 
 
 def test_without_sacrebleu_the_message_says_how_to_get_it() -> None:
-    with patch.dict("sys.modules", {"sacrebleu": None, "sacrebleu.metrics": None}), pytest.raises(
-        UnavailableError, match=r"pip install captioning\[translation\]"
+    with (
+        patch.dict("sys.modules", {"sacrebleu": None, "sacrebleu.metrics": None}),
+        pytest.raises(UnavailableError, match=r"pip install captioning\[translation\]"),
     ):
         SacreBleu().statistics(Pairs(References([["a"]]), ["a"]))

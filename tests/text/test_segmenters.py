@@ -17,7 +17,7 @@ SENTENCES = [f"{who} {does} {how}." for who in ("A dog", "Zwei Männer", "the ca
 
 
 def test_words_are_split_by_the_rule() -> None:
-    said = 'A dog\'s bone, isn\'t (it) 3,5? "So" 3rd T-Shirts'
+    said = "A dog's bone, isn't (it) 3,5? \"So\" 3rd T-Shirts"
     tokens = split_words(said)
     assert tokens == [
         *("A", "dog", "￭'s", "bone", "￭,", "isn", "￭'t", "(￭", "it", "￭)", "3,5", "￭?", '"￭', "So", '￭"', "3"),

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from captioning.data import ParallelText
 from captioning.data.sentence_batches import SentenceData
 from captioning.metrics import Metric, References, Scorer, build_metrics, measures_of
 from captioning.predict.translator import Languages, Translator
+from captioning.report.alignment import draw_by_length
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint
 from captioning.runs.parts import make_decoder, make_search, make_sentence_encoder
 from captioning.search import Search
@@ -133,7 +133,7 @@ class TranslationTask(Task):
     ) -> Evaluation:
         """Translate a split and score the translations, in whole and by the length of the source.
 
-        Writes ``translations_SPLIT.json``: sources, references and translations.
+        Writes ``translations_SPLIT.json``, sources, references and translations, and ``bleu_by_length_SPLIT.png``.
         """
         translator = Translator.load(checkpoint, device, trust)
         source = self.source_of(split, source)
@@ -144,6 +144,9 @@ class TranslationTask(Task):
             [each.text for each in found], source[split], self.metrics, seed=self.config["seed"]
         )
         write_translations(out / f"translations_{split}.json", source[split], found, source.languages)
+        if standing.by_length and "BLEU" in standing.scores:
+            drawing = out / f"bleu_by_length_{split}.png"
+            draw_by_length({"-".join(source.languages): standing.by_length}, "BLEU", drawing)
         details = {
             "sentences": len(found),
             "languages": list(source.languages),
