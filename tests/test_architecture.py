@@ -15,7 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "text": {"core"},
     "cells": {"core"},
     "decoders": {"core", "cells"},
-    "encoders": {"core"},
+    "encoders": {"core", "cells"},
     "answerers": {"core", "cells", "decoders"},
     "search": {"core", "text"},
     "data": {"core", "text"},

@@ -1,4 +1,4 @@
-"""Readers of common data files: captioned photographs, questions about photographs, reviews, and plain text."""
+"""Readers of data files: captioned photographs, questions about them, reviews, parallel text, and plain text."""
 
 from captioning.data.coco import read_coco
 from captioning.data.coco_archives import prepare_coco
@@ -10,6 +10,7 @@ from captioning.data.movie_reviews import read_movie_reviews
 from captioning.data.multi30k import read_multi30k
 from captioning.data.own import read_own
 from captioning.data.own_questions import read_own_questions
+from captioning.data.parallel import ParallelText, read_multi30k_translation, read_own_translation
 from captioning.data.photos import Box, CaptionedPhotos, Photo
 from captioning.data.question_archives import prepare_coco_qa, prepare_vqa2
 from captioning.data.questions import Question, QuestionSet
@@ -21,6 +22,7 @@ from captioning.data.vqa import read_vqa
 __all__ = [
     "Box",
     "CaptionedPhotos",
+    "ParallelText",
     "Photo",
     "Question",
     "QuestionSet",
@@ -36,8 +38,10 @@ __all__ = [
     "read_karpathy",
     "read_movie_reviews",
     "read_multi30k",
+    "read_multi30k_translation",
     "read_own",
     "read_own_questions",
+    "read_own_translation",
     "read_scene_questions",
     "read_scenes",
     "read_vqa",

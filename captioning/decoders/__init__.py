@@ -8,6 +8,7 @@ from captioning.decoders.lrcn import LRCN
 from captioning.decoders.mrnn import MRNN
 from captioning.decoders.neuraltalk import NeuralTalk
 from captioning.decoders.recurrent import RecurrentDecoder
+from captioning.decoders.sequence_to_sequence import SequenceToSequence
 from captioning.decoders.show_attend_tell import ShowAttendTell
 from captioning.decoders.show_tell import ShowTell
 from captioning.decoders.transformer import Transformer
@@ -24,6 +25,7 @@ __all__ = [
     "NeuralTalk",
     "Outputs",
     "RecurrentDecoder",
+    "SequenceToSequence",
     "ShowAttendTell",
     "ShowTell",
     "Transformer",
