@@ -12,6 +12,7 @@ from pathlib import Path
 from captioning.core.errors import CaptioningError
 from captioning.core.ownership import require_output
 from captioning.core.terminal import printable, show_log
+from captioning.jobs import caption_bulk
 from captioning.jobs.options import (
     STDOUT,
     add_average_option,
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
     add_search_options(parser)
+    caption_bulk.add_bulk_options(parser)
     return parser
 
 
@@ -68,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = parse(parser(), argv)
     show_log(logging.WARNING)
+    if options.out is not None:
+        return caption_bulk.main(options)
+    require_no_bulk(options)
     average = average_of(options, len(options.checkpoint or [None]))
     to_stdout = options.json == STDOUT
     for path in filter(None, (None if to_stdout else options.json, options.attention)):
@@ -168,6 +173,19 @@ def find_pictures(names: Sequence[str], missing: list[CaptioningError] | None = 
     if missing is not None:
         missing += failed
     return list(found)
+
+
+def require_no_bulk(options: argparse.Namespace) -> None:
+    """Refuse what only ``--out`` takes.
+
+    Raises:
+        CaptioningError: an option has no effect, or a source is none of pictures.
+    """
+    if options.ray is not None or options.column is not None:
+        raise CaptioningError("--ray and --column have no effect without --out. Name an output, or leave them out.")
+    many = [name for name in options.pictures if name.lower().endswith(caption_bulk.MANY) and Path(name).is_file()]
+    if many:
+        raise CaptioningError(f"{many[0]}: lists, tar and Parquet files are captioned with --out captions.jsonl.")
 
 
 def numbered(path: Path, number: int) -> Path:
