@@ -166,13 +166,14 @@ def test_a_finger_moves_over_the_words_that_come_one_by_one(browser: Any, served
     context = browser.new_context(has_touch=True, viewport={"width": 400, "height": 800})
     page = opened(context, served)
     page.evaluate(
-        """() => { window.lengths = new Set(); new MutationObserver(() => document.querySelectorAll('.caption').forEach(
-        each => window.lengths.add(each.children.length))).observe(document.body, {childList: true, subtree: true}); }"""
+        """() => { window.lengths = new Set(); new MutationObserver(() => document.querySelectorAll('.caption')
+        .forEach(each => window.lengths.add(each.children.length))).observe(document.body,
+        {childList: true, subtree: true}); }"""
     )
     drop(page, number)
     caption_of(page, 1)
     words = page.locator(".card").first.locator(".caption button")
-    assert page.evaluate("[...window.lengths].sort().slice(0, 4)") == [0, 1, 2, 3]
+    assert page.evaluate("[...window.lengths].sort((a, b) => a - b).slice(0, 4)") == [0, 1, 2, 3]
     maps = []
     for place in range(3):
         words.nth(place).tap()

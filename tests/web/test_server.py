@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -151,7 +152,7 @@ def test_nothing_is_kept_on_disk(served: Served) -> None:
             assert ask(served, "POST", "/caption?captioner=looks", encoded(image))[0] == 200
             assert ask(served, "POST", "/ask?question=what", encoded(image))[0] == 200
         assert written == []
-        with open(os.devnull, "w"):
+        with Path(os.devnull).open("w"):
             assert written == [os.devnull]  # it does hear
     finally:
         watching = False
