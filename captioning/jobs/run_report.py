@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 REPORT = "report.html"
 ANSWERS = "answers_test.json"
+NEEDED = {"question_id", "answer", "answers"}  # of a row of it
 LOOKED = 3  # photographs with where the captioner looked
 UNTOLD = ("choices.", "out", "sweep", "resume", "name", "hydra")  # settings that say nothing of what was trained
 
@@ -168,11 +169,9 @@ def record_of(
         commands=list(_commands(folder, bool(captions or answers))),
         photos=photos,
         coloured=_coloured(folder, trust) if thorough and samples.exists() else (),
-        looked=_looked(folder, photos, trust) if photos and "decoder.attends" in settings else (),
+        looked=_looked(folder, photos, trust) if photos and captions and "decoder.attends" in settings else (),
         told=scores if isinstance(scores, dict) and not captions else {},
-        answers=[
-            each for each in answers if isinstance(each, dict) and {"question_id", "answer", "answers"} <= set(each)
-        ],
+        answers=[each for each in answers if isinstance(each, dict) and set(each) >= NEEDED],
         samples=read_text(samples, "samples")[-1500:] if samples.exists() else "",
     )
 

@@ -114,8 +114,9 @@ def examples(
     others = {name: {row["question_id"]: row["answer"] for row in rows} for name, rows in answers.items() if rows}
     right: dict[bool, list[Row]] = {True: [], False: []}
     for row in first:
-        wanted = {normal_answer(str(each)) for each in row["answers"]}
-        right[normal_answer(str(row["answer"])) in wanted].append(row)
+        wanted = [str(each) for each in row["answers"]] or [""]
+        usual = max(dict.fromkeys(wanted), key=wanted.count)  # as in the accuracy
+        right[normal_answer(str(row["answer"])) == normal_answer(usual)].append(row)
     groups = []
     for is_right, name in ((True, "answered rightly"), (False, "answered wrongly")):
         rows = right[is_right]
