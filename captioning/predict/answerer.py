@@ -179,14 +179,14 @@ class Answerer:
         """The best answer to a question, see ``ask``."""
         return self.ask(picture, question, best=1).answers[0].text
 
-    def ask(self, picture: Picture | None, question: str, best: int = 5, attention: bool = False) -> Reply:
+    def ask(self, picture: Picture | None, question: str, best: int = 5, attention: bool | None = False) -> Reply:
         """Answer a question about a photograph.
 
         Args:
             picture: a path or a PIL image of any mode and size; None for a model that reads the question alone.
             question: the question.
             best: the number of answers.
-            attention: whether to return the weights of the regions.
+            attention: whether to return the weights of the regions; None to return them if the model has any.
 
         Raises:
             CaptioningError: the photograph can't be read or is missing; the question has no word, or none that the
@@ -208,7 +208,7 @@ class Answerer:
             for number, probability in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         ]
         maps = None
-        if attention and found.attention is not None:
+        if attention is not False and found.attention is not None:
             maps = self.maps(found.attention[0], features)
         words = self.tokenizer([question])[0][: questions.words.shape[1]]
         return Reply(answers, maps, words)
