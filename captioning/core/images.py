@@ -65,7 +65,7 @@ def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Im
         if content is None:
             require_regular(path, "picture")
         # An open file, not its path: Pillow 13 maps an uncompressed TIFF of a path into memory and turns it wrongly.
-        with Path(path).open("rb") if content is None else BytesIO(content) as file, _open(file) as image:
+        with Path(path).open("rb") if content is None else BytesIO(content) as file, open_image(file) as image:
             divisor = _divisor(image, path)
             if divisor > 1:
                 image.draft(None, (image.width // divisor, image.height // divisor))  # a JPEG is decoded at this size
@@ -85,7 +85,7 @@ def size_of(path: str | os.PathLike[str], content: bytes) -> tuple[int, int]:
     Raises:
         CaptioningError: this is not an image that can be read.
     """
-    with usable(path), _open(BytesIO(content)) as image:
+    with usable(path), open_image(BytesIO(content)) as image:
         return image.size
 
 
@@ -131,8 +131,8 @@ def _show_with_name(message: Warning | str, *arguments: Any, **settings: Any) ->
         log.warning("%s: %s", path, " ".join(str(message).split()))
 
 
-def _open(file: IO[bytes]) -> Image.Image:
-    """Open an image of any size, without decoding it: ``_divisor`` has the limits, in place of Pillow's own."""
+def open_image(file: IO[bytes]) -> Image.Image:
+    """Open an image of any size, without decoding it; the readers have limits in place of Pillow's own."""
     with _unlimited:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:

@@ -7,6 +7,9 @@ from captioning.data.daquar import read_daquar
 from captioning.data.flickr8k import read_flickr8k
 from captioning.data.karpathy import read_karpathy
 from captioning.data.movie_reviews import read_movie_reviews
+from captioning.data.moving_scenes import read_moving_scenes
+from captioning.data.msr_vtt import read_msr_vtt
+from captioning.data.msvd import read_msvd
 from captioning.data.multi30k import read_multi30k
 from captioning.data.own import read_own
 from captioning.data.own_questions import read_own_questions
@@ -37,6 +40,9 @@ __all__ = [
     "read_flickr8k",
     "read_karpathy",
     "read_movie_reviews",
+    "read_moving_scenes",
+    "read_msr_vtt",
+    "read_msvd",
     "read_multi30k",
     "read_multi30k_translation",
     "read_own",

@@ -19,10 +19,12 @@ from captioning.jobs.options import (
     add_json_option,
     add_search_options,
     add_trust_option,
+    add_weights_option,
     average_of,
     parse,
     search_of,
     trusted,
+    weights_of,
     write_json,
 )
 from captioning.jobs.paths import expanded
@@ -32,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning caption",
-        description="Caption photographs: one line each, the file and its caption, separated by a tab. Several "
-        "checkpoints are one ensemble: a single search over the mean of what they predict.",
+        description="Caption photographs, or clips by a captioner of clips: one line each, the file and its caption, "
+        "separated by a tab. Several checkpoints are one ensemble: a single search over the mean of what they predict.",
     )
     parser.add_argument("pictures", nargs="+", help="files, folders (and what is below them), or quoted patterns")
     parser.add_argument(
@@ -44,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "searches as the first was trained to (default: the captioner inside the installation)",
     )
     add_average_option(parser)
+    add_weights_option(parser)
     parser.add_argument(
         "--n-best",
         type=int,
@@ -74,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return caption_bulk.main(options)
     require_no_bulk(options)
     average = average_of(options, len(options.checkpoint or [None]))
+    weights = weights_of(options, len(options.checkpoint or [None]))
     to_stdout = options.json == STDOUT
     for path in filter(None, (None if to_stdout else options.json, options.attention)):
         require_output(path)
@@ -97,11 +101,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() == "utf-8":
         sys.stdout.reconfigure(errors="surrogateescape")  # prints file names that are not UTF-8 unchanged
     with no_collection():
-        captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust), average)
+        captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust), average, weights)
     search = search_of(options, captioner.config)
 
     def draw(caption: Caption, path: Path, number: int) -> None:
+        from captioning.encoders.frames import ClipTransform
         from captioning.report.attention import draw_attention
+        from captioning.report.frames import draw_frames
 
         if caption.attention is None:
             return
@@ -109,10 +115,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise CaptioningError(
                 f"{(options.checkpoint or [captioner.path])[0]}: a word of its vocabulary has blanks. It is damaged."
             )
+        drawing, transform = numbered(options.attention, number), captioner.encoder.transform
+        if isinstance(transform, ClipTransform):
+            draw_frames(transform.frames_of(path), caption.text, caption.attention[:, 0], drawing)
+            return
         image = read_image(path)
-        seen = captioner.encoder.transform.seen(image.size)
-        drawing = numbered(options.attention, number)
-        draw_attention(image, caption.text, caption.attention, drawing, seen, caption.sentinel)
+        draw_attention(image, caption.text, caption.attention, drawing, transform.seen(image.size), caption.sentinel)
 
     rows: list[dict[str, object]] = []
     drawn = options.attention is not None
