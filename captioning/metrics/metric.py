@@ -27,6 +27,8 @@ from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
 from captioning.metrics.ngrams import Floats, NGramCounts, count_ngrams
 from captioning.metrics.references import Match, References
+from captioning.text.registry import number_tokens
+from captioning.text.token_numbers import TokenNumbers
 
 
 class UnavailableError(CaptioningError):
@@ -76,12 +78,17 @@ class Pairs:
     @cached_property
     def candidate_tokens(self) -> list[list[str]]:
         """The tokens of each candidate; one with a blank in it is several words but in ROUGE-L."""
-        return self.prepared.tokenizer(self.candidates)
+        return self.candidate_numbers.lists()
+
+    @cached_property
+    def candidate_numbers(self) -> TokenNumbers:
+        """The tokens of all candidates as numbers."""
+        return number_tokens(self.prepared.tokenizer, self.candidates)
 
     @cached_property
     def candidate_ngrams(self) -> NGramCounts:
         """The n-grams of each candidate, of one to four words."""
-        return count_ngrams(self.candidate_tokens)
+        return count_ngrams(self.candidate_numbers)
 
     @cached_property
     def match(self) -> Match:

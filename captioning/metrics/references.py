@@ -1,4 +1,4 @@
-"""The references of images: tokenized once, with n-grams counted once, for many scorings.
+"""The references of images: tokenized once, on first use, with n-grams counted once, for many scorings.
 
 Dimensions: N images, R references in total, C candidates, G n-grams, K pairs of an image and an n-gram of its
 references, M pairs of a reference and one of its n-grams.
@@ -7,12 +7,14 @@ references, M pairs of a reference and one of its n-grams.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
 from captioning.core.errors import CaptioningError
 from captioning.metrics.ngrams import Floats, Integers, NGramCounts, NGramIndex, count_ngrams
-from captioning.text.registry import Tokenizer
+from captioning.text.registry import Tokenizer, number_tokens
+from captioning.text.token_numbers import TokenNumbers
 from captioning.text.tokenizer import tokenize_coco
 
 
@@ -42,18 +44,17 @@ class DocumentFrequencies:
 
 
 class References:
-    """The references of N images, tokenized once; n-grams are counted on their first use.
+    """The references of N images; tokens are found and n-grams counted on their first use, once.
 
     Attributes:
         texts: the references of each image, as written.
-        tokens: the references of each image, tokenized.
         tokenizer: the tokenizer of references and candidates.
         per_image: ``(N,)`` the number of references of each image.
         first: ``(N,)`` the number of each image's first reference among all R.
     """
 
     def __init__(self, references: Sequence[Sequence[str]], tokenizer: Tokenizer = tokenize_coco) -> None:
-        """Tokenize the references.
+        """Take the references.
 
         Args:
             references: one or more references of each image, as written.
@@ -69,8 +70,6 @@ class References:
                 f"number {without[0] if without else '-'}). Leave them out, or give references."
             )
         self.texts, self.tokenizer = references, tokenizer
-        tokens = iter(tokenizer([caption for captions in references for caption in captions]))
-        self.tokens = [[next(tokens) for _ in captions] for captions in references]
         self.per_image = np.fromiter(map(len, references), np.int64, len(references))
         self.first = np.cumsum(self.per_image) - self.per_image
 
@@ -79,9 +78,20 @@ class References:
         return len(self.per_image)
 
     @cached_property
+    def numbers(self) -> TokenNumbers:
+        """The tokens of the R references as numbers."""
+        return number_tokens(self.tokenizer, [*chain.from_iterable(self.texts)])
+
+    @cached_property
+    def tokens(self) -> list[list[list[str]]]:
+        """The tokens of each reference of each image."""
+        tokens = iter(self.numbers.lists())
+        return [[next(tokens) for _ in captions] for captions in self.texts]
+
+    @cached_property
     def ngrams(self) -> "ReferenceNGrams":
         """The n-grams of the references, counted once for all metrics."""
-        counts = count_ngrams([caption for captions in self.tokens for caption in captions])
+        counts = count_ngrams(self.numbers)
         image = np.repeat(np.arange(len(self)), self.per_image)[counts.caption]
         key = counts.ngram * len(self) + image
         start = np.flatnonzero(np.diff(key, prepend=-1))

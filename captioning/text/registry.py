@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.text import TREEBANK
-from captioning.text.tokenizer import tokenize_coco, tokenize_each, tokenize_file
+from captioning.text.token_numbers import TokenNumbers
+from captioning.text.tokenizer import number_coco, tokenize_coco, tokenize_each, tokenize_file
 from captioning.text.words import are_without_blanks, tokenize_words_each
 
 Tokenizer = Callable[[Sequence[str]], list[list[str]]]  # from captions to the tokens of each
@@ -41,6 +42,11 @@ def find_tokenizer(name: str, setting: str = "data.tokenizer=") -> Tokenizer:
 def find_scoring_tokenizer(name: str, setting: str = "data.tokenizer=") -> Tokenizer:
     """The tokenizer of scores of a name of ``SCORING``, see ``find_tokenizer``."""
     return _find(SCORING, name, setting)
+
+
+def number_tokens(tokenizer: Tokenizer, captions: Sequence[str]) -> TokenNumbers:
+    """The tokens of captions as numbers."""
+    return number_coco(captions) if tokenizer is tokenize_coco else TokenNumbers.of(tokenizer(captions))
 
 
 def without_faults(tokenizer: Tokenizer) -> Tokenizer:
