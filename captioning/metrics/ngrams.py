@@ -4,8 +4,9 @@ Dimensions: C captions, G different n-grams of one to four words, M pairs of a c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class NGramIndex:
 
     words: dict[str, int]
     keys: tuple[Integers, ...]
+    _last: "list[tuple[NGramIndex, Integers]]" = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         """The number of n-grams G."""
@@ -41,7 +43,15 @@ class NGramIndex:
         return np.repeat(np.arange(ORDERS), [len(self.words), *(len(keys) for keys in self.keys)])
 
     def locate(self, other: "NGramIndex") -> Integers:
-        """``(G,)``: the number of each n-gram in another index, -1 if the other index lacks the n-gram."""
+        """``(G,)``: the number of each n-gram in another index, -1 if the other index lacks the n-gram.
+
+        BLEU, ROUGE-L and CIDEr ask for the same numbers: those of the last other index are kept.
+        """
+        if not self._last or self._last[0][0] is not other:
+            self._last[:] = [(other, self._find_in(other))]
+        return self._last[0][1]
+
+    def _find_in(self, other: "NGramIndex") -> Integers:
         word = np.fromiter((other.words.get(word, -1) for word in self.words), np.int64, len(self.words))
         found, before, offset = [word], word, len(other.words)
         for keys, others in zip(self.keys, other.keys, strict=True):
@@ -77,12 +87,16 @@ class NGramCounts:
 
         Args:
             values: ``(M,)``, or one value for each of ``pairs``.
-            pairs: the numbers of the values' pairs; by default all pairs.
+            pairs: the numbers of the values' pairs, rising; by default all pairs.
         """
         caption, ngram = (self.caption, self.ngram) if pairs is None else (self.caption[pairs], self.ngram[pairs])
-        cell = caption * ORDERS + self.index.order[ngram]
-        sums: Floats = np.bincount(cell, values.astype(np.float64), len(self.lengths) * ORDERS).astype(np.float64)
-        return sums.reshape(-1, ORDERS)
+        ends = np.cumsum([len(self.index.words), *map(len, self.index.keys)])
+        begins = [0, *np.searchsorted(ngram, ends).tolist()]
+        values = values.astype(np.float64)
+        sums = np.empty((len(self.lengths), ORDERS))
+        for order, (begin, end) in enumerate(pairwise(begins)):
+            sums[:, order] = np.bincount(caption[begin:end], values[begin:end], len(self.lengths))
+        return sums
 
 
 def count_ngrams(captions: TokenNumbers | Sequence[Sequence[str]]) -> NGramCounts:
@@ -136,9 +150,13 @@ def stable_order(values: Integers, below: int) -> Integers:
         values: ``(M,)``.
         below: a bound of the values.
     """
+    bits = max(below - 1, 0).bit_length()
+    if bits == 0:
+        return np.arange(len(values))
     order = np.argsort(values.astype(np.uint16), kind="stable")
-    for bits in range(16, max(below - 1, 0).bit_length(), 16):
-        order = order[np.argsort((values >> bits).astype(np.uint16)[order], kind="stable")]
+    for place in range(16, bits, 16):
+        digit = (values >> place).astype(np.uint8 if bits <= place + 8 else np.uint16)
+        order = order[np.argsort(digit[order], kind="stable")]
     return order
 
 
