@@ -16,7 +16,7 @@ Dimensions: N images, K statistics, M measures.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,6 +65,11 @@ class Pairs:
         """The number of images N."""
         return len(self.prepared)
 
+    def blocks(self) -> "Iterator[Pairs]":
+        """The pairs of ``AT_ONCE`` images each."""
+        for begin, prepared in self.prepared.blocks():
+            yield _Block(prepared, self.candidates[begin : begin + len(prepared)], self.candidates, begin)
+
     @property
     def references(self) -> Sequence[Sequence[str]]:
         """The references of each image, as written."""
@@ -96,10 +101,26 @@ class Pairs:
         return self.prepared.ngrams.match(self.candidate_ngrams, np.arange(len(self)))
 
 
+@dataclass(frozen=True)
+class _Block(Pairs):
+    """Some of many pairs; a tokenizer may look at the caption after a caption."""
+
+    all_candidates: Sequence[str]
+    begin: int
+
+    @cached_property
+    def candidate_numbers(self) -> TokenNumbers:
+        return number_tokens(
+            self.prepared.tokenizer, self.all_candidates, self.begin, self.begin + len(self.candidates)
+        )
+
+
 class Metric(ABC):
     """A metric of captions against the images' references.
 
     Attributes:
+        by_image: True if the statistics of an image depend on other images by ``pairs.prepared.frequencies`` at most:
+            those of very many images are then computed in blocks.
         name: the name of the one measure in tables, logs and ``monitor=``; by default the class's name.
         higher_is_better: True if greater values of the one measure are better.
         scale: the factor of the one measure in tables, such as 100.
@@ -108,6 +129,7 @@ class Metric(ABC):
     name: str = ""
     higher_is_better: bool = True
     scale: float = 100.0
+    by_image: bool = False
 
     @property
     def measures(self) -> tuple[Measure, ...]:

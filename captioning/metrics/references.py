@@ -4,7 +4,7 @@ Dimensions: N images, R references in total, C candidates, G n-grams, K pairs of
 references, M pairs of a reference and one of its n-grams.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -12,10 +12,13 @@ from itertools import chain
 import numpy as np
 
 from captioning.core.errors import CaptioningError
+from captioning.metrics.merging import Counted
 from captioning.metrics.ngrams import Floats, Integers, NGramCounts, NGramIndex, count_ngrams
 from captioning.text.registry import Tokenizer, number_tokens
 from captioning.text.token_numbers import TokenNumbers
 from captioning.text.tokenizer import tokenize_coco
+
+AT_ONCE = 20_000  # images whose tokens and n-grams are in memory at the same time
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,19 @@ class References:
         """The number of images N."""
         return len(self.per_image)
 
+    @property
+    def are_many(self) -> bool:
+        """True for more than ``AT_ONCE`` images, which are scored in blocks."""
+        return len(self) > AT_ONCE
+
+    @cached_property
+    def _flat(self) -> list[str]:
+        return [*chain.from_iterable(self.texts)]
+
     @cached_property
     def numbers(self) -> TokenNumbers:
         """The tokens of the R references as numbers."""
-        return number_tokens(self.tokenizer, [*chain.from_iterable(self.texts)])
+        return number_tokens(self.tokenizer, self._flat)
 
     @cached_property
     def tokens(self) -> list[list[list[str]]]:
@@ -106,10 +118,45 @@ class References:
 
     @cached_property
     def frequencies(self) -> DocumentFrequencies:
-        """The number of these images in whose references each n-gram occurs."""
+        """The number of these images in whose references each n-gram occurs.
+
+        Of more than ``AT_ONCE`` images, n-grams of one image are left out, which weigh what an unknown n-gram does.
+        """
+        if not self.are_many:
+            counted = self._counted()
+        else:
+            counted = Counted.of_all(block._counted() for _, block in self.blocks()).several()
+        return DocumentFrequencies(counted.index, counted.count, len(self))
+
+    def _counted(self) -> Counted:
         index = self.ngrams.counts.index
-        count = np.bincount(self.ngrams.keys // len(self), minlength=len(index))
-        return DocumentFrequencies(index, count, len(self))
+        return Counted(index, np.bincount(self.ngrams.keys // len(self), minlength=len(index)))
+
+    def blocks(self) -> Iterator[tuple[int, "References"]]:
+        """The references of ``AT_ONCE`` images each, with the number of the first image.
+
+        A block has the tokens and document frequencies of the whole, and is forgotten after use: what many captions take
+        of memory is that of one block.
+        """
+        for begin in range(0, len(self), AT_ONCE):
+            yield begin, _Block(self, begin)
+
+
+class _Block(References):
+    """The references of some of many images."""
+
+    def __init__(self, whole: References, begin: int) -> None:
+        super().__init__(whole.texts[begin : begin + AT_ONCE], whole.tokenizer)
+        self._whole, self._begin = whole, int(whole.first[begin])
+
+    @cached_property
+    def numbers(self) -> TokenNumbers:
+        end = self._begin + int(self.per_image.sum())
+        return number_tokens(self.tokenizer, self._whole._flat, self._begin, end)
+
+    @cached_property
+    def frequencies(self) -> DocumentFrequencies:
+        return self._whole.frequencies
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ class RougeL(Metric):
     """ROUGE-L, 0 to 1: the mean of the images' ROUGE-L."""
 
     name = "ROUGE-L"
+    by_image = True
 
     def statistics(self, pairs: Pairs) -> Floats:
         """``(N, 1)``: the ROUGE-L of each image."""

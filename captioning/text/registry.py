@@ -44,9 +44,13 @@ def find_scoring_tokenizer(name: str, setting: str = "data.tokenizer=") -> Token
     return _find(SCORING, name, setting)
 
 
-def number_tokens(tokenizer: Tokenizer, captions: Sequence[str]) -> TokenNumbers:
-    """The tokens of captions as numbers."""
-    return number_coco(captions) if tokenizer is tokenize_coco else TokenNumbers.of(tokenizer(captions))
+def number_tokens(
+    tokenizer: Tokenizer, captions: Sequence[str], begin: int = 0, end: int | None = None
+) -> TokenNumbers:
+    """The tokens of captions, or of those from ``begin`` to ``end``, as numbers."""
+    if tokenizer is tokenize_coco:  # looks at the captions after a caption, too
+        return number_coco(captions, begin, end)
+    return TokenNumbers.of(tokenizer(captions if end is None else captions[begin:end]))
 
 
 def without_faults(tokenizer: Tokenizer) -> Tokenizer:
