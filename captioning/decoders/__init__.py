@@ -10,6 +10,7 @@ from captioning.decoders.mrnn import MRNN
 from captioning.decoders.neuraltalk import NeuralTalk
 from captioning.decoders.recurrent import RecurrentDecoder
 from captioning.decoders.s2vt import S2VT
+from captioning.decoders.sequence_to_sequence import SequenceToSequence
 from captioning.decoders.show_attend_tell import ShowAttendTell
 from captioning.decoders.show_tell import ShowTell
 from captioning.decoders.transformer import Transformer
@@ -28,6 +29,7 @@ __all__ = [
     "NeuralTalk",
     "Outputs",
     "RecurrentDecoder",
+    "SequenceToSequence",
     "ShowAttendTell",
     "ShowTell",
     "Transformer",

@@ -17,12 +17,14 @@ from captioning.metrics.reward import CiderReward
 from captioning.metrics.rouge import RougeL
 from captioning.metrics.scores import Scorer, Scores, build_metrics, coco_metrics, installed_metrics, score_captions
 from captioning.metrics.spice import Spice
+from captioning.metrics.translation import ChrF, SacreBleu
 
 __all__ = [
     "Accuracy",
     "AccuracyByKind",
     "AnswerPairs",
     "Bleu",
+    "ChrF",
     "Cider",
     "CiderD",
     "CiderReward",
@@ -33,6 +35,7 @@ __all__ = [
     "Pairs",
     "References",
     "RougeL",
+    "SacreBleu",
     "Scorer",
     "Scores",
     "Spice",

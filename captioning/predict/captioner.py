@@ -25,7 +25,7 @@ from captioning.encoders.several import Several, distinct, prefixed
 from captioning.predict.ensemble import Average, Ensemble, Member
 from captioning.predict.loading import load
 from captioning.predict.maps import attended_part
-from captioning.predict.pictures import Picture, Unusable, read_ahead
+from captioning.predict.pictures import Encoded, Picture, Unusable, read_ahead
 from captioning.predict.publishing import Publishing
 from captioning.predict.soup import average_weights
 from captioning.runs.parts import make_decoder, make_encoder, make_search
@@ -238,7 +238,7 @@ class Captioner(Publishing):
         """Caption images one after the other, with scores and, if requested, attention maps.
 
         Args:
-            pictures: paths or PIL images of any mode and size, or a single path or image.
+            pictures: paths, PIL images of any mode and size, or bytes of image files (``Encoded``); or a single one.
             search: the search; None for the search of ``config``.
             batch_size: the number of images per batch.
             attention: whether to return the attention maps and, of a decoder with a sentinel, the sentinel's weights.
@@ -277,7 +277,7 @@ class Captioner(Publishing):
         if must_say:  # all of them now: a word that the vocabulary lacks is reported before the first caption
             search = constrained(search, must_say).for_vocabulary(self.vocabulary)
         of_each = search.must_say if isinstance(search, ConstrainedBeam) and search.of_each else None
-        if isinstance(pictures, (str, os.PathLike, Image.Image)):
+        if isinstance(pictures, (str, os.PathLike, Image.Image, Encoded)):
             pictures = [pictures]
         read = 0
         for batch in read_ahead(iter(pictures), self.encoder.transform, batch_size):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captioning.analysis.pointing import Rectangle
 from captioning.core.build import build, call
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
@@ -54,6 +55,15 @@ def initial_encoder(config: Config, initial: Checkpoint | None) -> Encoder:
         own = {name: tensor for name, tensor in initial.weights.items() if name.startswith(ENCODER)}
         begin_with(nn.ModuleDict({ENCODER.rstrip("."): encoder}), replace(initial, weights=own))
     return encoder
+
+
+def boxes_by_word(photo: Photo) -> dict[str, list[Rectangle]]:
+    """The places of a photograph's objects by the words that name them, for the pointing game."""
+    found: dict[str, list[Rectangle]] = {}
+    for box in photo.boxes:
+        for word in box.words:
+            found.setdefault(word, []).append((box.x, box.y, box.x + box.width, box.y + box.height))
+    return found
 
 
 def make_data(

@@ -53,7 +53,7 @@ SMALL = {
     "attention_on_attention": "decoder.refining_layers=2",
 }
 DECODERS = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "show_attend_tell", "adaptive", "up_down")
-DECODERS += ("attention_on_attention",)
+DECODERS += ("attention_on_attention", "sequence_to_sequence")
 CELLS = (
     "rnn",
     "gru",
