@@ -262,7 +262,10 @@ def test_so_many_scenes_are_drawn_by_their_own_seed(tmp_path: Path) -> None:
 @wired(
     *(
         f"data={kind} data.name"
-        for kind in ("coco", "coco2014", *KARPATHY, "flickr8k", "multi30k", "own", "scenes", "text")
+        for kind in (
+            *("coco", "coco2014", *KARPATHY, "flickr8k", "multi30k", "own", "scenes", "text"),
+            *("moving_scenes", "msvd", "msr_vtt"),
+        )
     )
 )
 def test_data_are_called_what_they_are_on_the_command_line() -> None:

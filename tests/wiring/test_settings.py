@@ -72,7 +72,7 @@ def test_every_setting_has_a_test() -> None:
 
 CHANGED = {"root": "moved", "count": 77, "scenes_seed": 5, "text": "moved.txt", "validation": 0.3, "cache": "moved"}
 CHANGED |= {"splits.train": "other", "holdout.val": 9, "file": "file.json", "images": "pictures", "language": "en"}
-CHANGED |= {"source_language": "fr", "target_language": "cs"}
+CHANGED |= {"source_language": "fr", "target_language": "cs", "files": "[other.json]"}
 
 CHANGED |= {"encoding": "utf-8", "folds": 4, "fold": 3, "folds_seed": 8}
 
