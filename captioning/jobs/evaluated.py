@@ -91,7 +91,8 @@ def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str])
         text = isinstance(value, str) and key != "data.root"
         if text and key in made and value == str(made[key]).replace(ROOT, str(data.get("root"))):
             continue  # derived from data.root, which is checked separately
-        if type(value) in (str, int, float, bool, type(None)) and value == known[key]:
+        names = type(value) is list and all(type(each) is str for each in value)  # the files of a data set
+        if (names or type(value) in (str, int, float, bool, type(None))) and value == known[key]:
             continue
         if any(f"{key}.".startswith(f"{name}.") for name in said):
             continue

@@ -60,6 +60,13 @@ def test_what_a_checkpoint_says_of_files_is_not_acted_on(of_a_checkpoint: Made, 
         evaluated(of_a_checkpoint(*settings), [])
 
 
+def test_a_list_of_files_is_this_program_s_own_or_asked_for(of_a_checkpoint: Made) -> None:
+    line = ["data.root=/clips"]
+    assert evaluated(of_a_checkpoint("data=msr_vtt", *line), line)["data"]["images"] == "/clips/clips"
+    with pytest.raises(CaptioningError, match=r"by adding: .*data\.files="):
+        evaluated(of_a_checkpoint("data=msr_vtt", *line, "data.files=[other.json]"), line)
+
+
 def test_a_path_that_acts_on_a_terminal_is_shown_harmless(of_a_checkpoint: Made) -> None:
     trained = of_a_checkpoint("data=own")
     for config in filter(None, (trained.config, trained.unresolved)):
