@@ -9,9 +9,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
+from captioning.core.memory import keep_memory
 from captioning.core.ownership import output, require_output
 from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, write_json
+from captioning.jobs.score_sets import score_sets
 from captioning.text import TREEBANK
 
 if TYPE_CHECKING:
@@ -61,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
         help="treebank, coco-caption's (default); clean, without its brackets and faults; or words, for any language",
     )
     options.add_argument(
+        "--sets",
+        action="store_true",
+        help="the files have several captions an image, as lists or entries, best first: how different the captions of "
+        "an image are, and the scores of the first and of the best (the oracle) of each set",
+    )
+    options.add_argument(
         "--explain",
         action="append",
         default=[],
@@ -81,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parser().parse_args(argv)
     show_log(logging.WARNING)
+    keep_memory()
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
     from captioning.metrics.constant import constant, say_constant
@@ -96,6 +105,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise CaptioningError("--json - and --latex both print: give --json a file, or leave one out.")
     for path in filter(None, (args.per_image, None if to_stdout else args.json)):
         require_output(path)
+    training, frequencies = None, None
+    if args.frequencies:
+        frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
+    if args.sets:
+        return score_sets(args, _metrics(args, frequencies, tokenizer), tokenizer, frequencies)
     silent: list[int | str] | None = [] if args.subset else None
     references = read_references(args.references, silent)
     if silent:
@@ -114,11 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if blanks := say_blanks(tokenizer, some, "--tokenizer "):
         log.warning("%s", blanks)
     explained = _explained(args.explain, images)
-    training, frequencies = None, None
     if args.train:
         training = [caption for each in read_references(args.train, []).values() for caption in each]
-    if args.frequencies:
-        frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
     said = {name: [results[image] for image in images] for name, results in captions.items()}
     prepared = References([references[image] for image in images], tokenizer)
     used = _metrics(args, frequencies, tokenizer)
