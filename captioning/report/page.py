@@ -259,7 +259,7 @@ def _photographs(
     groups = []
     chosen = (("best", order[:count]), ("median", order[middle : middle + count]), ("worst", order[::-1][:count]))
     for name, places in chosen:
-        items = []
+        items: list[dict[str, Any]] = []
         for place in map(int, places):
             file = run.photos.get(ids[place])
             said = [(each.name, each.captions[ids[place]]) for each in scored[:4]]

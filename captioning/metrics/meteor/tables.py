@@ -274,7 +274,8 @@ def _keys(
     node: NDArray[np.int32], words: NDArray[np.int32], first: Array, phrases: NDArray[np.int32], length: int
 ) -> Integers:
     """The keys of the nodes of ``length`` words of some phrases."""
-    return (node[phrases].astype(np.int64) << 32) | words[first[phrases] + (length - 1)]
+    keys: Integers = (node[phrases].astype(np.int64) << 32) | words[first[phrases] + (length - 1)]
+    return keys
 
 
 def _write(path: Path, index: Tables) -> None:
