@@ -8,21 +8,14 @@ from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
-from captioning.core.errors import CaptioningError
-from captioning.core.memory import keep_memory
-from captioning.core.ownership import output, require_output
-from captioning.core.terminal import printable, show_log
-from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, write_json
-from captioning.jobs.score_sets import score_sets
-=======
 from captioning.core.errors import CaptioningError, UsageError
+from captioning.core.memory import keep_memory
 from captioning.core.ownership import output, require_output
 from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, parse, write_json
 from captioning.jobs.paths import expanded
 from captioning.jobs.score_answers import are_answers, score_answers
->>>>>>> main
+from captioning.jobs.score_sets import score_sets
 from captioning.text import TREEBANK
 
 if TYPE_CHECKING:
@@ -103,15 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse(parser(), argv)
     show_log(logging.WARNING)
-<<<<<<< HEAD
-    keep_memory()
-=======
     if not args.references:
         if not are_answers(args.results[0]):
             raise UsageError("Captions are scored against references: name their annotations with --references.")
         score_answers(args, short_names(args.results))
         return 0
->>>>>>> main
+    keep_memory()
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
     from captioning.metrics.constant import constant, say_constant

@@ -137,14 +137,10 @@ def report_html(
         resamples: the number of resamples of the bootstrap.
         notes: sentences about what is missing on the page.
     """
-<<<<<<< HEAD
     scored, reports, references = _reports(runs, tokenizer, resamples)
-=======
-    scored, reports = _reports(runs, tokenizer, resamples)
     told = {run.name: run.told for run in runs if run.told}
     answers = {run.name: run.answers for run in runs if run.answers}
     photos = next((run.photos for run in runs if run.answers), {})
->>>>>>> main
     return str(
         _template().render(
             title=title,
@@ -159,15 +155,11 @@ def report_html(
             search=", ".join(dict.fromkeys(run.search for run in scored if run.search)),
             images=len(scored[0].references) if scored else 0,
             lengths=_lengths(scored),
-<<<<<<< HEAD
             shown=_photographs(scored, reports, references),
-=======
-            shown=_photographs(scored, reports),
             told=score_table(told),
             tests=told_sentences(told, answers, resamples),
             questions=max(map(len, answers.values()), default=0),
             answered=examples(answers, photos, _thumbnail),
->>>>>>> main
             totals=_totals(runs),
             markup=Markup,
             picture=_as_data,
