@@ -39,7 +39,8 @@ LONGEST = 7  # words of the longest phrase
 _VERSION = 1
 _MAGIC = b"captioning METEOR index\n"
 _ALIGNED = 64
-_AT_ONCE = 500_000  # pairs of phrases in memory as text
+_PAIRS = 50_000  # pairs of phrases in memory as text
+_PHRASES = 2_000_000  # phrases whose keys are in memory
 _JAR = ("function/english.words", "nonbreaking/english.prefixes", "synonym/english.exceptions")
 _SYNSETS = "synonym/english.synsets"
 
@@ -226,7 +227,7 @@ def _index(jar: Path, archive: Path) -> Tables:
         bases=np.array([number[base] for word in in_order for base in bases_of.get(word, ())], dtype=np.int32),
         node_start=node_start,
         keys=keys,
-        paraphrases_start=_starts(np.bincount(phrase, minlength=int(node_start[-1])).tolist()),
+        paraphrases_start=np.append(0, np.cumsum(np.bincount(phrase, minlength=int(node_start[-1])))).astype(np.int32),
         paraphrases=other[by_phrase],
         lists=np.frombuffer(lists, dtype=np.uint8),
     )
@@ -240,7 +241,7 @@ def _phrases(archive: Path, numbers: dict[str, int], end: int) -> tuple[NDArray[
     """The words of all phrases, which get numbers, and the phrases' lengths; pairs of phrases follow one another."""
     words, lengths = [], []
     with gzip.open(archive, "rt", encoding="utf-8", newline="\n") as lines:
-        while block := [*islice(lines, 3 * _AT_ONCE)]:
+        while block := [*islice(lines, 3 * _PAIRS)]:
             del block[0::3]  # the pairs' probabilities
             found = "".join(block).replace("\n", " \n ").split(" ")
             del found[-1]
@@ -258,7 +259,7 @@ def _trie(
     node, starts, keys = words[first], [0, known], []
     for length in range(2, LONGEST + 1):
         longer = np.flatnonzero(lengths >= length).astype(np.int32)
-        blocks = [longer[begin : begin + _AT_ONCE] for begin in range(0, len(longer), _AT_ONCE)]
+        blocks = [longer[begin : begin + _PHRASES] for begin in range(0, len(longer), _PHRASES)]
         unique = np.zeros(0, np.int64)
         for block in blocks:
             unique = np.union1d(unique, _keys(node, words, first, block, length))
