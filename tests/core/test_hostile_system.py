@@ -64,7 +64,7 @@ def test_a_disk_that_fills_leaves_nothing_half_written(
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 
     line = ["train", *settings(place), f"out={tmp_path}", "trainer.max_epochs=1"]
-    assert "last.ckpt: can't be written (File too large)" in said(in_child(line, cwd=tmp_path, before=full))
+    assert "best.ckpt: can't be written (File too large)" in said(in_child(line, cwd=tmp_path, before=full))
     assert not list(tmp_path.rglob("*.ckpt")) and not list(tmp_path.rglob(".*.captioning-*"))
     assert not (tmp_path / "run" / "summary.json").exists()
     said(in_child(line, cwd=tmp_path), 0)
@@ -82,16 +82,16 @@ def test_a_complete_store_is_read_where_nothing_can_be_written(
     said(in_child(line, cwd=tmp_path, before=unprivileged), 0)
 
 
-def test_what_can_not_be_written_or_read_is_named(place: Path, settings: Settings, in_child: InChild) -> None:
+def test_what_can_not_be_written_or_read_is_named(
+    place: Path, settings: Settings, tmp_path: Path, in_child: InChild
+) -> None:
     run, data = place / "runs" / "run", place / "data"
 
     def of(*line: object) -> str:
         return said(in_child(line, cwd=place, before=unprivileged))
 
     assert f"{place / 'other'}" in of("train", *settings(place, "other"))
-    assert f"{place / 'new'}" in of(
-        "train", *settings(place), f"data.features_root={place / 'new'}", f"out={place / 'other'}"
-    )
+    assert f"{place / 'new'}" in of("train", *settings(place), f"data.features_root={place / 'new'}", f"out={tmp_path}")
     photo = str(data / "1.png")
     assert f"{place / 'a.json'}: can't be written" in of(
         "caption", photo, "--checkpoint", run, "--json", place / "a.json"

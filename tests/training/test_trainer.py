@@ -151,7 +151,7 @@ def test_own_callbacks_of_the_same_kinds_stand_beside_the_run_s(tiny: Overrides,
 
 def test_a_run_without_end_has_a_schedule(tiny: Overrides, tmp_path: Path) -> None:
     """``trainer.max_epochs=-1`` ends by patience; the number of its steps is infinite."""
-    settings = ["trainer.max_epochs=-1", "patience=1", "optimizer.lr=0", "monitor=val/nll", "test=false"]
+    settings = ["trainer.max_epochs=-1", "patience=1", "optimizer.lr=0", "monitor=nll", "test=false"]
     train(compose(tiny(*settings)), tmp_path / "run")
     assert (tmp_path / "run" / "summary.json").exists()
 
