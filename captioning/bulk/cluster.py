@@ -78,6 +78,7 @@ def caption_by_actors(
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    share: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
     rows = ray.data.from_items([{"shard": shard} for shard in shards]).map_batches(
         Actor,
         batch_size=1,
@@ -90,7 +91,7 @@ def caption_by_actors(
             {"search": search, "batch_size": batch_size, "n_best": n_best},
             str(folder),
         ),
-        **({"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}),
+        **share,
     )
     try:
         return total(Written(**row) for row in rows.iter_rows())

@@ -153,7 +153,7 @@ def _of_tar(path: str) -> Iterator[Item]:
         require_regular(path, "tar file")
         with tarfile.open(path, "r|*") as tar:
             for member in tar:
-                tar.members = []  # of which a tar file of a million pictures would keep a million
+                tar.members = []  # type: ignore[attr-defined]  # of which a tar file of a million pictures would keep a million
                 name = PurePosixPath(member.name)
                 if not member.isreg() or name.suffix.lower() not in SUFFIXES:
                     continue

@@ -35,6 +35,17 @@ def read_all(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None) -> t
     return packing.unpack(hidden).squeeze(1), torch.zeros_like(after).index_copy(0, packing.captions, after)
 
 
+def every_hidden(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The top layer's hidden states ``(B, T, H)`` after every vector and ``(B, H)`` after the last, see ``read_all``."""
+    hidden, after = read_all(recurrent, vectors, lengths)
+    return hidden, after[:, -1, : recurrent.hidden_size]
+
+
+def last_hidden(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None) -> Tensor:
+    """The top layer's hidden states ``(B, H)`` after each sequence's last vector, see ``read_all``."""
+    return every_hidden(recurrent, vectors, lengths)[1]
+
+
 def reversed_each(vectors: Tensor, lengths: Tensor | None) -> Tensor:
     """Sequences ``(B, T, E)`` from their last vector to their first; what is behind an end stays there."""
     if lengths is None:

@@ -146,7 +146,8 @@ def clause(words: list[str]) -> Clause | None:
     subject = noun_phrase(words, 0)
     if subject is None:
         return None
-    place, worn = subject.end, []
+    place = subject.end
+    worn: list[int] = []
     while place < len(words):
         if words[place] in ("who", "that") and words[place + 1 : place + 2] and words[place + 1] in BE:
             place += 1

@@ -153,7 +153,7 @@ def record_of(
         )
         captions = {each: results[each] for each in references if each in results}
     files = [folder / f"scores_{split}.json" for split in ("test", "val")]
-    scores = next((read_json(file) for file in files if file.exists()), {})
+    scores: Any = next((read_json(file) for file in files if file.exists()), {})
     answers = read_json(folder / ANSWERS) if (folder / ANSWERS).exists() else []
     summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     samples = folder / "samples.txt"

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from captioning.metrics.metric import Metric, Pairs
-from captioning.metrics.ngrams import ORDERS, Floats, Integers, NGramCounts, count_ngrams
+from captioning.metrics.ngrams import ORDERS, Floats, NGramCounts, count_ngrams
 from captioning.metrics.references import DocumentFrequencies, Match, References
+from captioning.text.token_numbers import Integers
 
 SIGMA = 6.0
 

@@ -6,7 +6,8 @@ from typing import Self
 
 import numpy as np
 
-from captioning.metrics.ngrams import Integers, NGramIndex
+from captioning.metrics.ngrams import NGramIndex
+from captioning.text.token_numbers import Integers
 
 _LAST_WORD = (1 << 32) - 1
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from captioning.core.errors import CaptioningError
 from captioning.metrics.merging import Counted
-from captioning.metrics.ngrams import Floats, Integers, NGramCounts, NGramIndex, count_ngrams
+from captioning.metrics.ngrams import Floats, NGramCounts, NGramIndex, count_ngrams
 from captioning.text.registry import Tokenizer, number_tokens
-from captioning.text.token_numbers import TokenNumbers
+from captioning.text.token_numbers import Integers, TokenNumbers
 from captioning.text.tokenizer import tokenize_coco
 
 AT_ONCE = 20_000  # images whose tokens and n-grams are in memory at the same time
@@ -135,8 +135,8 @@ class References:
     def blocks(self) -> Iterator[tuple[int, "References"]]:
         """The references of ``AT_ONCE`` images each, with the number of the first image.
 
-        A block has the tokens and document frequencies of the whole, and is forgotten after use: what many captions take
-        of memory is that of one block.
+        A block has the tokens and document frequencies of the whole, and is forgotten after use, so that many captions
+        take the memory of one block.
         """
         for begin in range(0, len(self), AT_ONCE):
             yield begin, _Block(self, begin)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioning.metrics.metric import Metric, Pairs
-from captioning.metrics.ngrams import Floats, Integers
+from captioning.metrics.ngrams import Floats
+from captioning.text.token_numbers import Integers
 
 BETA = 1.2
 _BITS = 63  # places of a candidate's words in a number of numpy
@@ -25,9 +26,14 @@ class RougeL(Metric):
     def statistics(self, pairs: Pairs) -> Floats:
         """``(N, 1)``: the ROUGE-L of each image."""
         scores = _of_all(pairs)
-        ours, theirs, first, count = pairs.candidate_numbers, pairs.prepared.numbers, pairs.prepared.first, pairs.prepared.per_image
+        ours, theirs, first, count = (
+            pairs.candidate_numbers,
+            pairs.prepared.numbers,
+            pairs.prepared.first,
+            pairs.prepared.per_image,
+        )
         for image in np.flatnonzero(_alone(pairs)):
-            given = [theirs.words(place) for place in range(first[image], first[image] + count[image])]
+            given = [theirs.words(place) for place in range(int(first[image]), int(first[image] + count[image]))]
             scores[image] = rouge_l(ours.words(image), given)
         return scores[:, None]
 

@@ -47,7 +47,7 @@ def read_scene_questions(root: str | os.PathLike[str] = "data/scenes", count: in
         splits[split] = numbered(found)
     paths: dict[ImageId, Path] = {photo.id: photo.path for photo in photos}
     boxes = {photo.id: photo.boxes for photo in photos}
-    return assemble_questions("scenes_questions", splits, root, paths, boxes)
+    return assemble_questions("scenes_questions", splits, root, paths, boxes=boxes)
 
 
 def ask(scene: Scene, rng: np.random.Generator) -> Iterator[tuple[str, str, str]]:
