@@ -111,7 +111,10 @@ def _scores(known: Mapping[str, Any]) -> list[str]:
     for name, value in values.items():
         if isinstance(value, int | float):
             interval = _interval(intervals.get(name))
-            lines.append(f"| {SHARES.get(name, printable(str(name)))} | {100 * value:.1f} |" + (f" {interval} |" if intervals else ""))
+            lines.append(
+                f"| {SHARES.get(name, printable(str(name)))} | {100 * value:.1f} |"
+                + (f" {interval} |" if intervals else "")
+            )
     return [*lines, ""]
 
 
