@@ -153,7 +153,7 @@ def record_of(
         )
         captions = {each: results[each] for each in references if each in results}
     files = [folder / f"scores_{split}.json" for split in ("test", "val")]
-    scores = next((read_json(file) for file in files if file.exists()), {})
+    scores: Any = next((read_json(file) for file in files if file.exists()), {})
     answers = read_json(folder / ANSWERS) if (folder / ANSWERS).exists() else []
     summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     samples = folder / "samples.txt"
@@ -231,7 +231,9 @@ def _looked(folder: Path, photos: Photos, trust: Collection[str]) -> "list[Looke
     """Some photographs with where the run's captioner looked at each word."""
     from PIL import Image
 
+    from captioning.core.clips import beside
     from captioning.core.images import read_image
+    from captioning.encoders.frames import ClipTransform
     from captioning.predict.captioner import Captioner
     from captioning.report.attention import lay_over
     from captioning.report.page import SIDE, Looked
@@ -241,10 +243,12 @@ def _looked(folder: Path, photos: Photos, trust: Collection[str]) -> "list[Looke
     chosen = paths[:: max(1, len(paths) // LOOKED)][:LOOKED]
     found = []
     for path, caption in zip(chosen, captioner.caption(chosen, attention=True), strict=True):
-        image = read_image(path)
+        transform = captioner.encoder.transform
+        is_clip = isinstance(transform, ClipTransform)
+        image = beside(transform.frames_of(path), 0) if is_clip else read_image(path)
         scale = SIDE / 2 / max(image.size)
         small = image.resize([max(1, round(scale * side)) for side in image.size], Image.Resampling.LANCZOS)
-        left, top, right, bottom = (scale * edge for edge in captioner.encoder.transform.seen(image.size))
+        left, top, right, bottom = (scale * edge for edge in transform.seen(image.size))
         assert caption.attention is not None
         words = caption.text.split()
         pictures = [lay_over(small, weights, (left, top, right, bottom)) for weights in caption.attention]

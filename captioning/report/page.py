@@ -17,8 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from captioning.core.clips import read_strip
 from captioning.core.errors import CaptioningError
-from captioning.core.images import read_image
 from captioning.core.measure import Measure
 from captioning.metrics.comparison import Report, compare
 from captioning.metrics.references import References
@@ -280,7 +280,7 @@ def _thumbnail(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        image = read_image(path)
+        image = read_strip(path)
     except CaptioningError:
         return None
     image.thumbnail((SIDE, SIDE))

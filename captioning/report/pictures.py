@@ -7,8 +7,8 @@ from textwrap import fill
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from captioning.core.clips import read_strip
 from captioning.core.files import atomic_write
-from captioning.core.images import read_image
 from captioning.core.measure import Measure
 from captioning.core.ownership import output
 
@@ -58,12 +58,12 @@ def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns
     """Draw photographs with their captions.
 
     Args:
-        pictures: the photographs' files and captions.
+        pictures: the photographs' files and captions; of a clip some frames are drawn.
         path: the PNG to write.
         columns: the number of photographs in a row.
     """
     texts = [fill(caption, 32) for _, caption in pictures]
-    images = [read_image(file) for file, _ in pictures]
+    images = [read_strip(file) for file, _ in pictures]
     for image in images:
         image.thumbnail((480, 480))
     columns = min(columns, len(pictures))
