@@ -22,6 +22,7 @@ MARKS = {  # other encodings, by their byte order marks; the longer marks first
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+SAVE = "Save the file as UTF-8."  # the remedy for a file in another encoding
 BLOCK = 1 << 20  # bytes
 GZIP = b"\x1f\x8b"  # the first bytes of a compressed file
 GIVEN = ("/dev/stdin", "/dev/fd/")  # `… | captioning score /dev/stdin`, `captioning score <(…)`
@@ -31,17 +32,19 @@ RATIO = 100  # the most that a compressed text may grow; captions and word vecto
 _HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
 
-def read_text(path: str | os.PathLike[str], what: str = "file") -> str:
-    """The text of a UTF-8 file with unchanged line ends, without its byte order mark.
+def read_text(path: str | os.PathLike[str], what: str = "file", encoding: str = ENCODING, remedy: str = SAVE) -> str:
+    """The text of a file with unchanged line ends, without its byte order mark.
 
     Args:
         path: the file.
         what: the kind of file, for the error's message ("annotations", "results file").
+        encoding: the text's encoding, see ``open_text``.
+        remedy: the last sentence of the error's message where the file is in another encoding.
 
     Raises:
-        CaptioningError: the file is missing, can't be read, is not UTF-8, or has null characters.
+        CaptioningError: the file is missing, can't be read, is in another encoding, or has null characters.
     """
-    with open_text(path, what) as file:
+    with open_text(path, what, encoding, remedy) as file:
         text = file.read()
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
@@ -53,16 +56,29 @@ def read_text(path: str | os.PathLike[str], what: str = "file") -> str:
 
 
 @contextmanager
-def open_text(path: str | os.PathLike[str], what: str = "file") -> Iterator[TextIO]:
-    """Open a UTF-8 file for reading, with unchanged line ends, behind its byte order mark; ``.gz`` is decompressed.
+def open_text(
+    path: str | os.PathLike[str], what: str = "file", encoding: str = ENCODING, remedy: str = SAVE
+) -> Iterator[TextIO]:
+    """Open a text for reading, with unchanged line ends, behind its byte order mark; ``.gz`` is decompressed.
+
+    Args:
+        path: the file.
+        what: the kind of file, for the error's message.
+        encoding: the text's encoding, a name that Python knows, such as ``latin-1``.
+        remedy: the last sentence of the error's message where the file is in another encoding.
 
     Raises:
-        CaptioningError: the file is missing, can't be read, or, once it is read, is damaged or not UTF-8.
+        CaptioningError: the file is missing, can't be read, or, once it is read, is damaged or in another encoding;
+            there is no such encoding.
     """
+    try:
+        encoding = ENCODING if codecs.lookup(encoding).name == "utf-8" else encoding
+    except (LookupError, ValueError):
+        raise CaptioningError(f"{encoding!r:.40}: there is no such encoding. Take utf-8 or latin-1.") from None
     try:
         if not os.fspath(path).startswith(GIVEN):
             require_regular(path, what)
-        with _open_text(path) as file:
+        with _open_text(path, encoding) as file:
             yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise CaptioningError(f"{path}: this is no whole file of gzip ({error}). Fetch it anew.") from None
@@ -72,14 +88,16 @@ def open_text(path: str | os.PathLike[str], what: str = "file") -> Iterator[Text
         raise CaptioningError(
             f"{path}: this {what} can't be read ({error.strerror}). Check the path and its permissions."
         ) from error
-    except UnicodeDecodeError:
-        raise not_utf8(path) from None
+    except UnicodeError as error:
+        if encoding == ENCODING:
+            raise not_utf8(path, remedy) from None
+        raise CaptioningError(f"{path}: this {what} is no {encoding} text ({error}). {remedy}") from None
 
 
-def _open_text(path: str | os.PathLike[str]) -> TextIO:
+def _open_text(path: str | os.PathLike[str], encoding: str) -> TextIO:
     if _is_gzip(path):
-        return io.TextIOWrapper(_Bounded(path), encoding=ENCODING, newline="")
-    return Path(path).open(encoding=ENCODING, newline="")
+        return io.TextIOWrapper(_Bounded(path), encoding=encoding, newline="")
+    return Path(path).open(encoding=encoding, newline="")
 
 
 class _Bounded(gzip.GzipFile):
@@ -106,7 +124,7 @@ def _is_gzip(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).endswith(".gz")
 
 
-def not_utf8(path: str | os.PathLike[str]) -> CaptioningError:
+def not_utf8(path: str | os.PathLike[str], remedy: str = SAVE) -> CaptioningError:
     """The error for a file that is not UTF-8, with the line where the file breaks and its likely encoding."""
     if not Path(path).is_file():  # a pipe can't be read twice
         return CaptioningError(f"{path}: this is not UTF-8 text. Write it as UTF-8.")
@@ -130,7 +148,7 @@ def not_utf8(path: str | os.PathLike[str]) -> CaptioningError:
             block = file.read(BLOCK)
     return CaptioningError(
         f"{path}, line {line}: this is not UTF-8 text; it may be Latin-1, as older programs of Windows write it. "
-        "Save the file as UTF-8."
+        f"{remedy}"
     )
 
 

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 NAMES = {  # other names of columns, in lower case
     **dict.fromkeys(("image_name", "image name", "filename", "file_name", "file", "image_path", "path"), "image"),
+    **dict.fromkeys(("clip", "video", "video_path"), "image"),
     **dict.fromkeys(("comment", "sentence", "description"), "caption"),
     **dict.fromkeys(("set", "subset", "partition"), "split"),
 }

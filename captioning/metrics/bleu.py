@@ -19,6 +19,8 @@ _TINY, _SMALL = 1e-15, 1e-9
 class Bleu(Metric):
     """BLEU-1 to -4, 0 to 1."""
 
+    by_image = True
+
     @property
     def measures(self) -> tuple[Measure, ...]:
         """BLEU-1 to -4."""

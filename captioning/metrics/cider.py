@@ -104,6 +104,7 @@ class Cider(Metric):
     """CIDEr, 0 to 10: the mean of the images' CIDEr-D."""
 
     name = "CIDEr"
+    by_image = True
 
     def __init__(self, frequencies: DocumentFrequencies | None = None) -> None:
         """Take fixed document frequencies; by default those of the scored references, as in coco-caption."""

@@ -20,12 +20,15 @@ class RougeL(Metric):
     """ROUGE-L, 0 to 1: the mean of the images' ROUGE-L."""
 
     name = "ROUGE-L"
+    by_image = True
 
     def statistics(self, pairs: Pairs) -> Floats:
         """``(N, 1)``: the ROUGE-L of each image."""
         scores = _of_all(pairs)
+        ours, theirs, first, count = pairs.candidate_numbers, pairs.prepared.numbers, pairs.prepared.first, pairs.prepared.per_image
         for image in np.flatnonzero(_alone(pairs)):
-            scores[image] = rouge_l(pairs.candidate_tokens[image], pairs.reference_tokens[image])
+            given = [theirs.words(place) for place in range(first[image], first[image] + count[image])]
+            scores[image] = rouge_l(ours.words(image), given)
         return scores[:, None]
 
 
@@ -33,8 +36,7 @@ def _alone(pairs: Pairs) -> NDArray[np.bool_]:
     """``(N,)``: whether an image is scored by itself: long candidates, no words, tokens that are several words."""
     ours, theirs = pairs.candidate_ngrams.lengths, pairs.prepared.ngrams.counts.lengths
     first = pairs.prepared.first
-    tokens = np.fromiter(map(len, pairs.candidate_tokens), np.int64, len(pairs))
-    given = np.fromiter((len(each) for image in pairs.reference_tokens for each in image), np.int64, len(theirs))
+    tokens, given = pairs.candidate_numbers.lengths, pairs.prepared.numbers.lengths
     odd = np.maximum.reduceat((given != theirs) | (theirs == 0), first)
     alone: NDArray[np.bool_] = odd | (tokens != ours) | (ours == 0) | (ours > _BITS)
     return alone

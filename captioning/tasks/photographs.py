@@ -21,6 +21,7 @@ from captioning.data.batches import PhotoBatch
 from captioning.data.feature_store import FeatureStore
 from captioning.data.module import CaptionData, PhotoData
 from captioning.encoders import Encoder
+from captioning.encoders.frames import ClipTransform
 from captioning.encoders.several import Several, prefixed
 from captioning.runs.checkpoint import Checkpoint
 from captioning.runs.parts import Config, make_encoder
@@ -122,10 +123,12 @@ def _augmentation(config: Config, encoder: Encoder) -> Augmentation | None:
     """The changes of training photographs that a configuration asks for, if any.
 
     Raises:
-        CaptioningError: the encoder is frozen.
+        CaptioningError: the encoder is frozen, or reads clips.
     """
     if not config.get("augmentation"):
         return None
+    if isinstance(encoder.transform, ClipTransform):
+        raise CaptioningError("augmentation changes photographs, not the frames of clips. Set augmentation=none.")
     if not encoder.trainable:
         raise CaptioningError(
             "augmentation changes photographs in each epoch anew, and the features of a frozen encoder are computed "

@@ -91,7 +91,7 @@ class AnsweringTask(Task):
             encoder_lr=config["encoder_lr"],
             **training_settings(config),
         )
-        size = f"{len(source['train'])} questions, {len(vocabulary)} words, {len(answers)} answers"
+        size = f"{len(source['train'])} {source.noun}, {len(vocabulary)} words, {len(answers)} answers"
         contents: dict[str, Any] = {"questions": list(vocabulary.words), "answers": list(answers.words)}
         if isinstance(model, KNN):
             contents["memory"] = list(model.memory)
