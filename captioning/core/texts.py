@@ -22,7 +22,9 @@ MARKS = {  # other encodings, by their byte order marks; the longer marks first
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+SAVE = "Save the file as UTF-8."  # the remedy for a file in another encoding
 BLOCK = 1 << 20  # bytes
+GZIP = b"\x1f\x8b"  # the first bytes of a compressed file
 GIVEN = ("/dev/stdin", "/dev/fd/")  # `… | captioning score /dev/stdin`, `captioning score <(…)`
 LONGEST_CAPTION = 10_000  # characters; a long paragraph has 2,000
 RATIO = 100  # the most that a compressed text may grow; captions and word vectors grow fourfold
@@ -30,17 +32,19 @@ RATIO = 100  # the most that a compressed text may grow; captions and word vecto
 _HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
 
-def read_text(path: str | os.PathLike[str], what: str = "file") -> str:
-    """The text of a UTF-8 file with unchanged line ends, without its byte order mark.
+def read_text(path: str | os.PathLike[str], what: str = "file", encoding: str = ENCODING, remedy: str = SAVE) -> str:
+    """The text of a file with unchanged line ends, without its byte order mark.
 
     Args:
         path: the file.
         what: the kind of file, for the error's message ("annotations", "results file").
+        encoding: the text's encoding, see ``open_text``.
+        remedy: the last sentence of the error's message where the file is in another encoding.
 
     Raises:
-        CaptioningError: the file is missing, can't be read, is not UTF-8, or has null characters.
+        CaptioningError: the file is missing, can't be read, is in another encoding, or has null characters.
     """
-    with open_text(path, what) as file:
+    with open_text(path, what, encoding, remedy) as file:
         text = file.read()
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
@@ -52,16 +56,29 @@ def read_text(path: str | os.PathLike[str], what: str = "file") -> str:
 
 
 @contextmanager
-def open_text(path: str | os.PathLike[str], what: str = "file") -> Iterator[TextIO]:
-    """Open a UTF-8 file for reading, with unchanged line ends, behind its byte order mark; ``.gz`` is decompressed.
+def open_text(
+    path: str | os.PathLike[str], what: str = "file", encoding: str = ENCODING, remedy: str = SAVE
+) -> Iterator[TextIO]:
+    """Open a text for reading, with unchanged line ends, behind its byte order mark; ``.gz`` is decompressed.
+
+    Args:
+        path: the file.
+        what: the kind of file, for the error's message.
+        encoding: the text's encoding, a name that Python knows, such as ``latin-1``.
+        remedy: the last sentence of the error's message where the file is in another encoding.
 
     Raises:
-        CaptioningError: the file is missing, can't be read, or, once it is read, is damaged or not UTF-8.
+        CaptioningError: the file is missing, can't be read, or, once it is read, is damaged or in another encoding;
+            there is no such encoding.
     """
+    try:
+        encoding = ENCODING if codecs.lookup(encoding).name == "utf-8" else encoding
+    except (LookupError, ValueError):
+        raise CaptioningError(f"{encoding!r:.40}: there is no such encoding. Take utf-8 or latin-1.") from None
     try:
         if not os.fspath(path).startswith(GIVEN):
             require_regular(path, what)
-        with _open_text(path) as file:
+        with _open_text(path, encoding) as file:
             yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise CaptioningError(f"{path}: this is no whole file of gzip ({error}). Fetch it anew.") from None
@@ -71,14 +88,16 @@ def open_text(path: str | os.PathLike[str], what: str = "file") -> Iterator[Text
         raise CaptioningError(
             f"{path}: this {what} can't be read ({error.strerror}). Check the path and its permissions."
         ) from error
-    except UnicodeDecodeError:
-        raise not_utf8(path) from None
+    except UnicodeError as error:
+        if encoding == ENCODING:
+            raise not_utf8(path, remedy) from None
+        raise CaptioningError(f"{path}: this {what} is no {encoding} text ({error}). {remedy}") from None
 
 
-def _open_text(path: str | os.PathLike[str]) -> TextIO:
+def _open_text(path: str | os.PathLike[str], encoding: str) -> TextIO:
     if _is_gzip(path):
-        return io.TextIOWrapper(_Bounded(path), encoding=ENCODING, newline="")
-    return Path(path).open(encoding=ENCODING, newline="")
+        return io.TextIOWrapper(_Bounded(path), encoding=encoding, newline="")
+    return Path(path).open(encoding=encoding, newline="")
 
 
 class _Bounded(gzip.GzipFile):
@@ -105,7 +124,7 @@ def _is_gzip(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).endswith(".gz")
 
 
-def not_utf8(path: str | os.PathLike[str]) -> CaptioningError:
+def not_utf8(path: str | os.PathLike[str], remedy: str = SAVE) -> CaptioningError:
     """The error for a file that is not UTF-8, with the line where the file breaks and its likely encoding."""
     if not Path(path).is_file():  # a pipe can't be read twice
         return CaptioningError(f"{path}: this is not UTF-8 text. Write it as UTF-8.")
@@ -115,17 +134,21 @@ def not_utf8(path: str | os.PathLike[str]) -> CaptioningError:
         encoding = next((name for mark, name in MARKS.items() if first.startswith(mark)), None)
         if encoding:
             return CaptioningError(f"{path}: this is {encoding} text, and UTF-8 is read. Save the file as UTF-8.")
+        if first[:2] == GZIP:
+            return CaptioningError(f"{path}: this is compressed by gzip. Unpack it, or name it {path}.gz.")
         block = first
         while block:
             try:
                 line += decoder.decode(block).count("\n")
             except UnicodeDecodeError as error:
                 line += error.object[: error.start].count(b"\n")
+                if b"\0" in block:
+                    return CaptioningError(f"{path}: this is no text file, but a binary one. Give one in UTF-8 text.")
                 break
             block = file.read(BLOCK)
     return CaptioningError(
         f"{path}, line {line}: this is not UTF-8 text; it may be Latin-1, as older programs of Windows write it. "
-        "Save the file as UTF-8."
+        f"{remedy}"
     )
 
 
@@ -147,6 +170,8 @@ def parse_json(text: str, where: object, what: str = "JSON file", remedy: str = 
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}: " if "\n" in text.strip() else ""
         named = f"this {what} is not valid JSON" if what else "this is not JSON"
+        if error.msg == "Extra data" and what:
+            remedy = "Behind its value there is more: JSON lines are read from a file whose name ends in .jsonl."
         raise CaptioningError(f"{where}: {named} ({place}{error.msg}). {remedy}") from error
     except RecursionError:
         raise CaptioningError(f"{where}: lists or objects are nested too deeply. Is it captions' JSON?") from None

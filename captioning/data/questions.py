@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ids import ImageId
 from captioning.core.texts import fault_of
-from captioning.data.photos import CaptionedPhotos, Photo, require_files
+from captioning.data.photos import Box, CaptionedPhotos, Photo, require_files
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,13 @@ class QuestionSet:
         name: the data set's name ("coco_qa").
         splits: ``train``, ``val`` and ``test``; a split may be empty.
         photos: the questions' photographs, by split, each once; None if the photographs are not here.
+        noun: what the questions are, for messages: "sentences" where a sentence stands in a question's place.
     """
 
     name: str
     splits: dict[str, list[Question]] = field(default_factory=dict)
     photos: CaptionedPhotos | None = None
+    noun: str = "questions"
 
     def __getitem__(self, split: str) -> list[Question]:
         """The questions of a split.
@@ -65,7 +68,7 @@ class QuestionSet:
         questions = self.splits.get(split)
         if not questions:
             there = ", ".join(f"{name} ({len(found)})" for name, found in self.splits.items() if found) or "none"
-            raise CaptioningError(f"{self.name}: the split {split!r} is empty. Splits with questions: {there}.")
+            raise CaptioningError(f"{self.name}: the split {split!r} is empty. Splits with {self.noun}: {there}.")
         return questions
 
     def places(self, split: str) -> list[int]:
@@ -81,6 +84,8 @@ def assemble_questions(
     splits: Mapping[str, Sequence[Question]],
     where: object,
     paths: Mapping[ImageId, Path] | None = None,
+    noun: str = "questions",
+    boxes: Mapping[ImageId, tuple[Box, ...]] = MappingProxyType({}),
 ) -> QuestionSet:
     """Put questions together with their photographs, and check both.
 
@@ -91,6 +96,8 @@ def assemble_questions(
         splits: the questions of each split.
         where: the file or folder that was read, for messages.
         paths: the photographs' files by id; None for questions without photographs.
+        noun: what the questions are, see ``QuestionSet``.
+        boxes: the places of the objects that questions name, by photograph, where they are known.
 
     Raises:
         CaptioningError: a question has no word or no answer, a photograph is in two splits, a file is missing, or no
@@ -98,22 +105,25 @@ def assemble_questions(
     """
     for split, questions in splits.items():
         for question in questions:
-            _check(question, split, where)
+            _check(question, split, where, noun.removesuffix("s"))
     kept = {split: list(questions) for split, questions in splits.items()}
     if paths is None:
         _require_some(kept, where)
-        return QuestionSet(name, kept)
+        return QuestionSet(name, kept, noun=noun)
     kept = {split: [each for each in questions if each.image in paths] for split, questions in kept.items()}
     left_out = sum(map(len, splits.values())) - sum(map(len, kept.values()))
     if left_out:
         log.warning("%s: %d questions are about photographs that are not here, and are left out.", where, left_out)
     _require_some(kept, where)
     photos = {
-        split: [Photo(image, paths[image], ()) for image in dict.fromkeys(each.image for each in questions)]
+        split: [
+            Photo(image, paths[image], (), boxes.get(image, ()))
+            for image in dict.fromkeys(each.image for each in questions)
+        ]
         for split, questions in kept.items()
     }
     require_files(photo.path for of_split in photos.values() for photo in of_split)
-    return QuestionSet(name, kept, CaptionedPhotos(name, photos))
+    return QuestionSet(name, kept, CaptionedPhotos(name, photos), noun)
 
 
 def hold_out_questions(
@@ -173,17 +183,17 @@ def numbered(questions: Iterable[Question]) -> list[Question]:
     return [replace(question, id=place) for place, question in enumerate(questions)]
 
 
-def _check(question: Question, split: str, where: object) -> None:
+def _check(question: Question, split: str, where: object, noun: str) -> None:
     if not any(character.isalnum() for character in question.text):
         raise CaptioningError(
-            f"{where}: the question {question.id} of {split} is {question.text!r:.40}, without a word. Write the "
-            "question, or take it out."
+            f"{where}: the {noun} {question.id} of {split} is {question.text!r:.40}, without a word. Write the "
+            f"{noun}, or take it out."
         )
     if not question.answers or not all(answer.strip() for answer in question.answers):
-        raise CaptioningError(f"{where}: the question {question.id} of {split} has an empty answer. Write one.")
+        raise CaptioningError(f"{where}: the {noun} {question.id} of {split} has an empty answer. Write one.")
     fault = next((fault for text in (question.text, *question.answers) if (fault := fault_of(text))), None)
     if fault:
-        raise CaptioningError(f"{where}: the question {question.id} of {split} {fault}. Correct it.")
+        raise CaptioningError(f"{where}: the {noun} {question.id} of {split} {fault}. Correct it.")
 
 
 def _require_some(splits: Mapping[str, Sequence[Question]], where: object) -> None:

@@ -98,7 +98,7 @@ class SentenceEncoder(nn.Module):
         state = torch.stack(states, dim=1)  # (B, depth, K·C), in the order of the packing
         state = torch.zeros_like(state).index_copy(0, packing.captions, state)
         cell = _first(self.layers)
-        last = state[:, -1].view(len(state), -1, cell.memories * cell.hidden_size)  # (B, K, C)
+        last = state[:, -1].reshape(len(state), -1, cell.memories * cell.hidden_size)  # (B, K, C)
         return Features(
             {"grid": sentences.lengths},
             grid=packing.unpack(x).squeeze(1),

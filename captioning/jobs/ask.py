@@ -1,4 +1,4 @@
-"""``captioning ask``: answers to a question about a photograph."""
+"""``captioning ask``: answers to a question about a photograph, or the class of a sentence."""
 
 import argparse
 import logging
@@ -8,7 +8,7 @@ from pathlib import Path
 from captioning.core.errors import UsageError
 from captioning.core.ownership import require_output
 from captioning.core.terminal import printable, show_log
-from captioning.jobs.options import STDOUT, add_json_option, add_trust_option, trusted, write_json
+from captioning.jobs.options import STDOUT, add_json_option, add_trust_option, parse, trusted, write_json
 
 AVERAGES = ("probabilities", "log-probabilities")
 
@@ -17,10 +17,12 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning ask",
-        description="Answer a question about a photograph. Prints the best answers, one a line: the probability, a tab "
-        "and the answer. Several checkpoints are averaged.",
+        description="Answer a question about a photograph, or classify a sentence, such as a review. Prints the best "
+        "answers, one a line: the probability, a tab and the answer. Several checkpoints are averaged.",
     )
-    parser.add_argument("what", nargs="+", metavar="PHOTO QUESTION", help="a photograph, and a question in quotes")
+    parser.add_argument(
+        "what", nargs="+", metavar="PHOTO QUESTION", help="a photograph, and a question in quotes; or a sentence alone"
+    )
     parser.add_argument(
         "--checkpoint",
         type=Path,
@@ -30,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--average", choices=AVERAGES, default=AVERAGES[0], help="what several checkpoints average")
     parser.add_argument("--best", type=int, default=5, metavar="N", help="the N best answers (default: 5)")
-    parser.add_argument("--attention", type=Path, metavar="PNG", help="draw where the model looked, a picture a look")
+    parser.add_argument("--attention", type=Path, metavar="PNG", help="draw where the model looked, or at which words")
     add_json_option(parser, "the answers and their probabilities")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
@@ -39,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     show_log(logging.WARNING)
     if len(options.what) > 2:
         raise UsageError('A photograph and a question are asked for. Put the question in quotes: "how many dogs?".')
@@ -64,4 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         image = read_image(photo)
         looks = " ".join(f"look_{number}" for number in range(1, len(reply.attention) + 1))
         draw_attention(image, looks, reply.attention, options.attention, answerer.encoder.transform.seen(image.size))
+    elif reply.attention is not None:
+        from captioning.report.coloured_text import draw_text
+
+        draw_text(question, [f"{word} " for word in reply.words], reply.attention[0, 0], options.attention)
     return 0

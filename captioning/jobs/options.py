@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
+from captioning.jobs.paths import expanded
 
 if TYPE_CHECKING:
     from captioning.predict.captioner import Averaged
@@ -26,6 +27,8 @@ STDOUT = Path("-")  # of --json FILE
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """The options of a command line, in any order; what follows ``--`` are names, also those that begin with a dash.
 
+    In paths, ``~`` is the user's folder.
+
     argparse itself takes such names for options where names and options mix.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -33,7 +36,13 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         place = arguments.index("--")
         names = [f"./{name}" if name.startswith("-") else name for name in arguments[place + 1 :]]
         arguments[place:] = names
-    return parser.parse_intermixed_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, Path(expanded(str(value))))
+        elif isinstance(value, list) and value and all(isinstance(each, Path) for each in value):
+            setattr(options, name, [Path(expanded(str(each))) for each in value])
+    return options
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +104,34 @@ def add_average_option(parser: argparse.ArgumentParser) -> None:
         choices=("probabilities", "log-probabilities", "weights"),
         help="what several checkpoints take the mean of (default: probabilities); of weights, one captioner is made",
     )
+
+
+def add_weights_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the weights of several checkpoints in the mean."""
+    parser.add_argument(
+        "--weights",
+        metavar="A,B",
+        help="the weights of several checkpoints in the mean, such as 0.7,0.3: late fusion of frames and optical flow",
+    )
+
+
+def weights_of(options: argparse.Namespace, checkpoints: int) -> list[float] | None:
+    """The weights of several checkpoints in the mean; None for equal weights.
+
+    Raises:
+        CaptioningError: they are no numbers, or not one for each checkpoint.
+    """
+    if options.weights is None:
+        return None
+    try:
+        weights = [float(each) for each in options.weights.split(",")]
+    except ValueError:
+        weights = []
+    if len(weights) != checkpoints or checkpoints < 2:
+        raise CaptioningError(
+            f"--weights {options.weights}: give a number for each of several checkpoints, with commas between them."
+        )
+    return weights
 
 
 def average_of(options: argparse.Namespace, checkpoints: int) -> "Averaged":

@@ -4,12 +4,14 @@ import argparse
 import csv
 import logging
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import show_log
+from captioning.jobs.options import parse
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +33,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     show_log()
     from captioning.core.files import atomic_write
+    from captioning.runs import folds
     from captioning.runs.question_rows import COLUMNS as QUESTION_COLUMNS
     from captioning.runs.question_rows import KEY as QUESTION_KEY
     from captioning.runs.question_rows import is_of_answers, rows_of_answers
@@ -44,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     code = Code.of(Path(__file__).parents[1])
     folders = list(scored(options.folders, options.split))
-    kinds = (
-        (is_of_answers, rows_of_answers, QUESTION_COLUMNS, QUESTION_KEY),
-        (is_of_translations, rows_of_translations, TRANSLATION_COLUMNS, TRANSLATION_KEY),
+    kinds: tuple[tuple[Any, ...], ...] = (
+        (lambda folder, _: folds.folds_of(folder) is not None, folds.rows_of_folds, folds.COLUMNS, folds.KEY),
+        (is_of_answers, _of_each(rows_of_answers), QUESTION_COLUMNS, QUESTION_KEY),
+        (is_of_translations, _of_each(rows_of_translations), TRANSLATION_COLUMNS, TRANSLATION_KEY),
     )
     found = {
         next((number for number, (is_one, *_) in enumerate(kinds) if is_one(folder, options.split)), None)
@@ -54,15 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     if len(found) > 1:
         raise CaptioningError(
-            "Captioners, runs that answer questions and runs that translate have different columns: name a table for "
-            "each."
+            "Captioners, runs that answer questions, runs that translate and cross-validations have columns of their "
+            "own: name a table for each."
         )
     kind = found.pop()
-    rows = []
-    for folder in folders:
-        if kind is not None:
-            rows += kinds[kind][1](folder, options.split)
-            continue
+    rows: list[dict[str, Any]] = []
+    if kind is not None:
+        rows = kinds[kind][1](folders, options.split)
+    for folder in folders if kind is None else ():
         row = row_of(folder, options.split)
         if not row.get("METEOR") and not options.no_meteor and "tokenizer" not in row:  # METEOR is of English
             row["METEOR"] = meteor_of(folder, options.split)
@@ -77,6 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         writer.writerows(table)
     print(f"{options.table}: {len(rows)} rows of {len(table)} are of these folders.")
     return 0
+
+
+def _of_each(rows_of: Callable[[Path, str], Sequence[Any]]) -> Callable[[Sequence[Path], str], list[Any]]:
+    """A function from folders to the rows of each."""
+    return lambda folders, split: [row for folder in folders for row in rows_of(folder, split)]
 
 
 def meteor_of(folder: Path, split: str) -> str:

@@ -9,6 +9,7 @@ several of an image; ``CiderReward`` is the reward of self-critical training.
 from captioning.metrics.answers import Accuracy, AccuracyByKind, AnswerPairs, VqaAccuracy, Wups
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider, CiderD
+from captioning.metrics.events import Events
 from captioning.metrics.meteor import Meteor
 from captioning.metrics.metric import Metric, Pairs, UnavailableError, measures_of
 from captioning.metrics.references import DocumentFrequencies, References
@@ -28,6 +29,7 @@ __all__ = [
     "CiderD",
     "CiderReward",
     "DocumentFrequencies",
+    "Events",
     "Meteor",
     "Metric",
     "Pairs",

@@ -50,12 +50,14 @@ class Reply:
 
     Attributes:
         answers: the most probable answers, best first.
-        attention: ``(looks, rows, columns)``, the weights of the regions at each look; None if not requested, or
-            without attention.
+        attention: ``(looks, rows, columns)``, the weights of the regions at each look, or ``(1, 1, T)``, those of the
+            words for a model of sentences; None if not requested, or without attention.
+        words: the T words that the model has read.
     """
 
     answers: Sequence[Answer]
     attention: "np.ndarray[tuple[int, int, int], np.dtype[np.float32]] | None" = None
+    words: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -177,14 +179,14 @@ class Answerer:
         """The best answer to a question, see ``ask``."""
         return self.ask(picture, question, best=1).answers[0].text
 
-    def ask(self, picture: Picture | None, question: str, best: int = 5, attention: bool = False) -> Reply:
+    def ask(self, picture: Picture | None, question: str, best: int = 5, attention: bool | None = False) -> Reply:
         """Answer a question about a photograph.
 
         Args:
             picture: a path or a PIL image of any mode and size; None for a model that reads the question alone.
             question: the question.
             best: the number of answers.
-            attention: whether to return the weights of the regions.
+            attention: whether to return the weights of the regions; None to return them if the model has any.
 
         Raises:
             CaptioningError: the photograph can't be read or is missing; the question has no word, or none that the
@@ -197,9 +199,8 @@ class Answerer:
         with torch.inference_mode():
             found: Answers = self.model(features, questions.to(self.device))
         if attention and found.attention is None:
-            raise CaptioningError(
-                f"{type(self.model).__name__} has no attention to show. Use answerer=stacked_attention."
-            )
+            remedy = "answerer=stacked_attention" if self.model.reads else "answerer=lstm answerer.summary=attention"
+            raise CaptioningError(f"{type(self.model).__name__} has no attention to show. Use {remedy}.")
         p = found.logits[0].softmax(-1)
         top = p.topk(min(best, len(p)))
         answers = [
@@ -207,9 +208,10 @@ class Answerer:
             for number, probability in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         ]
         maps = None
-        if attention and found.attention is not None:
-            maps = self._maps(found.attention[0], features)
-        return Reply(answers, maps)
+        if attention is not False and found.attention is not None:
+            maps = self.maps(found.attention[0], features)
+        words = self.tokenizer([question])[0][: questions.words.shape[1]]
+        return Reply(answers, maps, words)
 
     def questions(self, texts: Sequence[str]) -> Questions:
         """Questions as numbers.
@@ -241,11 +243,18 @@ class Answerer:
             features: Features = self.encoder(images.to(self.device))
         return features
 
-    def _maps(self, weights: Tensor, features: Features) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
-        """The weights ``(looks, L)`` as maps."""
-        assert self.encoder is not None
+    def maps(self, weights: Tensor, features: Features) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
+        """The weights of a photograph's regions as maps.
+
+        Args:
+            weights: ``(looks, L)``, see ``Answers.attention``.
+            features: the features that were looked at.
+
+        Returns:
+            ``(looks, rows, columns)``; one row where the regions have no layout.
+        """
         looks, regions = weights.shape
-        spec = self.encoder.spec
+        spec = NO_FEATURES if self.encoder is None else self.encoder.spec
         part = next((each for each in self.model.reads if each in spec and spec.regions(each) == regions), None)
         rows, columns = spec.layout(part) if part is not None and part not in features.lengths else (1, regions)
         maps: np.ndarray[tuple[int, int, int], np.dtype[np.float32]] = weights.float().cpu().numpy()

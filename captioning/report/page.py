@@ -17,11 +17,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from captioning.core.clips import read_strip
 from captioning.core.errors import CaptioningError
-from captioning.core.images import read_image
 from captioning.core.measure import Measure
 from captioning.metrics.comparison import Report, compare
 from captioning.metrics.references import References
+from captioning.report.answers import examples, score_table
+from captioning.report.answers import sentences as told_sentences
 from captioning.report.charts import Series, bar_chart, line_chart
 from captioning.report.table import sentences, table, units
 
@@ -66,6 +68,8 @@ class RunRecord:
         looked: photographs with where the captioner looked.
         coloured: coloured texts of units, each with a heading.
         samples: texts that a language model has written.
+        told: the content of its file of scores, of a run without captions.
+        answers: the questions of the test split with its answers, of a model of answers.
     """
 
     name: str
@@ -81,6 +85,8 @@ class RunRecord:
     looked: Sequence[Looked] = ()
     coloured: Sequence[tuple[str, str]] = ()
     samples: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    answers: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,9 @@ def report_html(
         notes: sentences about what is missing on the page.
     """
     scored, reports = _reports(runs, tokenizer, resamples)
+    told = {run.name: run.told for run in runs if run.told}
+    answers = {run.name: run.answers for run in runs if run.answers}
+    photos = next((run.photos for run in runs if run.answers), {})
     return str(
         _template().render(
             title=title,
@@ -146,6 +155,10 @@ def report_html(
             images=len(scored[0].references) if scored else 0,
             lengths=_lengths(scored),
             shown=_photographs(scored, reports),
+            told=score_table(told),
+            tests=told_sentences(told, answers, resamples),
+            questions=max(map(len, answers.values()), default=0),
+            answered=examples(answers, photos, _thumbnail),
             totals=_totals(runs),
             markup=Markup,
             picture=_as_data,
@@ -267,7 +280,7 @@ def _thumbnail(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        image = read_image(path)
+        image = read_strip(path)
     except CaptioningError:
         return None
     image.thumbnail((SIDE, SIDE))

@@ -20,6 +20,7 @@ from captioning.core.files import atomic_write, read_json, write_json
 from captioning.core.ownership import is_ours
 from captioning.runs.earlier import upgraded
 from captioning.runs.folder import RunFolder
+from captioning.runs.folds import mean_rows
 from captioning.runs.monitor import Monitor
 from captioning.runs.sweep_folders import claim_folder, plan
 
@@ -90,8 +91,14 @@ class SweepTable(Callback):
                 sys.exit(1)
 
     def _write_table(self, folder: Path, rows: list[dict[str, Any]], monitor: Monitor, failed: list[str]) -> None:
-        """Write the table, print its main columns and name the best job of this sweep."""
+        """Write the table, print its main columns and name the best job of this sweep.
+
+        The jobs of a cross-validation are followed by the means over their folds.
+        """
         rows.sort(key=monitor.rank)
+        own = [row for row in rows if not self.jobs or row["job"] in self.jobs]  # the folder may hold older jobs
+        best = next((row for row in own if row["job"] not in failed), None)
+        rows += sorted(mean_rows(folder, rows), key=monitor.rank)
         columns = list(dict.fromkeys(column for row in rows for column in row))
         with atomic_write(folder / "table.csv") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -99,8 +106,6 @@ class SweepTable(Callback):
             writer.writerows(rows)
         scores = [column for column in columns if column.startswith("test/")]
         print(_as_text(rows, monitor, ["job", "status", monitor.key, *scores, "parameters", "seconds"]))
-        own = [row for row in rows if not self.jobs or row["job"] in self.jobs]  # the folder may hold older jobs
-        best = next((row for row in own if row["job"] not in failed), None)
         if best and best["status"] == "finished":
             print(f"best job by {monitor.key}: {folder / str(best['job'])}")
         print(f"table: {folder / 'table.csv'}")

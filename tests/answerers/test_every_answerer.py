@@ -38,6 +38,10 @@ MODELS: dict[str, Callable[[], AnswerModel]] = {
     "bow": lambda: BOW(V, A, SPEC, **SMALL),
     "lstm": lambda: LSTMAnswerer(V, A, SPEC, **RECURRENT, depth=2),
     "gru": lambda: LSTMAnswerer(V, A, SPEC, **{**RECURRENT, "cell": cells.GRU}),
+    "both_ways": lambda: LSTMAnswerer(V, A, SPEC, **RECURRENT, bidirectional=True, depth=2),
+    "mean": lambda: LSTMAnswerer(V, A, SPEC, **RECURRENT, summary="mean", bidirectional=True),
+    "max": lambda: LSTMAnswerer(V, A, SPEC, **{**RECURRENT, "cell": cells.GRU}, summary="max"),
+    "attention": lambda: LSTMAnswerer(V, A, SPEC, **RECURRENT, summary="attention", attention_size=4),
     "rnn_vis": lambda: VisLSTM(V, A, SPEC, **{**RECURRENT, "cell": cells.RNN}),
     "img": lambda: Img(V, A, SPEC),
     "img_prior": lambda: ImgPrior(V, A, SPEC),
@@ -92,7 +96,9 @@ def test_a_question_alone_is_answered_as_in_a_batch(model: AnswerModel) -> None:
         found = model(seen.select(torch.tensor([place])), alone)
         torch.testing.assert_close(found.logits[0], together.logits[place])
         if together.attention is not None:
-            torch.testing.assert_close(found.attention[0], together.attention[place])
+            there = found.attention.shape[-1]  # of words there may be fewer
+            torch.testing.assert_close(found.attention[0], together.attention[place, :, :there])
+            assert together.attention[place, :, there:].abs().sum() == 0
 
 
 def test_the_fast_model_answers_as_the_plain_one_and_learns_the_same(model: AnswerModel) -> None:
@@ -191,6 +197,43 @@ def test_two_directions_are_one_network_each() -> None:
     assert reversed_each(ragged, torch.tensor([2, 4])).flatten().tolist() == [1, 0, 2, 3, 7, 6, 5, 4]
 
 
+@pytest.mark.parametrize("summary", ["last", "mean", "max", "attention"])
+def test_both_directions_and_each_summary_are_torch_s(summary: str) -> None:
+    """The states of ``nn.LSTM(bidirectional=True)`` with the same weights, and the summary by hand."""
+    torch.manual_seed(0)
+    model = LSTMAnswerer(V, A, SPEC, **RECURRENT, bidirectional=True, summary=summary, attention_size=4).eval()
+    theirs = torch.nn.LSTM(6, 7, bidirectional=True, batch_first=True)
+    assert model.backward_recurrent is not None
+    for layers, way in ((model.recurrent, ""), (model.backward_recurrent, "_reverse")):
+        cell = layers.layer(0)
+        for name, value in (("weight_ih", cell.Wxh.weight), ("weight_hh", cell.Whh.weight)):
+            getattr(theirs, f"{name}_l0{way}").data.copy_(value.data)
+        for name, value in (("bias_ih", cell.Wxh.bias), ("bias_hh", cell.Whh.bias)):
+            getattr(theirs, f"{name}_l0{way}").data.copy_(value.data)
+    words = torch.tensor([[3, 8, 4, 5]])
+    states, (last, _) = theirs(model.embedding(words))
+    u = torch.cat([last[0], last[1]], -1)
+    if summary in ("mean", "max"):
+        u = states.mean(1) if summary == "mean" else states.amax(1)
+    found = model(Features.none(2), Questions.of([words[0].tolist(), [4]], [0, 0]))
+    if summary == "attention":
+        assert model.attention is not None and found.attention is not None
+        alpha = model.attention(states).squeeze(-1).softmax(-1)
+        torch.testing.assert_close(found.attention[0], alpha)
+        u = (alpha.unsqueeze(-1) * states).sum(1)
+    torch.testing.assert_close(found.logits[:1], model.classifier(u))
+
+
+def test_training_loses_some_words_and_never_padding() -> None:
+    model = LSTMAnswerer(V, A, SPEC, **RECURRENT, word_dropout=0.25)
+    words = torch.tensor([[4, 5, 0, 0]]).repeat(4000, 1)
+    torch.manual_seed(0)
+    kept = model.train()._kept(words)
+    assert (kept[:, 2:] == 0).all() and set(kept[:, :2].unique().tolist()) == {3, 4, 5}  # 3 is <unk>
+    assert (kept == 3).float().sum().item() / 8000 == pytest.approx(0.25, abs=0.02)
+    assert model.eval()._kept(words) is words
+
+
 def test_attention_is_asked_by_the_question_and_leaves_missing_regions_out() -> None:
     torch.manual_seed(0)
     model = StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, looks=3).eval()
@@ -218,6 +261,11 @@ def test_the_average_is_of_probabilities() -> None:
     [
         (lambda: BOW(V, A, SPEC, dropout=1.0), "answerer.dropout=1"),
         (lambda: LSTMAnswerer(V, A, SPEC, cells.LSTM, depth=0), "answerer.depth=0"),
+        (
+            lambda: LSTMAnswerer(V, A, SPEC, cells.LSTM, summary="first"),
+            "answerer.summary=first: take one of last, mean",
+        ),
+        (lambda: LSTMAnswerer(V, A, SPEC, cells.LSTM, word_dropout=1.0), "answerer.word_dropout=1"),
         (lambda: StackedAttention(V, A, SPEC, cells.LSTM, looks=0), "answerer.looks=0"),
         (lambda: KNN(V, A, SPEC, neighbours=0), "answerer.neighbours=0"),
     ],

@@ -19,7 +19,7 @@ from captioning.runs.parts import make_answerer
 from captioning.tasks import Task
 from captioning.tasks.answering import AnsweringTask
 
-KINDS_OF_DATA = ("coco_qa", "daquar", "vqa", "own_questions", "scenes_questions")
+KINDS_OF_DATA = ("coco_qa", "daquar", "vqa", "vqa2", "own_questions", "scenes_questions", "movie_reviews")
 SPEC = FeatureSpec(pooled=(4,), grid=(2, 2, 3), other=(6,), objects=(5, 7))
 WORDS, ANSWERS = QuestionVocabulary([*SPECIAL, "what"]), AnswerSet(["a", "b"])
 
@@ -96,7 +96,7 @@ def test_features_are_stored_where_is_set(tmp_path: Path) -> None:
 
 
 @wired(*(f"data=vqa data.splits.{split}" for split in ("train", "val", "test")), "data=vqa data.most_answers")
-@wired("data=vqa data.root", "data=coco_qa data.root", "data=daquar data.root")
+@wired("data=vqa data.root", "data=vqa2 data.root", "data=coco_qa data.root", "data=daquar data.root")
 def test_each_set_is_read_from_its_root(tmp_path: Path) -> None:
     for number, name in enumerate("abc"):
         common = {"question_id": number, "image_id": number}
@@ -104,8 +104,9 @@ def test_each_set_is_read_from_its_root(tmp_path: Path) -> None:
         told = {"annotations": [{**common, "answers": [{"answer": name}]}]}
         (tmp_path / f"annotations_{name}.json").write_text(json.dumps(told))
     sets = ["data.splits.train=b", "data.splits.val=c", "data.splits.test=a"]
-    found = call(compose(["data=vqa", f"data.root={tmp_path}", *sets])["data"]["source"], QuestionSet)
-    assert [found[split][0].answer for split in ("train", "val", "test")] == ["b", "c", "a"]
+    for kind in ("vqa", "vqa2"):
+        found = call(compose([f"data={kind}", f"data.root={tmp_path}", *sets])["data"]["source"], QuestionSet)
+        assert [found[split][0].answer for split in ("train", "val", "test")] == ["b", "c", "a"]
     assert compose(["data=vqa", "data.most_answers=7"])["data"]["most_answers"] == 7
     assert compose(["data=vqa"])["data"]["most_answers"] == 1000
     for split in ("train", "test"):
@@ -116,6 +117,30 @@ def test_each_set_is_read_from_its_root(tmp_path: Path) -> None:
     for kind in ("coco_qa", "daquar"):
         source = compose([f"data={kind}", f"data.root={tmp_path}", "data.validation=1"])["data"]["source"]
         assert [len(each) for each in call(source, QuestionSet).splits.values()] == [1, 1, 2]
+
+
+@wired(*(f"data=movie_reviews data.{name}" for name in ("root", "encoding", "folds", "fold", "folds_seed")))
+@wired("data=movie_reviews data.tokenizer")
+def test_reviews_are_dealt_out_as_is_set(tmp_path: Path) -> None:
+    for name in ("neg", "pos"):
+        (tmp_path / f"rt-polarity.{name}").write_text(
+            "".join(f"{name} isn't {place}\n" for place in range(20)), "utf-16"
+        )
+    common = ["data=movie_reviews", f"data.root={tmp_path}", "data.encoding=utf-16", "data.folds=4", "data.fold=3"]
+
+    def texts(*more: str) -> list[list[str]]:
+        found = call(compose([*common, *more])["data"]["source"], QuestionSet)
+        return [[each.text for each in found[split]] for split in ("train", "val", "test")]
+
+    assert list(map(len, texts())) == [26, 4, 10]  # ten in a hundred of 15, 1.5, is 2 of each class
+    others = [texts("data.fold=2"), texts("data.folds_seed=4")]
+    assert all(texts()[2] != other[2] for other in others)
+    none = ["task=answering", "encoder=none", "answerer=bow", "metrics=accuracy", "monitor=accuracy"]
+    config = compose([*common, *none, "data.batch_size=7", "data.tokenizer=words", "data.workers=0"])
+    task = build(config["task"], Task, config=config)
+    made = task.prepare(task.read_source(), tmp_path, torch.device("cpu"))
+    assert len(next(iter(made.data.train_dataloader())).questions.words) == 7  # type: ignore[attr-defined]
+    assert {"isn", "t"} <= set(made.contents["questions"])
 
 
 @wired(*(f"data=scenes_questions data.{name}" for name in ("root", "count", "scenes_seed")))
@@ -150,6 +175,16 @@ def test_models_have_the_set_sizes(kind: str) -> None:
     assert made.embedding.weight.shape == (5, 5) and made.dropout.p == 0.25
     if kind != "bow":
         assert (made.recurrent.hidden_size, made.recurrent.depth) == (7, 2)
+
+
+@wired(*(f"answerer=lstm answerer.{name}" for name in ("bidirectional", "summary", "attention_size")))
+@wired("answerer=lstm answerer.word_dropout", "answerer=lstm answerer.output_dropout")
+def test_a_reader_reads_and_sums_up_as_is_set() -> None:
+    sizes = ["answerer.hidden_size=7", "answerer.attention_size=5", "answerer.bidirectional=true"]
+    drops = ["answerer.word_dropout=0.25", "answerer.output_dropout=0.125"]
+    made = model("lstm", *sizes, *drops, "answerer.summary=attention")
+    assert made.classifier.weight.shape == (2, 14) and made.attention[0].weight.shape == (5, 14)
+    assert (made.word_dropout, made.output_dropout.p) == (0.25, 0.125)
 
 
 @wired("answerer=img answerer.image", "answerer=img_bow answerer.image", "answerer=vis_lstm answerer.image")

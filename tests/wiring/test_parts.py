@@ -32,6 +32,7 @@ ATTENDING = ("show_attend_tell", "adaptive", "up_down", "attention_on_attention"
 CELLESS = ("transformer",)
 RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "language_model")
 RECURRENT += ("sequence_to_sequence", *ATTENDING)
+RECURRENT += ("s2vt", "attend_states")
 SMALL = ("decoder.embedding_size=6", "decoder.hidden_size=8", "decoder.depth=2")
 OWN = {
     "mrnn": ("decoder.second_embedding_size=5", "decoder.multimodal_size=7"),
@@ -39,6 +40,8 @@ OWN = {
     "show_attend_tell": ("decoder.attention_size=5",),
     "adaptive": ("decoder.attention_size=5",),
     "up_down": ("decoder.attention_size=5",),
+    "s2vt": ("decoder.reads_from=grid",),
+    "attend_states": ("decoder.attends=grid", "decoder.attention_size=5", "decoder.reader_size=4"),
     "transformer": ("decoder.heads=2", "decoder.feed_forward_size=5"),
 }
 VOCABULARY = Vocabulary([*SPECIAL, *WORDS])

@@ -24,6 +24,8 @@ from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.data.augmentation import Augmentation
 from captioning.encoders.efficientnet import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
+from captioning.encoders.flow import Flow
+from captioning.encoders.frames import Frames
 from captioning.encoders.resnet import ResNet
 from captioning.encoders.sentence import SentenceEncoder
 from captioning.encoders.several import Several
@@ -36,6 +38,7 @@ from captioning.runs.parts import make_answerer, make_decoder, make_search
 from captioning.tasks import Task
 from captioning.tasks.answering import AnsweringTask
 from captioning.tasks.captioning import CaptioningTask
+from captioning.tasks.labelling import LabellingTask
 from captioning.tasks.language import LanguageTask
 from captioning.tasks.translation import TranslationTask
 from captioning.training import scheduled_sampling, schedules
@@ -70,6 +73,8 @@ def test_every_setting_has_a_test() -> None:
 CHANGED = {"root": "moved", "count": 77, "scenes_seed": 5, "text": "moved.txt", "validation": 0.3, "cache": "moved"}
 CHANGED |= {"splits.train": "other", "holdout.val": 9, "file": "file.json", "images": "pictures", "language": "en"}
 CHANGED |= {"source_language": "fr", "target_language": "cs"}
+
+CHANGED |= {"encoding": "utf-8", "folds": 4, "fold": 3, "folds_seed": 8}
 
 
 @pytest.mark.parametrize("file", sorted({name.partition(" ")[0] for name in FOLLOWING if name.startswith("data=")}))
@@ -108,7 +113,7 @@ def test_the_objective_is_given_the_scheduled_sampling() -> None:
 # --- choices --------------------------------------------------------------------------------------------------------
 
 VOCABULARY = Vocabulary([*SPECIAL, "a"])
-SPEC = FeatureSpec(pooled=(4,), grid=(1, 2, 2))
+SPEC = FeatureSpec(["frames"], pooled=(4,), grid=(1, 2, 2), frames=(3, 5))
 SMALL = ("decoder.embedding_size=8", "decoder.hidden_size=8")
 
 
@@ -166,12 +171,17 @@ DECODERS |= {"mrnn": decoders.MRNN, "visual_memory": decoders.VisualMemory, "ada
 DECODERS |= {"up_down": decoders.UpDown, "transformer": decoders.Transformer}
 DECODERS["attention_on_attention"] = decoders.AttentionOnAttention
 DECODERS["sequence_to_sequence"] = decoders.SequenceToSequence
+DECODERS |= {"s2vt": decoders.S2VT, "attend_states": decoders.AttendStates}
 READERS: dict[str, Any] = {"coco": (data.read_coco, data.prepare_coco), "coco2014": (data.read_coco, data.prepare_coco)}
 READERS |= {"coco_karpathy": (data.read_karpathy, data.prepare_coco), "flickr30k": (data.read_karpathy, None)}
 READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.read_flickr8k, None)}
 READERS["multi30k"] = (data.read_multi30k, None)
+READERS |= {"msvd": (data.read_msvd, None), "msr_vtt": (data.read_msr_vtt, None)}
+READERS["moving_scenes"] = (data.read_moving_scenes, None)
 READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "text": (data.read_characters, None)}
-READERS |= {"coco_qa": (data.read_coco_qa, None), "daquar": (data.read_daquar, None), "vqa": (data.read_vqa, None)}
+READERS |= {"coco_qa": (data.read_coco_qa, data.prepare_coco_qa), "daquar": (data.read_daquar, None)}
+READERS |= {"vqa": (data.read_vqa, None), "vqa2": (data.read_vqa, data.prepare_vqa2)}
+READERS["movie_reviews"] = (data.read_movie_reviews, None)
 READERS["own_questions"] = (data.read_own_questions, None)
 READERS |= {"multi30k_translation": (data.read_multi30k_translation, None)}
 READERS |= {"own_translation": (data.read_own_translation, None)}
@@ -181,6 +191,7 @@ ENCODERS |= {f"vgg{layers}{norm}": VGG for layers in (11, 16, 19) for norm in ("
 ENCODERS |= {"efficientnet_lite0": EfficientNetLite0, "efficientnet_lite1": EfficientNetLite1}
 ENCODERS |= {"efficientnet_lite2": EfficientNetLite2, "several": Several, "timm": Timm, "none": None}
 ENCODERS["sentence"] = SentenceEncoder
+ENCODERS |= {"frames": Frames, "flow": Flow}
 
 ANSWERERS: dict[str, Any] = {"none": None, "guess": answerers.Guess, "bow": answerers.BOW}
 ANSWERERS |= {"lstm": answerers.LSTMAnswerer, "img": answerers.Img, "img_prior": answerers.ImgPrior}
@@ -203,6 +214,7 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
             "language": LanguageTask,
             "answering": AnsweringTask,
             "translation": TranslationTask,
+            "labelling": LabellingTask,
         },
         lambda config: type(build(config["task"], Task, config=config)),
     ),
@@ -246,7 +258,9 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
         {
             "coco": [metrics.Bleu, metrics.RougeL, metrics.Cider],
             "answers": [metrics.Accuracy, metrics.AccuracyByKind, metrics.Wups, metrics.Wups],
+            "accuracy": [metrics.Accuracy],
             "translation": [metrics.SacreBleu, metrics.ChrF],
+            "moving_scenes": [metrics.Bleu, metrics.RougeL, metrics.Cider, metrics.Events, metrics.Events],
             "vqa": [metrics.VqaAccuracy, metrics.Accuracy, metrics.AccuracyByKind],
         },
         lambda config: [type(each) for each in metrics.build_metrics(config["metrics"])],

@@ -31,7 +31,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
 from captioning.core.locks import lock
 from captioning.metrics.java import package, require
-from captioning.metrics.ngrams import Integers
+from captioning.text.token_numbers import Integers
 
 log = logging.getLogger(__name__)
 

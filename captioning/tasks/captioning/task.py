@@ -39,7 +39,9 @@ SMALL = 100  # photographs whose captions show how a language is written
 
 
 class CaptioningTask(Task):
-    """Captioning: from a photograph to a sentence."""
+    """Captioning: from a photograph, or a clip, to a sentence."""
+
+    weighted = True
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -184,9 +186,10 @@ class CaptioningTask(Task):
         source: CaptionedPhotos | None = None,
         trust: Collection[str] = (),
         search: Search | None = None,
+        weights: Sequence[float] | None = None,
     ) -> Evaluation:
         """The same for several captioners as one, see ``Captioner.combine``; equal encoders share stored features."""
-        together = Captioner.load(checkpoints, device, trust, cast(Averaged, average))
+        together = Captioner.load(checkpoints, device, trust, cast(Averaged, average), weights)
         return self._evaluate(together, split, out, source, search)
 
     def _evaluate(
