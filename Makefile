@@ -5,13 +5,14 @@
 # make docs       the documentation site, into site/
 # make bench      how fast, against the limit
 # make fuzz       broken inputs of every kind, for SECONDS (60)
+# make flat       memory over 30 epochs, 20,000 pictures and 1,000 scorings
 # make kills      runs killed at random moments end as if they had not been
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INSIDE := captioning/pretrained/model.safetensors
 
-.PHONY: help install demo lint format test test-fast docs bench fuzz kills clean
+.PHONY: help install demo lint format test test-fast docs bench fuzz flat kills clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -59,6 +60,9 @@ bench: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	@$(BIN)/python tests/fuzz.py --seconds $(or $(SECONDS),60)
+
+flat: $(INSTALLED)
+	@$(BIN)/python tests/flat.py
 
 kills: $(INSTALLED)
 	@$(BIN)/python tests/kills.py --kills 200

@@ -1,33 +1,40 @@
-"""Fixtures of all tests: the folder of real data, a tiny data set, and the settings of a tiny captioner."""
+"""Fixtures of all tests: the folder of real data, a tiny data set, and the settings of a tiny captioner.
+
+torch is imported inside of functions: pytest-xdist's first process reads this file too, and runs no test.
+"""
 
 import captioning.__main__  # isort: skip  # before torch: threads must wait as in the commands
 
+import gc
+import importlib
 import io
 import json
 import logging
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
 from itertools import islice, product
 from pathlib import Path
 from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from captioning.core.vocabulary import SPECIAL, Vocabulary
-from captioning.data.captions import TokenizedCaptions
-from captioning.data.photos import Photo
+if TYPE_CHECKING:
+    from captioning.data.captions import TokenizedCaptions
+    from captioning.data.photos import Photo
 
-torch.set_num_threads(1)  # tests are small, and several processes of them may run at once
-os.environ["OMP_NUM_THREADS"] = "1"  # the same for the processes that tests start
+os.environ["OMP_NUM_THREADS"] = "1"  # tests are small, and several processes of them may run at once
+if "PYTEST_XDIST_WORKER" in os.environ:
+    gc.disable()  # until everything is imported: what is imported stays
 
 TINY = [
     "data=own",
@@ -59,7 +66,7 @@ WORDS = ["w" + "".join(letters) for letters in islice(product(ascii_lowercase, r
 CAPTIONS = [" ".join(WORDS[begin : begin + 10]) for begin in range(0, 1000, 10)]
 
 
-class MadeUp(Sequence[Photo]):
+class MadeUp(Sequence["Photo"]):
     """Images with five captions of ten words, made on access."""
 
     def __init__(self, photos: int) -> None:
@@ -69,20 +76,28 @@ class MadeUp(Sequence[Photo]):
         return self.photos
 
     def __getitem__(self, number):
+        from captioning.data.photos import Photo
+
         return Photo(number, Path("photo.jpg"), tuple(CAPTIONS[(number + place) % 100] for place in range(5)))
 
-    def __iter__(self) -> Iterator[Photo]:
+    def __iter__(self) -> "Iterator[Photo]":
         return map(self.__getitem__, range(self.photos))
 
 
-# Tests outside of `make test-fast`: they train, start processes, run notebooks or take longer than some seconds.
+HERE = Path(__file__).parent
+IN_CHILD: list[bool] = []  # not empty in a fork that runs a command line
+
+# Tests outside of `make test-fast`: they train, start processes, run notebooks, or take longer than some seconds, as an
+# import of Lightning or timm does.
 SLOW = (
-    *("encoders/", "extending/", "golden/", "jobs/", "predict/", "runs/", "tasks/", "training/", "wiring/"),
-    *("core/test_memory.py", "data/test_download.py", "data/test_feature_store.py", "data/test_module.py"),
-    *("speed/test_compiled.py", "speed/test_fast.py"),
+    *("encoders/", "extending/", "golden/", "jobs/", "predict/", "runs/", "tasks/", "training/", "web/", "wiring/"),
+    *("core/test_hostile_system.py", "core/test_memory.py", "core/test_progress.py", "core/test_system.py"),
+    *("core/test_texts.py",),
+    *("data/test_augmentation.py", "data/test_captions_to_questions.py", "data/test_download.py"),
+    *("data/test_feature_store.py", "data/test_module.py", "text/test_words.py"),
+    *("speed/test_compiled.py", "speed/test_convolutions.py", "speed/test_fast.py"),
     *("metrics/test_coco_caption.py", "metrics/test_java.py", "metrics/test_meteor.py", "metrics/test_answers.py"),
-    *("web/", "core/test_system.py", "text/test_words.py", "data/test_captions_to_questions.py"),
-    *("test_coco_caption_classes.py", "test_fuzz.py"),
+    *("test_coco_caption_classes.py", "test_fuzz.py", "test_readme.py"),
     *("test_benchmarks.py", "test_docs.py", "test_lint.py", "test_notebooks.py", "test_security.py"),
 )
 QUICK = (
@@ -93,47 +108,198 @@ QUICK = (
 )  # in slow folders
 
 
+# The tests that take longest, so that both workers end at about the same time.
+LONGEST = (
+    *("test_notebooks.py", "test_lint.py", "training/test_ranks.py", "golden/", "data/test_feature_store.py"),
+    *("training/test_resume.py", "core/test_system.py", "extending/", "wiring/test_steps.py", "encoders/test_encoders"),
+    *("runs/test_sweep.py", "training/test_cluster.py", "test_docs.py", "web/test_page.py", "wiring/"),
+)
+
+
+def is_slow(name: str) -> bool:
+    """Whether a file of tests, named from this folder, is left out by ``make test-fast``."""
+    return name.startswith(SLOW) and not name.startswith(QUICK)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the slow files out before they are imported, where their tests would all be left out afterwards."""
+    if config.option.markexpr != "not slow" or not collection_path.is_relative_to(HERE):
+        return None
+    name = collection_path.relative_to(HERE).as_posix()
+    if collection_path.is_dir():
+        return (f"{name}/" in SLOW and not any(each.startswith(f"{name}/") for each in QUICK)) or None
+    return is_slow(name) or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests and put them first, so that no worker is left with them; benchmarks mark themselves."""
+    """Mark the slow tests, and put the longest first, then the other slow ones; benchmarks mark themselves."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(HERE).as_posix()
+        if item.get_closest_marker("slow") is None:
+            return len(LONGEST) + 1
+        return next((number for number, each in enumerate(LONGEST) if name.startswith(each)), len(LONGEST))
+
     for item in items:
-        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        name = item.path.relative_to(HERE).as_posix()
         if name.startswith("benchmarks/"):
             continue
-        if item.get_closest_marker("java") or (name.startswith(SLOW) and not name.startswith(QUICK)):
+        if item.get_closest_marker("java") or is_slow(name):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    sketch_pictures()
+    gc.freeze()  # no collection looks at these objects again, in forks neither
+    gc.enable()
+
+
+def sketch_pictures() -> None:
+    """Let runs in this process draw their first curves of each task and their first contact sheet, and no others.
+
+    A run of this size takes a third of its time for the two; every run still writes both files.
+    """
+    from captioning.core.files import atomic_write
+    from captioning.core.ownership import output
+
+    job, evaluation = (sys.modules.get(f"captioning.{name}") for name in ("jobs.train", "tasks.captioning.evaluation"))
+    if job and not hasattr(job.draw_curves, "drawn"):
+        job.draw_curves = Sketch(job.draw_curves, atomic_write, lambda measures: tuple(measures))
+    if evaluation and not hasattr(evaluation.draw_contact_sheet, "drawn"):
+        evaluation.draw_contact_sheet = Sketch(evaluation.draw_contact_sheet, output, lambda: "contact sheet")
+
+
+class Sketch:
+    """``draw(what, path, …)`` for the first call of each kind, and an empty file for those after it."""
+
+    def __init__(self, draw: Callable[..., None], write: Callable[..., Any], kind: Callable[..., Hashable]) -> None:
+        self.draw, self.write, self.kind = draw, write, kind
+        self.drawn: set[Hashable] = set()
+
+    def __call__(self, what: Any, path: Path, *rest: Any) -> None:
+        if IN_CHILD or self.kind(*rest) in self.drawn:
+            with self.write(path, "wb"):
+                return
+        self.draw(what, path, *rest)
+        self.drawn.add(self.kind(*rest))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def made_up() -> Callable[[int], TokenizedCaptions]:
+def made_up() -> "Callable[[int], TokenizedCaptions]":
     """A function from a number of images to their captions, five of ten words each, referenced nowhere else."""
+    from captioning.core.vocabulary import SPECIAL, Vocabulary
+    from captioning.data.captions import TokenizedCaptions
+
     vocabulary = Vocabulary([*SPECIAL, *WORDS])
     return lambda photos: TokenizedCaptions.of(MadeUp(photos), vocabulary, max_words=30)
 
 
-@pytest.fixture(scope="session")
-def in_child() -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """A function that runs lines of ``captioning …`` in a fork of this process, in which torch is imported already.
+Done = subprocess.CompletedProcess[str]
 
-    ``in_child(["train", …], ["evaluate", …], cwd=folder)``; after each line that succeeds, its output ends with a null
-    character; the first line that fails is the last.
+
+class Fork:
+    """A function at work in a fork of this process, in which everything is imported already.
+
+    The fork has a process group of its own. Its status is what the function returns, or 1 where it raises an exception.
     """
 
-    def run(*lines: Sequence[object], cwd: Path) -> "subprocess.CompletedProcess[str]":
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            child = os.fork()
-            if not child:
-                _run_lines(lines, cwd, out.fileno(), err.fileno())
-            _, status = os.waitpid(child, 0)
-            out.seek(0), err.seek(0)
-            return subprocess.CompletedProcess(lines, os.waitstatus_to_exitcode(status), out.read(), err.read())
+    def __init__(self, work: Callable[[], int], cwd: Path) -> None:
+        _import_everything()
+        self.out, self.err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = os.fork()
+        if not self.process:
+            os.setpgid(0, 0)
+            _work_and_exit(work, cwd, self.out.fileno(), self.err.fileno())
+        with suppress(OSError):  # in both processes: whoever is first
+            os.setpgid(self.process, self.process)
+
+    def running(self) -> bool:
+        """Whether the fork is at work; once it is not, ``wait`` can't be called any more."""
+        return os.waitpid(self.process, os.WNOHANG)[0] == 0
+
+    def kill(self) -> None:
+        """End the fork and the processes that it has started, at once."""
+        os.killpg(self.process, signal.SIGKILL)
+        self.wait()
+
+    def wait(self) -> Done:
+        """Wait for the end of the fork, and end what it may have left."""
+        _, status = os.waitpid(self.process, 0)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process, signal.SIGKILL)
+        with self.out, self.err:
+            self.out.seek(0), self.err.seek(0)
+            return subprocess.CompletedProcess([], os.waitstatus_to_exitcode(status), self.out.read(), self.err.read())
+
+
+@pytest.fixture(scope="session")
+def start_fork() -> type[Fork]:
+    """``start_fork(work, cwd=folder)`` calls ``work()`` in a fork of this process, beside the test."""
+    return Fork
+
+
+@pytest.fixture(scope="session")
+def in_fork() -> Callable[..., Done]:
+    """``in_fork(work, cwd=folder)`` calls ``work()`` in a fork of this process, and waits for its end."""
+    return lambda work, cwd: Fork(work, cwd).wait()
+
+
+@pytest.fixture(scope="session")
+def in_child(in_fork: Callable[..., Done]) -> Callable[..., Done]:
+    """A function that runs lines of ``captioning …`` in a fork of this process.
+
+    ``in_child(["train", …], ["evaluate", …], cwd=folder)``; after each line that succeeds, its output ends with a null
+    character; the first line that fails is the last. ``before`` is called in the child first: for limits, or another
+    user.
+    """
+
+    def run(*lines: Sequence[object], cwd: Path, before: Callable[[], object] = int) -> Done:
+        def work() -> int:
+            before()
+            return command_lines(*lines)
+
+        return in_fork(work, cwd=cwd)
 
     return run
 
 
-def _run_lines(lines: Sequence[Sequence[object]], cwd: Path, out: int, err: int) -> None:
-    """Run command lines as ``python -m captioning`` does, and end the process."""
+def command_lines(*lines: Sequence[object]) -> int:
+    """Run command lines as ``python -m captioning`` does."""
+    status = 0
+    for line in lines:
+        status = captioning.__main__.main([str(each) for each in line])
+        if status:
+            break
+        print(end=chr(0))
+    return status
+
+
+@cache
+def _import_everything() -> None:
+    """Import what command lines import, once for all forks."""
+    for module in pkgutil.walk_packages(sys.modules["captioning"].__path__, "captioning."):
+        if not module.name.startswith("captioning.web"):
+            with suppress(ImportError):
+                importlib.import_module(module.name)
+    import torchvision  # noqa: F401
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # it imports the launchers and sweepers
+    sketch_pictures()
+
+
+def _work_and_exit(work: Callable[[], int], cwd: Path, out: int, err: int) -> None:
+    """Call a function as in a process of its own, and end the process."""
     status = 1
+    IN_CHILD.append(True)
     try:
         signal.alarm(300)
         os.dup2(out, 1), os.dup2(err, 2)
@@ -144,11 +310,7 @@ def _run_lines(lines: Sequence[Sequence[object]], cwd: Path, out: int, err: int)
         warnings.resetwarnings()
         for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", kind)
-        for line in lines:
-            status = captioning.__main__.main([str(each) for each in line])
-            if status:
-                break
-            print(end=chr(0))
+        status = work()
     except SystemExit as exit:
         status = exit.code if isinstance(exit.code, int) else 1
     except BaseException:
@@ -170,6 +332,9 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen images of one colour each, with two captions, as own data (JSONL): 10 train, 3 val, 3 test."""
+    import numpy as np
+    from PIL import Image
+
     folder = tmp_path_factory.mktemp("tiny")
     colours = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "white": (250, 250, 250)}
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ An input is a valid file with mutated bytes, or a valid JSON value in which some
 """
 
 import argparse
+import codecs
 import csv
 import gzip
 import io
@@ -27,6 +28,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,10 @@ from captioning.data.coco import load_captions
 from captioning.data.download import fetch, unzip
 from captioning.decoders.embeddings import load_glove
 from captioning.jobs.config import compose
+from captioning.jobs.serve import listen
 from captioning.metrics.results import read_references, read_results
+from captioning.predict.captioner import Captioner
+from captioning.runs import parts
 from captioning.runs.checkpoint import contents_of, own_part, read_checkpoint
 from captioning.runs.metrics_file import read_metrics
 from captioning.text.tokenizer import tokenize
@@ -140,12 +145,16 @@ class Kinds:
             written = io.BytesIO()
             Image.fromarray(pixels).save(written, kind)
             self.pictures[kind] = written.getvalue()
+        self.good = (folder / "0.png").read_bytes()
         self.checkpoint = self._checkpoint()
         zipped = io.BytesIO()
         with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
             for number in range(3):
                 archive.writestr(f"folder/{number}.png", self.pictures["png"])
         self.zip = zipped.getvalue()
+        self.captioner = untrained([*TINY, "data.root=nowhere"])
+        self.said = self.captioner(str(folder / "0.png"))
+        self.address = serve(self.captioner)
 
     def _checkpoint(self) -> bytes:
         vocabulary = Vocabulary([*SPECIAL, "a", "dog"])
@@ -251,10 +260,112 @@ class Kinds:
             fetch(url, path, len(content) if rng.random() < 0.8 else None, attempts=2, pause=0)
             assert path.stat().st_size <= 2 * len(content) + 100
 
+    def neighbours(self, rng: random.Random) -> None:
+        """A broken picture between two good ones."""
+        good, path = self.folder / "0.png", self.folder / "between.jpg"
+        path.write_bytes(mutated(self.pictures[rng.choice(PICTURES)], rng))
+        failed: list[tuple[int, CaptioningError]] = []
+        found = self.captioner.caption([good, path, good], unusable=lambda *place: failed.append(place))
+        said = [caption.text for caption in found]
+        assert [said[0], said[-1]] == self.said * 2 and len(said) + len(failed) == 3
+        if failed:
+            assert failed[0][0] == 1
+            raise failed[0][1]
+
+    def served(self, rng: random.Random) -> None:
+        """A broken picture, or a broken request, for the page's server on this machine."""
+        if not self.address:
+            return
+        content = mutated(self.pictures[rng.choice(PICTURES)], rng)
+        queries = ["", "?beam=3", "?beam=-1", "?beam=x", "?captioner=other", "?x=%ff", "?beam=9&beam=9", "?seed=1e9"]
+        query = rng.choice(queries)
+        kinds = ["application/octet-stream"] * 4 + ["text/plain", "multipart/form-data; boundary=x"]
+        connection = HTTPConnection(*self.address, timeout=SLOW)
+        for body, path, kind in ((content, f"/caption{query}", rng.choice(kinds)), (self.good, "/caption", kinds[0])):
+            connection.request("POST", path, body, {"Content-Type": kind})
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+            assert answer.status in (200, 400, 404, 413, 415), answer.status
+            assert ("caption" in told) != ("error" in told) and "Traceback" not in str(told)
+            if body is not self.good and "error" in told:
+                refused = CaptioningError(told["error"])
+            elif body is self.good:
+                assert told["caption"] == self.said[0], "the next picture's answer is another"
+        connection.close()
+        if "refused" in locals():
+            raise refused
+
+    def counts(self, rng: random.Random) -> None:
+        """Odd but whole tables of every form: as many photographs and captions as the file has."""
+        texts = ["a dog", "ä", "☃" * 9, "a, b; c | d", "it's", "\u2028x", "two\x85lines", "-", "=1+1", "null", "1"]
+        numbers = [number for number in range(3) for _ in range(rng.randint(1, 4))]
+        rows = [(number, rng.choice(texts)) for number in numbers]
+        splits = ("train", "val", "test")
+        form = rng.choice(("csv", "jsonl", "karpathy", "flickr8k"))
+        if form == "csv":
+            text, ends = io.StringIO(newline=""), rng.choice(("\n", "\r\n"))
+            writer = csv.writer(text, delimiter=rng.choice(",;\t"), lineterminator=ends)
+            writer.writerows([["Image", " caption", "SPLIT"], *((f"{n}.png", said, splits[n]) for n, said in rows)])
+            found = read_own(self._write("whole.csv", codecs.BOM_UTF8 * rng.randrange(2) + text.getvalue().encode()))
+        elif form == "jsonl":
+            lines = [{"image": f"./{n}.png", "caption": said, "split": splits[n].title()} for n, said in rows]
+            written = "\n".join(json.dumps(line, ensure_ascii=rng.random() < 0.5) for line in lines)
+            found = read_own(self._write("whole.jsonl", written.encode()))
+        elif form == "karpathy":
+            images = [
+                {"filename": f"{n}.png", "split": splits[n], "sentences": [{"raw": said} for m, said in rows if m == n]}
+                for n in range(3)
+            ]
+            whole = json.dumps({"dataset": "d", "images": images}).encode()
+            found = read_karpathy(self._write("whole.json", whole), self.folder)
+        else:
+            (self.folder / "images").mkdir(exist_ok=True)
+            for number, split in enumerate(("train", "dev", "test")):
+                self._write(f"images/{number}.png", self.pictures["png"])
+                self._write(f"Flickr_8k.{split}Images.txt", f"{number}.png\r\n".encode())
+            self._write(
+                "Flickr8k.token.txt", "".join(f"{n}.png#{i}\t{said}\n" for i, (n, said) in enumerate(rows)).encode()
+            )
+            found = read_flickr8k(self.folder)
+        assert {
+            split: [text for photo in photos for text in photo.captions] for split, photos in found.splits.items()
+        } == {split: [said.strip() for n, said in rows if n == number] for number, split in enumerate(splits)}
+
     def _write(self, name: str, content: bytes) -> Path:
         path = self.folder / name
         path.write_bytes(content)
         return path
+
+
+TINY = [
+    *("data=own", "encoder=resnet18", "encoder.weights=null", "encoder.last_stage=layer1", "encoder.image_size=32"),
+    *("decoder.embedding_size=8", "decoder.hidden_size=8", "search=greedy", "search.max_length=6"),
+]
+
+
+def untrained(line: list[str]) -> Captioner:
+    """A captioner that says something else of each picture."""
+    config, vocabulary = compose(line), Vocabulary([*SPECIAL, "a", "dog", "cat", "runs", "sits"])
+    torch.manual_seed(0)
+    encoder = parts.make_encoder(config)
+    return Captioner(encoder, parts.make_decoder(config, vocabulary, encoder.spec), vocabulary, config)
+
+
+def serve(captioner: Captioner) -> tuple[str, int] | None:
+    """The host and port of the page's server, in a thread of this process; None without ``captioning[web]``."""
+    try:
+        import uvicorn
+
+        from captioning.web.app import make_app
+    except ImportError:
+        return None
+    listening = listen("127.0.0.1", 0)
+    settings = uvicorn.Config(make_app({"one": captioner}), log_level="critical", access_log=False)
+    server = uvicorn.Server(settings)
+    threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
+    while not server.started:
+        time.sleep(0.01)
+    return listening.getsockname()[:2]
 
 
 KINDS = tuple(name for name, value in vars(Kinds).items() if callable(value) and not name.startswith("_"))

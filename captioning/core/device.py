@@ -17,5 +17,6 @@ def find_device(name: str = "auto") -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # an AssertionError if torch was built without CUDA
         raise CaptioningError(
-            f"device {name}: there is none here ({str(error).splitlines()[0].rstrip('.')}). Take cpu, or leave it out."
+            f"device {name}: there is none here ({str(error).splitlines()[0].rstrip('.'):.120}). Take cpu, or leave it "
+            "out."
         ) from error

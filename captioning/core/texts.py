@@ -24,6 +24,7 @@ MARKS = {  # other encodings, by their byte order marks; the longer marks first
 }
 SAVE = "Save the file as UTF-8."  # the remedy for a file in another encoding
 BLOCK = 1 << 20  # bytes
+GZIP = b"\x1f\x8b"  # the first bytes of a compressed file
 GIVEN = ("/dev/stdin", "/dev/fd/")  # `… | captioning score /dev/stdin`, `captioning score <(…)`
 LONGEST_CAPTION = 10_000  # characters; a long paragraph has 2,000
 RATIO = 100  # the most that a compressed text may grow; captions and word vectors grow fourfold
@@ -133,12 +134,16 @@ def not_utf8(path: str | os.PathLike[str], remedy: str = SAVE) -> CaptioningErro
         encoding = next((name for mark, name in MARKS.items() if first.startswith(mark)), None)
         if encoding:
             return CaptioningError(f"{path}: this is {encoding} text, and UTF-8 is read. Save the file as UTF-8.")
+        if first[:2] == GZIP:
+            return CaptioningError(f"{path}: this is compressed by gzip. Unpack it, or name it {path}.gz.")
         block = first
         while block:
             try:
                 line += decoder.decode(block).count("\n")
             except UnicodeDecodeError as error:
                 line += error.object[: error.start].count(b"\n")
+                if b"\0" in block:
+                    return CaptioningError(f"{path}: this is no text file, but a binary one. Give one in UTF-8 text.")
                 break
             block = file.read(BLOCK)
     return CaptioningError(
@@ -165,6 +170,8 @@ def parse_json(text: str, where: object, what: str = "JSON file", remedy: str = 
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}: " if "\n" in text.strip() else ""
         named = f"this {what} is not valid JSON" if what else "this is not JSON"
+        if error.msg == "Extra data" and what:
+            remedy = "Behind its value there is more: JSON lines are read from a file whose name ends in .jsonl."
         raise CaptioningError(f"{where}: {named} ({place}{error.msg}). {remedy}") from error
     except RecursionError:
         raise CaptioningError(f"{where}: lists or objects are nested too deeply. Is it captions' JSON?") from None

@@ -2,10 +2,12 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
+from captioning.core.ids import key
 from captioning.core.texts import read_text
 from captioning.data.assemble import assemble, find_first, first_ten, hold_out
 from captioning.data.photos import CaptionedPhotos, Photo
@@ -53,7 +55,7 @@ def read_flickr8k(root: str | os.PathLike[str]) -> CaptionedPhotos:
         return _without_lists(root, source, pictures)
     lists = {split: _read_list(find_first(root, (name,), REMEDY)) for split, name in LISTS.items()}
     listed = {name for names in lists.values() for name in names}
-    there = {entry.name for entry in pictures.iterdir()}
+    there = _names_in(pictures)
 
     captions: dict[str, list[str]] = {}
     lost: list[str] = []
@@ -84,7 +86,7 @@ def _without_lists(root: Path, source: Path, pictures: Path) -> CaptionedPhotos:
     captions: dict[str, list[str]] = {}
     for name, caption in _read_captions(source):
         captions.setdefault(name, []).append(caption)
-    there = {entry.name for entry in pictures.iterdir()}
+    there = _names_in(pictures)
     photos = [Photo(name, pictures / name, tuple(texts)) for name, texts in captions.items() if name in there]
     size = 1000 if len(photos) >= 8000 else max(1, round(len(photos) / 10))
     train, held = hold_out(photos, {"val": size, "test": size}, 0, root)
@@ -99,18 +101,35 @@ def _without_lists(root: Path, source: Path, pictures: Path) -> CaptionedPhotos:
 
 
 def _read_list(path: Path) -> list[str]:
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    return [_name(line) for line in _lines(path) if line.strip()]
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a text; ``str.splitlines`` would also break captions at characters such as U+2028."""
+    return re.split(r"\r\n|\n|\r", read_text(path))
+
+
+def _name(written: str) -> str:
+    """A picture's name as tables and lists have it, for comparison: without blanks and folders, in one form of Unicode.
+
+    Lists of other people name ``Images/1.jpg``, with the slashes of either system.
+    """
+    return key(written).replace("\\", "/").rpartition("/")[2]
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {_name(entry.name) for entry in folder.iterdir()}
 
 
 def _read_captions(path: Path) -> Iterator[tuple[str, str]]:
     """The file names and captions of the CSV, or of lines ``name.jpg#0<tab>caption``."""
     if path.name == "captions.txt":
-        yield from ((row["image"], row["caption"]) for _, row in read_csv(path, ("image", "caption")))
+        yield from ((_name(row["image"]), row["caption"]) for _, row in read_csv(path, ("image", "caption")))
         return
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         place, tab, caption = line.partition("\t")
         name, mark, _ = place.rpartition("#")
         if line.strip():
             if not tab or not mark:
                 raise CaptioningError(f"{path}, line {number}: expected 'picture.jpg#0', a tab and a caption.")
-            yield name, caption
+            yield _name(name), caption

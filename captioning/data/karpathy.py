@@ -10,7 +10,7 @@ from captioning.core.ids import heading, image_id
 from captioning.data.assemble import assemble
 from captioning.data.photos import CaptionedPhotos, Photo
 
-SPLIT_NAMES = {"train": "train", "restval": "train", "val": "val", "test": "test"}
+SPLIT_NAMES = {"train": "train", "restval": "train", "val": "val", "validation": "val", "dev": "val", "test": "test"}
 ZIP = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
 
 
@@ -45,31 +45,48 @@ def read_karpathy(file: str | os.PathLike[str], images: str | os.PathLike[str]) 
     splits: dict[str, list[Photo]] = {"train": [], "val": [], "test": []}
     for place, image in enumerate(images_of):
         try:
-            splits[SPLIT_NAMES[heading(image["split"])]].append(_photo(image, folder))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            split, photo = _photo(image, folder)
+        except _UnlikeError as unlike:
             name = image.get("filename") if isinstance(image, dict) else None
             raise CaptioningError(
-                f"{file}: this is not one of Karpathy's split files (image {place}{f', {name}' if name else ''}: "
-                f"{type(error).__name__}: {error}). They are in {ZIP}."
+                f"{file}: this is not in the form of Karpathy's split files (image {place}"
+                f"{f', {name!s:.80}' if name else ''}: {unlike}). Correct it; theirs are in {ZIP}."
             ) from None
+        splits[split].append(photo)
     return assemble(dataset["dataset"], splits, file)
 
 
-def _photo(image: dict[str, Any], folder: Path) -> Photo:
-    number = image_id(image.get("cocoid", image["filename"]))
+class _UnlikeError(Exception):
+    """An entry that is not as in Karpathy's files; the message says what is."""
+
+
+def _photo(image: Any, folder: Path) -> tuple[str, Photo]:
+    """The split and the photograph of an entry."""
+    if not isinstance(image, dict):
+        raise _UnlikeError("no object with 'filename', 'split' and 'sentences'")
+    split = SPLIT_NAMES.get(heading(image.get("split")))
+    if split is None:
+        raise _UnlikeError(f"its split is {image.get('split')!r:.40}, not one of {', '.join(SPLIT_NAMES)}")
+    name, above = image.get("filename"), image.get("filepath") or ""
+    if not isinstance(name, str) or not name or not isinstance(above, str):
+        raise _UnlikeError("its filename is no text")
+    number = image_id(image.get("cocoid", name))
     if number is None:
-        raise TypeError("cocoid is no number")
-    return Photo(
-        id=number,
-        path=folder / (image.get("filepath") or "") / image["filename"],
-        captions=tuple(_raw(sentence["raw"], place) for place, sentence in enumerate(image["sentences"])),
-    )
+        raise _UnlikeError(f"its cocoid is {image['cocoid']!r:.40}, neither a number nor a text")
+    sentences = image.get("sentences")
+    if not isinstance(sentences, list):
+        raise _UnlikeError("its sentences are no list")
+    captions = tuple(_raw(sentence, place) for place, sentence in enumerate(sentences))
+    return split, Photo(id=number, path=folder / above / name, captions=captions)
 
 
-def _raw(raw: Any, place: int) -> str:
+def _raw(sentence: Any, place: int) -> str:
     """The text of a sentence; an empty one for null and NaN, which tables write for no text."""
+    if not isinstance(sentence, dict) or "raw" not in sentence:
+        raise _UnlikeError(f"sentence {place} has no 'raw'")
+    raw = sentence["raw"]
     if raw is None or raw != raw:
         return ""
     if not isinstance(raw, str):
-        raise TypeError(f"sentence {place}: raw is {raw!r:.40} and no text")
+        raise _UnlikeError(f"sentence {place}: raw is {raw!r:.40} and no text")
     return raw

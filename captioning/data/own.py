@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
+from captioning.core.ids import key
 from captioning.data.assemble import assemble, hold_out
 from captioning.data.photos import CaptionedPhotos, Photo
 from captioning.data.tables import read_csv, read_jsonl, split_name
@@ -41,10 +42,12 @@ def read_own(root: str | os.PathLike[str], seed: int = 0) -> CaptionedPhotos:
     path = _find_table(Path(root))
     captions: dict[str, list[str]] = {}
     split_of: dict[str, str] = {}
+    forms: dict[str, str] = {}  # a photograph may be named with accents in two forms of Unicode
     for line, row in READERS[path.suffix.lower()](path, ("image", "caption")):
         if not row["image"].strip():
             raise CaptioningError(f"{path}, line {line}: there is a caption and no image. Name its file.")
         image = _path_of(row["image"].strip(), path.parent)
+        image = forms.setdefault(key(image), image)
         captions.setdefault(image, []).append(row["caption"])
         if row.get("split") and str(row["split"]).strip():
             split = split_name(row["split"], SPLIT_NAMES)

@@ -4,7 +4,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from captioning.core.errors import CaptioningError
 
@@ -77,7 +77,8 @@ class CaptionedPhotos:
     def require_files(self) -> "CaptionedPhotos":
         """Check that every photograph's file exists.
 
-        A name whose accents are written in another form of Unicode than on the disk (NFC, NFD) gets the disk's form.
+        A name whose accents are written in another form of Unicode than on the disk (NFC, NFD) gets the disk's form,
+        and a path with the backslashes of Windows this system's.
 
         Returns:
             The photographs, with the paths on the disk.
@@ -106,7 +107,9 @@ class Listings:
         return self.folders[folder]
 
     def on_disk(self, path: Path) -> Path:
-        """A path with the names that the disk has, which may differ from the given ones in the form of accents."""
+        """A path with the names that the disk has, which may differ in the form of accents or have no backslashes."""
+        if "\\" in path.name and path.name not in self.of(path.parent):
+            return self.on_disk(path.parent / path.name.replace("\\", "/"))
         if path.name in self.of(path.parent) or (path.name.isascii() and path.parent.is_dir()):
             return path
         parent = path.parent if path.parent.is_dir() or path.parent == path else self.on_disk(path.parent)
@@ -134,13 +137,10 @@ def require_files(paths: Iterable[Path], listings: Listings | None = None) -> No
         if not regular:
             (missing if regular is None else irregular).append(path)
     if missing:
-        raise CaptioningError(
-            f"{len(missing)} annotated pictures are missing: {_first_ten(missing)}. "
-            "Fetch them, or correct the folder (data.root)."
-        )
+        raise CaptioningError(f"{_counted(missing)} missing: {_first_ten(missing)}. {_remedy(missing)}")
     if irregular:
         raise CaptioningError(
-            f"{len(irregular)} annotated pictures are no regular files (but a folder, a pipe, a device or a link to "
+            f"{_counted(irregular)} no regular files (but a folder, a pipe, a device or a link to "
             f"nothing): {_first_ten(irregular)}. Put pictures there, or take them out of the annotations."
         )
 
@@ -158,3 +158,17 @@ def _listing(folder: Path) -> dict[str, bool]:
 
 def _first_ten(paths: list[Path]) -> str:
     return ", ".join(map(str, paths[:10])) + (", …" if len(paths) > 10 else "")
+
+
+def _counted(paths: list[Path]) -> str:
+    return f"{len(paths)} annotated picture{' is' if len(paths) == 1 else 's are'}"
+
+
+def _remedy(missing: list[Path]) -> str:
+    """What to do about missing pictures, by the form of their paths."""
+    parts = missing[0].parts
+    if any(part in ("http:", "https:", "file:") for part in parts):
+        return "These are addresses: fetch the pictures, and name files."
+    if os.name != "nt" and any(PureWindowsPath(part).drive for part in parts):
+        return "These are paths of another system: name the pictures relative to the file that lists them."
+    return "Fetch them, or correct the folder (data.root)."

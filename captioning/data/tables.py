@@ -112,6 +112,11 @@ def _records(path: Path, text: str, delimiter: str, offset: int) -> Iterator[tup
         except csv.Error as error:
             last = reader.line_num + offset
             what = f"this is not CSV ({error})"
+            if "field limit" in str(error):
+                raise CaptioningError(
+                    f"{path}, line {line}: a field has over {csv.field_size_limit():,} characters, as no caption has. "
+                    "Correct it, or close its quote."
+                ) from None
             if last > line or "end of data" in str(error):
                 what = f"a quote that begins here is not closed as CSV has it (line {last}: {error})"
             raise CaptioningError(

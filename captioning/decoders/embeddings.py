@@ -1,5 +1,6 @@
 """Pretrained word vectors (GloVe: Pennington et al., EMNLP 2014)."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,13 +28,14 @@ def load_glove(path: str | Path, words: Sequence[str], size: int) -> tuple[Tenso
     Raises:
         CaptioningError: the file cannot be read, has vectors of another size, or a line that is no vector.
     """
-    wanted = {word: number for number, word in enumerate(words)}
+    wanted = {unicodedata.normalize("NFC", word): number for number, word in enumerate(words)}
     found: dict[int, Tensor] = {}
     with open_text(path, "file of word vectors") as lines:
         for place, line in enumerate(lines, start=1):
             if place == 1 and _is_header(line, size, path):
                 continue
-            word, *numbers = line.rstrip().rsplit(" ", size)  # from the right: some words contain spaces
+            # from the right: some words contain spaces; a few programs write tabs
+            word, *numbers = line.rstrip().replace("\t", " ").rsplit(" ", size)
             if len(numbers) != size or (place == 1 and " " in word):
                 if not line.strip():
                     continue
@@ -41,6 +43,7 @@ def load_glove(path: str | Path, words: Sequence[str], size: int) -> tuple[Tenso
                     f"{path}, line {place}: not a word and {size} numbers, but {len(line.split())} columns. "
                     "Set decoder.embedding_size to the size of the file's vectors."
                 )
+            word = word if word.isascii() else unicodedata.normalize("NFC", word)
             if word in wanted:
                 found[wanted[word]] = _vector(numbers, f"{path}, line {place}")
     numbers_found = sorted(found)

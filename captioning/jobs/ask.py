@@ -8,7 +8,7 @@ from pathlib import Path
 from captioning.core.errors import UsageError
 from captioning.core.ownership import require_output
 from captioning.core.terminal import printable, show_log
-from captioning.jobs.options import STDOUT, add_json_option, add_trust_option, trusted, write_json
+from captioning.jobs.options import STDOUT, add_json_option, add_trust_option, parse, trusted, write_json
 
 AVERAGES = ("probabilities", "log-probabilities")
 
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     show_log(logging.WARNING)
     if len(options.what) > 2:
         raise UsageError('A photograph and a question are asked for. Put the question in quotes: "how many dogs?".')

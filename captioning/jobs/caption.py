@@ -24,6 +24,7 @@ from captioning.jobs.options import (
     trusted,
     write_json,
 )
+from captioning.jobs.paths import expanded
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0, or 1 if a picture can't be read.
+        0, or 1 if a picture can't be read or a folder has none.
     """
     options = parse(parser(), argv)
     show_log(logging.WARNING)
@@ -78,7 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from captioning.predict.captioner import Caption, Captioner
         from captioning.search.search import say_empty
 
-    paths = find_pictures(options.pictures)
+    missing: list[CaptioningError] = []
+    paths = find_pictures(options.pictures, missing)
+    for error in missing:
+        print(printable(f"captioning: {error}"), file=sys.stderr)
     unreadable: set[int] = set()
 
     def say(place: int, error: CaptioningError) -> None:
@@ -126,19 +130,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"captioning: {say_empty(empty, len(rows))}", file=sys.stderr)
     if options.json:
         write_json(options.json, rows)
-    return 1 if unreadable else 0
+    return 1 if unreadable or missing else 0
 
 
-def find_pictures(names: Sequence[str]) -> list[Path]:
+def find_pictures(names: Sequence[str], missing: list[CaptioningError] | None = None) -> list[Path]:
     """The pictures named by files, folders and patterns, each once, in the order of the names.
 
+    Args:
+        names: the names; ``~`` is the user's folder.
+        missing: a list that takes the errors of names without pictures, as long as others have some.
+
     Raises:
-        CaptioningError: a folder holds no picture, or a pattern matches no file.
+        CaptioningError: a folder holds no picture, a pattern matches no file, or a name is empty or an address.
     """
     from captioning.core.images import find_images
 
     found: dict[Path, None] = {}
-    for name in names:
+    failed: list[CaptioningError] = []
+    for name in map(expanded, names):
+        if not name.strip():
+            raise CaptioningError("A picture's name is empty: is a variable of the shell not set?")
+        if name.startswith(("http://", "https://")):
+            failed.append(CaptioningError(f"{name}: this is an address. Fetch the picture, and name the file."))
+            continue
         path = Path(name)
         if path.is_dir():
             paths = find_images(path)
@@ -147,8 +161,12 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
         else:
             paths = [path]
         if not paths:
-            raise CaptioningError(f"{name}: no picture there. Check the folder or the pattern.")
+            failed.append(CaptioningError(f"{name}: no picture there. Check the folder or the pattern."))
         found.update(dict.fromkeys(paths))
+    if failed and (missing is None or not found):
+        raise failed[0]
+    if missing is not None:
+        missing += failed
     return list(found)
 
 

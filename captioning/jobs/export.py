@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import UsageError
-from captioning.jobs.options import add_trust_option, trusted
+from captioning.jobs.options import add_trust_option, parse, trusted
 
 if TYPE_CHECKING:
     from captioning.predict.captioner import Captioner
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     if not (options.pretrained or options.hub or options.onnx):
         raise UsageError("export: say where to: --pretrained FOLDER, --onnx FOLDER or --hub NAME.")
     if options.hub and options.without_encoder:

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from captioning.jobs.options import parse
+
 if TYPE_CHECKING:
     from captioning.analysis.gradient_flow import Flow, Training
     from captioning.cells import Cell, Recurrent
@@ -35,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     from captioning.core.ownership import write_json_output
     from captioning.report.gradient_flow import draw_flows, draw_trainings
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
+from captioning.jobs.paths import expanded
 
 if TYPE_CHECKING:
     from captioning.predict.captioner import Averaged
@@ -26,6 +27,8 @@ STDOUT = Path("-")  # of --json FILE
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """The options of a command line, in any order; what follows ``--`` are names, also those that begin with a dash.
 
+    In paths, ``~`` is the user's folder.
+
     argparse itself takes such names for options where names and options mix.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -33,7 +36,13 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         place = arguments.index("--")
         names = [f"./{name}" if name.startswith("-") else name for name in arguments[place + 1 :]]
         arguments[place:] = names
-    return parser.parse_intermixed_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, Path(expanded(str(value))))
+        elif isinstance(value, list) and value and all(isinstance(each, Path) for each in value):
+            setattr(options, name, [Path(expanded(str(each))) for each in value])
+    return options
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:

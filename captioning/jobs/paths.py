@@ -1,7 +1,9 @@
 """Settings that are paths: their values are taken as they stand, not as values of Hydra's language."""
 
+import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 PATHS = frozenset({
@@ -37,9 +39,16 @@ def _quoted(line: str, sweep: bool) -> str:
     return f"{key}{equals}{','.join(map(_as_text, value.split(',')))}" if sweep and "(" not in value else line
 
 
+def expanded(path: str) -> str:
+    """A path whose ``~`` is the user's folder; shells leave ``~`` in quotes and in ``--option=~/path``."""
+    if path == "~" or path.startswith(("~/", f"~{os.sep}")):
+        with suppress(RuntimeError):  # there is no folder of the user
+            return str(Path(path).expanduser())
+    return path
+
+
 def _as_text(path: str) -> str:
-    if path == "~" or path.startswith("~/"):
-        path = str(Path(path).expanduser())
+    path = expanded(path)
     if PLAIN.fullmatch(path) and path.lower() not in WORDS and not _is_number(path):
         return path
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', path)

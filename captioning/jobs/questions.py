@@ -11,6 +11,7 @@ from captioning.core.errors import UsageError
 from captioning.core.files import atomic_write
 from captioning.core.ownership import require_output
 from captioning.core.terminal import show_log
+from captioning.jobs.options import parse
 
 if TYPE_CHECKING:
     from captioning.data.captions_to_questions import Asked
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     show_log()
     require_output(options.out)
     settings = [each for each in options.captions if "=" in each]

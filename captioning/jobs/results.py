@@ -10,6 +10,7 @@ from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import show_log
+from captioning.jobs.options import parse
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     show_log()
     from captioning.core.files import atomic_write
     from captioning.runs import folds

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable, show_log
-from captioning.jobs.options import add_trust_option, trusted
+from captioning.jobs.options import add_trust_option, parse, trusted
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     show_log(logging.WARNING)
     if options.length < 1:
         raise CaptioningError(f"--length {options.length}: take 1 or more.")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from captioning.core.errors import CaptioningError
 from captioning.core.ownership import output, require_output
 from captioning.core.terminal import printable, show_log
-from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, write_json
+from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, parse, write_json
+from captioning.jobs.paths import expanded
 from captioning.text import TREEBANK
 
 if TYPE_CHECKING:
@@ -30,12 +31,18 @@ def parser() -> argparse.ArgumentParser:
         description="Score captions: BLEU, METEOR, ROUGE-L and CIDEr as coco-caption computes them, without Java; how "
         "sure they are, and what the captioner says. Further files are compared with the first.",
     )
-    options.add_argument("results", nargs="+", help='results files, [{"image_id": …, "caption": …}, …]')
-    options.add_argument("--references", required=True, help="annotations in COCO's format, of the split captioned")
-    options.add_argument("--subset", action="store_true", help="score the images that all files have, not the split")
-    options.add_argument("--train", help="annotations of the training set: shows the share of captions not in it")
+    options.add_argument("results", type=expanded, nargs="+", help='results files, [{"image_id": …, "caption": …}, …]')
     options.add_argument(
-        "--frequencies", help="annotations to take CIDEr's document frequencies from (default: the references)"
+        "--references", type=expanded, required=True, help="annotations in COCO's format, of the split captioned"
+    )
+    options.add_argument("--subset", action="store_true", help="score the images that all files have, not the split")
+    options.add_argument(
+        "--train", type=expanded, help="annotations of the training set: shows the share of captions not in it"
+    )
+    options.add_argument(
+        "--frequencies",
+        type=expanded,
+        help="annotations to take CIDEr's document frequencies from (default: the references)",
     )
     options.add_argument("--resamples", type=int, default=1000, help="of the bootstrap; 0 for none (default: 1000)")
     options.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
@@ -67,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="ID",
         help="show what the scores of this image are made of: matching n-grams, and what each adds; may be repeated",
     )
-    options.add_argument("--per-image", metavar="CSV", help="write the scores of each image here")
+    options.add_argument("--per-image", type=expanded, metavar="CSV", help="write the scores of each image here")
     add_json_option(options, "the scores (from 0 to 1, CIDEr to 10)")
     options.add_argument("--latex", action="store_true", help="print a LaTeX table")
     return options
@@ -79,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         CaptioningError: a file is missing, damaged, or of another split.
     """
-    args = parser().parse_args(argv)
+    args = parse(parser(), argv)
     show_log(logging.WARNING)
     from captioning.metrics import References
     from captioning.metrics.comparison import compare

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable, show_log
-from captioning.jobs.options import add_trust_option, trusted
+from captioning.jobs.options import add_trust_option, parse, trusted
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         CaptioningError: the extra is not installed, a checkpoint can't be read, or the address can't be listened on.
     """
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     show_log(logging.WARNING)
     try:
         import uvicorn

@@ -18,6 +18,7 @@ class Range:
         most: the greatest value; None for no limit.
         whole: True for whole numbers alone.
         below: True if the value is less than ``most``, and not ``most`` itself.
+        above: True if the value is greater than ``least``, and not ``least`` itself.
         also: a further value with a meaning of its own.
     """
 
@@ -25,6 +26,7 @@ class Range:
     most: float | None = None
     whole: bool = False
     below: bool = False
+    above: bool = False
     also: float | None = None
 
     def has(self, value: float) -> bool:
@@ -33,13 +35,15 @@ class Range:
             return True
         if not math.isfinite(value) or (self.whole and value != int(value)) or value < self.least:
             return False
+        if self.above and value == self.least:
+            return False
         return self.most is None or value < self.most or (value == self.most and not self.below)
 
     def __str__(self) -> str:
         """The range in words, as the object of "take"."""
         number = "a whole number" if self.whole else "a number"
         if self.most is None:
-            said = f"{number} of {self.least:g} or more"
+            said = f"{number} above {self.least:g}" if self.above else f"{number} of {self.least:g} or more"
         else:
             said = f"{number} from {self.least:g} to {self.most:g}" if not self.below else ""
             said = said or f"{number} of {self.least:g} or more and below {self.most:g}"
@@ -47,15 +51,26 @@ class Range:
 
 
 COUNT, NOT_NEGATIVE = Range(1, whole=True), Range()
+LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block_ngrams": 1000, "groups": 100}
+SMALLEST = 1e-4  # the least temperature
+SIDE = 2048  # pixels, the most of an encoder's input image
+WIDTH, DEPTH, PROCESSES = 2**16, 1000, 1000  # beyond them a mistyped number takes all memory before anything is said
 
 RANGES = {  # by the settings' dotted names, in which * stands for anything
     **dict.fromkeys(("data.batch_size", "data.captions_per_photo", "data.max_words", "data.chunk"), COUNT),
     **dict.fromkeys(("data.sample_every", "trainer.accumulate_grad_batches"), COUNT),
-    **dict.fromkeys(("decoder.*_size", "decoder.depth", "decoder.heads", "encoder.image_size"), COUNT),
-    **dict.fromkeys(("trainer.log_every_n_steps", "trainer.check_val_every_n_epoch", "search.max_length"), COUNT),
+    "decoder.*_size": Range(1, WIDTH, whole=True),
+    **dict.fromkeys(("decoder.depth", "decoder.heads"), Range(1, DEPTH, whole=True)),
+    "encoder.*image_size": Range(1, SIDE, whole=True),
+    # what a checkpoint may have (captioning.runs.trust): a run must be able to load its own
+    **{f"search.{name}": Range(name != "block_ngrams", most, whole=True) for name, most in LIMITS.items()},
+    "search.temperature": Range(SMALLEST, 1e9),
+    **dict.fromkeys(("trainer.log_every_n_steps", "trainer.check_val_every_n_epoch"), COUNT),
     "data.folds": Range(2, whole=True),
     "data.fold": Range(whole=True),
-    **dict.fromkeys(("data.workers", "data.minimum_count", "patience", "scheduler.warmup"), Range(whole=True)),
+    "data.workers": Range(0, PROCESSES, whole=True),
+    "patience": COUNT,
+    **dict.fromkeys(("data.minimum_count", "scheduler.warmup"), Range(whole=True)),
     **dict.fromkeys(("seed", "data.scenes_seed", "data.folds_seed"), Range(0, 2**32 - 1, whole=True)),
     **dict.fromkeys(("optimizer.lr", "encoder_lr", "optimizer.weight_decay", "checkpoint_minutes"), NOT_NEGATIVE),
     **dict.fromkeys(("ema_decay", "optimizer.momentum"), Range(0, 1, below=True)),
@@ -63,28 +78,36 @@ RANGES = {  # by the settings' dotted names, in which * stands for anything
     "trainer.gradient_clip_val": NOT_NEGATIVE,
     "trainer.max_epochs": Range(1, whole=True, also=-1),  # -1: without end
     "trainer.num_sanity_val_steps": Range(0, whole=True, also=-1),
-    "trainer.limit_*_batches": NOT_NEGATIVE,
+    "trainer.limit_train_batches": Range(above=True),
+    "trainer.limit_val_batches": NOT_NEGATIVE,
 }
+NEEDED = (  # settings for which null stands for nothing
+    *("data.batch_size", "data.captions_per_photo", "data.max_words", "data.chunk", "data.workers"),
+    *("data.minimum_count", "decoder.*_size", "decoder.depth", "search.max_length", "optimizer.lr", "seed"),
+)
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
-    """Refuse a number out of its setting's range; null and values of other kinds are left to the settings' users.
+    """Refuse a number out of its setting's range; values of other kinds are left to the settings' users.
 
     Raises:
-        CaptioningError: a number is out of range; the message names the setting.
+        CaptioningError: a number is out of range or missing; the message names the setting.
     """
     for name, value in _numbers(config):
         for pattern, allowed in RANGES.items():
-            if fnmatchcase(name, pattern) and not allowed.has(value):
+            if value is None:
+                if fnmatchcase(name, pattern) and any(fnmatchcase(name, needed) for needed in NEEDED):
+                    raise CaptioningError(f"{name}=null: take {allowed}.")
+            elif fnmatchcase(name, pattern) and not allowed.has(value):
                 raise CaptioningError(f"{name}={value:g}: take {allowed}.")
 
 
-def _numbers(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of nested settings, by dotted names; those of a list by the list's name."""
+def _numbers(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | None]]:
+    """The numbers and nulls of nested settings, by dotted names; those of a list by the list's name."""
     for key, value in settings.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{name}.")
         for each in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(each, int | float) and not isinstance(each, bool):
+            if each is None or (isinstance(each, int | float) and not isinstance(each, bool)):
                 yield name, each

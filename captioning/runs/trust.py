@@ -17,6 +17,7 @@ from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
+from captioning.runs.ranges import LIMITS, SIDE, SMALLEST
 from captioning.runs.settings import MEMBERS, encoders_of
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,9 @@ ROOMS = {
     "search": "captioning.search",
     "answerer": "captioning.answerers",
 }
-LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block_ngrams": 1000, "groups": 100}
 LONGEST = 200  # the maximum characters of a class's name, and of words that captions must say
 MUST_SAY = 10  # the maximum number of such words
-SMALLEST = 1e-4  # the minimum temperature
-PIXELS = 2048**2  # the maximum pixels of an encoder's input image
+PIXELS = SIDE**2  # the maximum pixels of an encoder's input image
 MOST = 8  # the maximum encoders of which one consists
 
 

@@ -14,6 +14,7 @@ from captioning.runs.checkpoint import KEY, position_in
 
 # names of callbacks' states in checkpoints, and their beginnings in version 1
 EARLIER_KEYS = {"captioning.BestCheckpoint": "ModelCheckpoint{", "captioning.Patience": "EarlyStopping{"}
+FOREVER = 2**53  # steps of a run without end
 
 
 class TrainingModule(pl.LightningModule):
@@ -118,7 +119,7 @@ class TrainingModule(pl.LightningModule):
         optimizer: Any = self.make_optimizer(params=self.trained_groups())
         # A fused optimizer offers to unscale half-precision gradients in its step, which would be after clipping.
         optimizer._step_supports_amp_scaling = False
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = int(min(self.trainer.estimated_stepping_batches, FOREVER))  # infinite for trainer.max_epochs=-1
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -9,10 +9,12 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from captioning.core.build import build
 from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
+from captioning.core.system import processors
 from captioning.runs.monitor import Monitor
 from captioning.training.callbacks import callbacks
 
@@ -39,14 +41,39 @@ def make_trainer(config: Mapping[str, Any], folder: Path, monitor: Monitor) -> p
     )
     more = [build(settings, pl.Callback) for settings in (config["callbacks"] or {}).values()]
     loggers = [_logger(name, settings, folder) for name, settings in config["logger"].items() if name != "gradients"]
-    return build(
-        config["trainer"],
-        pl.Trainer,
-        default_root_dir=folder,
-        callbacks=[*more, *own],
-        logger=loggers,
-        plugins=[AtomicCheckpointIO()],
+    _check_devices(config["trainer"])
+    try:
+        return build(
+            config["trainer"],
+            pl.Trainer,
+            default_root_dir=folder,
+            callbacks=[*more, *own],
+            logger=loggers,
+            plugins=[AtomicCheckpointIO()],
+        )
+    except (MisconfigurationException, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise CaptioningError(
+            f"{reason:.300}. Check trainer.accelerator, trainer.devices, trainer.strategy and trainer.precision."
+        ) from error
+
+
+def _check_devices(settings: Mapping[str, Any]) -> None:
+    """Refuse what Lightning finds out in the middle of a run, or not before every processor is taken.
+
+    Raises:
+        CaptioningError: the precision is double, or a CPU has far fewer processors than ``devices``.
+    """
+    if str(settings.get("precision")).startswith("64"):
+        raise CaptioningError(
+            f"trainer.precision={settings['precision']}: nothing is trained in double precision here. Take 32-true."
+        )
+    devices, most = settings.get("devices"), max(8, processors())
+    on_cpu = settings.get("accelerator") == "cpu" or not (
+        torch.cuda.is_available() or torch.backends.mps.is_available()
     )
+    if on_cpu and isinstance(devices, int) and devices > most:
+        raise CaptioningError(f"trainer.devices={devices}: up to {most} processes are started on this CPU. Take fewer.")
 
 
 def _logger(name: str, settings: Mapping[str, Any], folder: Path) -> Logger:

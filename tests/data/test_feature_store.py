@@ -12,7 +12,6 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,7 +34,6 @@ from captioning.data import digests, extraction, feature_files, feature_store
 from captioning.data.feature_files import GrowingRows
 from captioning.data.feature_store import FeatureStore
 
-ROOT = Path(__file__).resolve().parents[2]
 SPEC = FeatureSpec(pooled=(3,), grid=(2, 2, 3))
 TRANSFORM = ImageTransform((8, 8))
 N = 11
@@ -424,22 +422,22 @@ def test_an_interrupted_extraction_goes_on(stops: list[int], tmp_path_factory, p
     assert holds(build(root, pictures, last), pictures) and last.photographs == left
 
 
-def test_kill_minus_nine_loses_only_what_was_not_safe(tmp_path: Path, pictures: list[Path]) -> None:
-    code = f"""
-import os, runpy
-test = runpy.run_path({str(Path(__file__))!r})
-from pathlib import Path
-from captioning.data import extraction
-extraction.COMMIT_SECONDS, extraction.AHEAD = 0, 0
-counting = test["Counting"]()
-def extract(images):
-    if counting.photographs == 6:
-        os.kill(os.getpid(), 9)
-    return counting(images)
-paths = [Path({str(pictures[0].parent)!r}) / f"{{number}}.bmp" for number in range(test["N"])]
-test["build"](Path({str(tmp_path / "store")!r}), paths, extract)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+def test_kill_minus_nine_loses_only_what_was_not_safe(
+    tmp_path: Path, pictures: list[Path], in_fork: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    counting = Counting()
+
+    def extract(images: Tensor) -> Features:
+        if counting.photographs == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return counting(images)
+
+    def work() -> int:
+        extraction.COMMIT_SECONDS, extraction.AHEAD = 0, 0
+        build(tmp_path / "store", pictures, extract)
+        return 0
+
+    done = in_fork(work, cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL, done.stderr
     (folder,) = stores(tmp_path / "store")
     with pytest.raises(CaptioningError, match="no such complete store"):

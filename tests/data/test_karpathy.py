@@ -69,7 +69,10 @@ def test_flickr_through_the_configuration(tmp_path: Path, config: str, name: str
     [
         ({"images": []}, "not one of Karpathy's split files"),
         ([], "not one of Karpathy's split files"),
-        ({"dataset": "coco", "images": [entry(1, "training")]}, "not one of Karpathy's split files .*'training'"),
+        (
+            {"dataset": "coco", "images": [entry(1, "training")]},
+            "not in the form of Karpathy's .*'training'",
+        ),
         ({"dataset": "flickr8k", "images": FLICKR[:3]}, "the split 'test' has no photographs"),
         ({"dataset": "flickr8k", "images": [*FLICKR, FLICKR[0]]}, "1 photographs are listed twice .*1.jpg"),
         ({"dataset": "flickr8k", "images": FLICKR}, "4 annotated pictures are missing: .*/1.jpg"),
@@ -99,5 +102,35 @@ def test_sentences_of_other_types(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert "2 empty captions were left out" in caplog.text
     for raw in (7, ["a", "dog"], {}, True):
         images[1]["sentences"][1]["raw"] = raw
-        with pytest.raises(CaptioningError, match=r"image 1, 2\.jpg: TypeError: sentence 1: raw is .* and no text"):
+        with pytest.raises(CaptioningError, match=r"image 1, 2\.jpg: sentence 1: raw is .* and no text"):
             read_karpathy(write(tmp_path, "coco", images), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"split": None}, "its split is None, not one of train"),
+        ({"split": "foo"}, "its split is 'foo'"),
+        ({"filename": 5}, "its filename is no text"),
+        ({"cocoid": [1]}, r"its cocoid is \[1\], neither a number nor a text"),
+        ({"sentences": None}, "its sentences are no list"),
+        ({"sentences": ["a dog"]}, "sentence 0 has no 'raw'"),
+        ({"sentences": [{"tokens": ["a", "dog"]}]}, "sentence 0 has no 'raw'"),
+    ],
+)
+def test_what_is_unlike_karpathy_s_form_is_said_in_words(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    images = [{**entry(1, "train"), **change}, entry(2, "val"), entry(3, "test")]
+    with pytest.raises(CaptioningError, match=rf"image 0, .*: {said}") as caught:
+        path = tmp_path / "dataset.json"
+        path.write_text(json.dumps({"dataset": "coco", "images": images}))
+        read_karpathy(path, tmp_path)
+    assert "Error" not in str(caught.value)
+
+
+def test_paths_of_windows_and_other_names_of_splits(tmp_path: Path) -> None:
+    images = [entry(1, "Train"), entry(2, "Validation"), entry(3, "test")]
+    path = write(tmp_path, "coco", images, "pictures")
+    path.write_text(path.read_text().replace('"filename": "', '"filename": "pictures\\\\'))
+    photos = read_karpathy(path, tmp_path)
+    assert photos["val"][0].path == tmp_path / "pictures" / "2.jpg"
+    assert photos["val"][0].id == "pictures\\2.jpg"

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_bad_rows(path: Path, rows: list[Row], message: str) -> None:
 def test_missing_picture(path: Path) -> None:
     write(path, ROWS)
     (path.parent / "c.jpg").unlink()
-    with pytest.raises(CaptioningError, match=r"1 annotated pictures are missing: .*c\.jpg"):
+    with pytest.raises(CaptioningError, match=r"1 annotated picture is missing: .*c\.jpg"):
         read_own(path)
 
 
@@ -128,7 +129,7 @@ def test_pipes_and_links_to_nothing_are_no_pictures(path: Path) -> None:
         lambda picture: picture.symlink_to("gone"),
     ):
         make(path.parent / "c.jpg")
-        with pytest.raises(CaptioningError, match=r"1 annotated pictures are no regular files .*c\.jpg"):
+        with pytest.raises(CaptioningError, match=r"1 annotated picture is no regular files .*c\.jpg"):
             read_own(path)
         (path.parent / "c.jpg").unlink()
 
@@ -176,3 +177,37 @@ def test_a_caption_that_can_not_be_one_is_a_sentence_at_the_beginning(caption: s
     photo = Photo("7", Path("7.jpg"), ("a dog", caption))
     with pytest.raises(CaptioningError, match=rf"captions: a caption of 7 {said}\. Correct it"):
         assemble("own", {"train": [photo]}, "captions")
+
+
+def test_one_photograph_under_two_forms_of_its_name_is_one(path: Path) -> None:
+    forms = [unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD")]
+    rows = [
+        (forms[0], "one", "train"),
+        (forms[1], "more", "train"),
+        ("b.jpg", "two", "val"),
+        ("c.jpg", "three", "test"),
+    ]
+    write(path, rows)
+    (path.parent / forms[1]).unlink()
+    (photo,) = read_own(path)["train"]
+    assert photo.id == forms[0] and photo.captions == ("one", "more")
+    write(path, [*rows[1:], (forms[0], "one", "test")])
+    with pytest.raises(CaptioningError, match="is in the splits 'train' and 'test'"):
+        read_own(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("C:\\photos\\a.jpg", "paths of another system"),
+        ("C:/photos/a.jpg", "paths of another system"),
+        ("\\\\server\\share\\a.jpg", "Fetch them, or correct the folder"),
+        ("https://example.org/a.jpg", "addresses: fetch the pictures"),
+    ],
+)
+def test_names_that_are_no_paths_here_have_a_remedy_of_their_own(path: Path, name: str, said: str) -> None:
+    rows: list[Row] = [("a.jpg", "one", "train"), ("b.jpg", "two", "val"), ("c.jpg", "three", "test")]
+    write(path, rows)
+    path.write_text(path.read_text().replace("a.jpg", name.replace("\\", "\\\\") if path.suffix == ".jsonl" else name))
+    with pytest.raises(CaptioningError, match=f"1 annotated picture is missing: .*{said}"):
+        read_own(path)

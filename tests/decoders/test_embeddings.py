@@ -56,3 +56,9 @@ def test_names_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CaptioningError, match=r"binary\.txt"):
         load_glove(tmp_path / "binary.txt", WORDS, 3)
+
+
+def test_words_are_compared_in_one_form_of_unicode_and_tabs_are_blanks(tmp_path: Path) -> None:
+    path = written(tmp_path, "gro\u0308\u00dfe\t1\t2\t3\nowl\t4\t5\t6\n")
+    numbers, vectors = load_glove(path, ["owl", "gr\u00f6\u00dfe"], 3)
+    assert numbers.tolist() == [0, 1] and vectors.tolist() == [[4, 5, 6], [1, 2, 3]]

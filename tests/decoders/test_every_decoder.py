@@ -49,11 +49,16 @@ TAKES_ALL = (("lrcn", "factored=true"), ("neuraltalk", "inject=every"), ("show_a
 
 
 def with_cells(cells: tuple[str, ...], all_of: tuple[tuple[str, str], ...]) -> pytest.MarkDecorator:
-    """Every decoder with some cells, and some decoders with all: a decoder knows a cell by its protocol alone."""
+    """Every decoder with some cells, and some decoders with all: a decoder knows a cell by its protocol alone.
+
+    ``make test-fast`` has every decoder with an LSTM.
+    """
     return pytest.mark.parametrize(
         ("name", "setting", "cell"),
         [
-            pytest.param(*decoder, cell, id="-".join([*decoder, cell]))
+            pytest.param(
+                *decoder, cell, id="-".join([*decoder, cell]), marks=() if cell == "lstm" else pytest.mark.slow
+            )
             for decoder in DECODERS
             for cell in CELLS
             if (cell == "lstm" if decoder[0] in CELLESS else cell in cells or decoder in all_of)

@@ -377,3 +377,19 @@ def test_no_file_handles_left_is_a_sentence(
     monkeypatch.setattr("captioning.jobs.caption.find_pictures", none_left)
     assert main(["caption", str(photos[0]), "--checkpoint", str(path)]) == 1
     assert "captioning: error: Too many open files. Raise the limit (ulimit -n)" in capsys.readouterr().err
+
+
+def test_names_without_a_picture_are_named_and_the_rest_are_captioned(
+    untrained: Untrained, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in quotes, ``--checkpoint=~/…``: shells leave ``~`` there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "empty.jpg").mkdir()
+    checkpoint = f"--checkpoint=~/{untrained('a.ckpt').name}"
+    names = [tmp_path / "empty.jpg", "http://example.org/a.jpg", tmp_path / "*.gif"]
+    status, out, err = caption(*names, "~/photos", checkpoint)
+    assert status == 1 and [row[0] for row in rows(out)] == list(map(str, photos))
+    assert len(err.splitlines()) == 3 and "http://example.org/a.jpg: this is an address. Fetch" in err
+    assert f"{tmp_path / '*.gif'}: no picture there" in err and f"{tmp_path / 'empty.jpg'}: no picture there" in err
+    status, out, err = caption("", photos[0], checkpoint)
+    assert (status, out) == (1, "") and "is a variable of the shell not set?" in err

@@ -1,15 +1,17 @@
 """A captioner in a user's own module, outside of the package: README's, trained, scored, tried and loaded again."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from captioning.__main__ import main
+from captioning.predict.captioner import Captioner
+
+Done = subprocess.CompletedProcess[str]
 Overrides = Callable[..., list[str]]
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
@@ -22,35 +24,23 @@ def own_module() -> str:
     return next(block for block in blocks if "class MyDecoder" in block)
 
 
-def run(folder: Path, *command: str) -> list[str]:
-    """The lines that a command prints, run by a user who is in ``folder``."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
 def test_it_is_short() -> None:
     assert len(own_module().strip().splitlines()) < 40
 
 
-AFTERWARDS = """
-import sys
-from captioning.__main__ import main
-from captioning.predict.captioner import Captioner
-
-run, photo, *places = sys.argv[1:]
-assert main(["evaluate", run, *places, "--trust", "my_module", "--beam", "3", "--device", "cpu"]) == 0
-assert main(["caption", photo, "--checkpoint", run, "--trust", "my_module", "--device", "cpu"]) == 0
-assert main(["caption", photo, "--checkpoint", run, "--device", "cpu"]) == 1
-captioner = Captioner.load(run, "cpu", trust=["my_module"])
-print(type(captioner.decoder))
-print(*captioner(photo))
-"""
+def afterwards(run: str, photo: str, places: list[str]) -> int:
+    """What a user does with the run, from the command line and from Python."""
+    assert main(["evaluate", run, *places, "--trust", "my_module", "--beam", "3", "--device", "cpu"]) == 0
+    assert main(["caption", photo, "--checkpoint", run, "--trust", "my_module", "--device", "cpu"]) == 0
+    assert main(["caption", photo, "--checkpoint", run, "--device", "cpu"]) == 1
+    captioner = Captioner.load(run, "cpu", trust=["my_module"])
+    print(type(captioner.decoder))
+    print(*captioner(photo))
+    return 0
 
 
 def test_trains_evaluates_captions_and_loads(
-    in_child: Callable[..., "subprocess.CompletedProcess[str]"], tiny: Overrides, tiny_data: Path, tmp_path: Path
+    in_child: Callable[..., Done], in_fork: Callable[..., Done], tiny: Overrides, tiny_data: Path, tmp_path: Path
 ) -> None:
     folder, photo, mine = tmp_path / "elsewhere", str(tiny_data / "0.png"), tmp_path / "runs" / "mine"
     folder.mkdir()
@@ -60,7 +50,9 @@ def test_trains_evaluates_captions_and_loads(
     assert done.returncode == 0, done.stderr
     assert not (mine / "scores_test.json").exists()
     places = [each for each in tiny() if each.startswith(("data.root=", "data.features_root="))]
-    names, _, captioned, decoder, caption = run(folder, "-c", AFTERWARDS, str(mine), photo, *places)
+    done = in_fork(lambda: afterwards(str(mine), photo, places), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    names, _, captioned, decoder, caption = done.stdout.splitlines()
     assert names.split()[:4] == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
     assert json.loads((mine / "scores_test.json").read_text())["images"] == 3
     assert decoder == "<class 'my_module.MyDecoder'>"

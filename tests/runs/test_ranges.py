@@ -10,17 +10,29 @@ from hypothesis import strategies as st
 from captioning.core.errors import CaptioningError
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
-from captioning.runs.ranges import RANGES, Range, check_ranges
+from captioning.runs.ranges import LIMITS, RANGES, Range, check_ranges
 
 OUT = [
     *("data.batch_size=0", "data.batch_size=-1", "data.captions_per_photo=0", "data.workers=-1", "data.max_words=0"),
     *("data.batch_size=1.5", "data.minimum_count=-1", "decoder.hidden_size=0", "decoder.embedding_size=-3"),
     *("decoder.depth=0", "decoder.output_dropout=1.5", "decoder.output_dropout=-0.1", "ema_decay=1", "ema_decay=-1"),
     *("optimizer.lr=-1", "optimizer.lr=nan", "optimizer.lr=inf", "encoder_lr=-1e-5", "checkpoint_minutes=-1"),
-    *("seed=-1", "seed=4294967296", "patience=-1", "trainer.max_epochs=0", "trainer.max_epochs=-2"),
+    *(
+        "seed=-1",
+        "seed=4294967296",
+        "patience=-1",
+        "trainer.max_epochs=0",
+        "trainer.max_epochs=-2",
+    ),
     *("trainer.accumulate_grad_batches=0", "trainer.gradient_clip_val=-1", "encoder.image_size=0"),
     *("encoder.image_size=[32,-1]", "search.max_length=0", "trainer.limit_train_batches=-1"),
-    *("objective.label_smoothing=2", "trainer.log_every_n_steps=0"),
+    *(
+        "objective.label_smoothing=2",
+        "trainer.log_every_n_steps=0",
+        "data.workers=100000",
+        "encoder.image_size=1000000",
+    ),
+    *("decoder.hidden_size=100000000", "data.batch_size=null", "decoder.embedding_size=null", "data.workers=null"),
 ]
 
 
@@ -47,3 +59,19 @@ def test_words_and_values_of_a_range_agree(value: float) -> None:
             assert allowed.least <= value < float("inf") and (not allowed.whole or value == int(value))
     assert str(Range(1, whole=True, also=-1)) == "a whole number of 1 or more, or -1"
     assert str(Range(0, 1, below=True)) == "a number of 0 or more and below 1"
+
+
+BEYOND = [
+    *(f"search=beam search.{name}={LIMITS[name] + 1}" for name in ("size", "max_length", "n_best", "block_ngrams")),
+    *("search=sample search.samples=101", "search=sample search.temperature=1e-5"),
+    "search=diverse_beam search.groups=101",
+]
+
+
+@pytest.mark.parametrize("search", BEYOND)
+def test_what_a_checkpoint_may_not_have_is_refused_before_training(search: str, tiny: Callable[..., list[str]]) -> None:
+    """Otherwise a run would train, and fail at its very end, when it loads its best checkpoint."""
+    settings = [each for each in tiny(*search.split()) if not each.startswith(("search=greedy", "search.max_length=6"))]
+    name = search.split()[1].partition("=")[0]
+    with pytest.raises(CaptioningError, match=rf"^{name}=.*: take a"):
+        check_ranges(compose(settings))

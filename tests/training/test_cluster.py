@@ -2,7 +2,6 @@
 
 import csv
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +14,12 @@ pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 Overrides = Callable[..., list[str]]
 
 
-def test_jobs_in_other_processes_have_one_table(tiny: Overrides, tmp_path: Path) -> None:
+def test_jobs_in_other_processes_have_one_table(
+    tiny: Overrides, tmp_path: Path, in_child: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
     targets = "decoder._target_=captioning.decoders.NeuralTalk,no_such.Thing"
     fast = tiny("trainer.max_epochs=1", "encoder.last_stage=layer1", "test=false", "sweep=far", "patience=choice(9)")
-    command = [sys.executable, "-m", "captioning", "train", "-m", "hydra/launcher=submitit_local", *fast, targets]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = in_child(["train", "-m", "hydra/launcher=submitit_local", *fast, targets], cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     folder = tmp_path / "runs" / "far"
     with (folder / "table.csv").open(newline="") as file:

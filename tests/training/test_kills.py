@@ -49,6 +49,10 @@ def photographed(
     return made
 
 
+# What may differ, and what is drawn from files that are compared.
+APART = ("train.log", ".lock", "curves.png", "captions_test.png", ".captioning", "report.html")
+
+
 def content(folder: Path) -> dict[str, Any]:
     """All that a run has left, but for times and logs of what was said."""
     found: dict[str, Any] = {}
@@ -68,7 +72,7 @@ def content(folder: Path) -> dict[str, Any]:
             assert best or "callbacks" not in loaded
             found[name] = loaded["epoch"], loaded["global_step"], [float(score) for score in best]
             found[f"{name}, weights"] = {key: tensor.numpy().tobytes() for key, tensor in loaded["state_dict"].items()}
-        elif path.is_file() and path.name not in ("train.log", ".lock", "curves.png", ".captioning", "report.html"):
+        elif path.is_file() and path.name not in APART:
             found[name] = path.read_bytes()
     return found
 

@@ -3,15 +3,19 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+import captioning.__main__
 from captioning.jobs.config import compose
 from captioning.jobs.evaluate import evaluate
 from captioning.jobs.train import train as train_here
@@ -24,21 +28,43 @@ FINE_TUNED = (  # the encoder's head is behind the grid: no gradient reaches it,
     "encoder.finetune_from=blocks.5",
     "encoder_lr=0.01",
 )
-LIGHTNING = [sys.executable, "-m", "captioning"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "captioning"]
+Done = subprocess.CompletedProcess[str]
 ONE = ("data.batch_size=4", "trainer.devices=1")
 TWO = ("data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp")
 # captions are drawn (one of two), the last batch of an epoch is smaller, and no two ranks drop out the same
 SETTINGS = ("data.captions_per_photo=1", "decoder.output_dropout=0", "trainer.max_epochs=3", "monitor=ROUGE-L")
 
 
-def train(command: list[str], overrides: list[str], folder: Path | None = None) -> None:
-    done = subprocess.run([*command, "train", *overrides], capture_output=True, text=True, timeout=300, cwd=folder)
-    assert done.returncode == 0, done.stderr
+def two_ranks(overrides: list[str]) -> Callable[[], int]:
+    """``torchrun --nproc_per_node=2 -m captioning train …``, with forks of this process for the ranks."""
+
+    def work() -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "here"}
+        other = os.fork()
+        signal.alarm(300)
+        rank_zero_only.rank = 0 if other else 1  # Lightning looks for it when it is imported
+        os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(rank_zero_only.rank)
+        status = captioning.__main__.main(["train", *overrides])
+        return status or (os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) if other else 0)
+
+    return work
+
+
+def lightning(overrides: list[str]) -> Callable[[], int]:
+    """``python -m captioning train …`` in a fork; Lightning starts the second rank by the command line."""
+
+    def work() -> int:
+        sys.modules["__main__"] = captioning.__main__
+        return captioning.__main__.main(["train", *overrides])
+
+    return work
 
 
 def test_two_ranks_are_one_process_with_the_same_global_batch(
-    tiny: Callable[..., list[str]], tiny_data: Path, tmp_path: Path
+    tiny: Callable[..., list[str]], tiny_data: Path, tmp_path: Path, in_fork: Callable[..., Done]
 ) -> None:
     """In their losses and in their scores, which are gathered over ranks."""
 
@@ -47,7 +73,8 @@ def test_two_ranks_are_one_process_with_the_same_global_batch(
         return [each for each in found if not each.startswith("encoder.last_stage")]  # timm's has none
 
     train_here(compose(overrides(*ONE)), tmp_path / "runs" / "one")
-    train(TORCHRUN, overrides(*TWO, "name=two"))
+    done = in_fork(two_ranks(overrides(*TWO, "name=two")), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
     steps = [row for row in one if "train/loss" in row]
     assert len(steps) == 3 * 3
@@ -89,7 +116,7 @@ class Fixed(SelfCritical):
 
 
 def test_two_ranks_reward_the_same_captions_as_one_process(
-    tiny: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_fork: Callable[..., Done]
 ) -> None:
     """The reward is a rank's own, sums and counts are those of the global batch; the captions are given here."""
     (tmp_path / "fixed.py").write_text(FIXED)
@@ -97,7 +124,8 @@ def test_two_ranks_reward_the_same_captions_as_one_process(
     own = ("objective=self_critical", "objective._target_=fixed.Fixed", "objective.cross_entropy=0.5")
     short = (*SETTINGS[:2], "trainer.max_epochs=2", "test=false")
     train_here(compose(tiny(*short, *own, *ONE)), tmp_path / "runs" / "one")
-    train(LIGHTNING, tiny(*short, *own, *TWO, "name=two"), tmp_path)
+    done = in_fork(lightning(tiny(*short, *own, *TWO, "name=two")), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
     assert [row.keys() for row in two] == [row.keys() for row in one]
     assert len({row["train/self_critical"] for row in one if "train/self_critical" in row}) == 2 * 3
@@ -107,7 +135,7 @@ def test_two_ranks_reward_the_same_captions_as_one_process(
 
 
 def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(
-    tiny: Callable[..., list[str]], tmp_path: Path
+    tiny: Callable[..., list[str]], tmp_path: Path, start_fork: Callable[..., Any]
 ) -> None:
     """With worker processes, in the middle of an epoch; the ranks and their workers die together.
 
@@ -116,18 +144,17 @@ def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(
     summed = ("decoder=show_attend_tell", "objective.label_smoothing=0.1", "objective.per=sequence")
     settings = tiny(*SETTINGS, *summed, "test=false", "checkpoint_minutes=0", "trainer.max_epochs=4")
     train_here(compose([*settings, *ONE]), tmp_path / "runs" / "one")
-    command = [*LIGHTNING, "train", *settings, *TWO, "data.workers=1", "name=two"]
-    last, quiet = tmp_path / "runs" / "two" / "checkpoints" / "last.ckpt", subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
-    deadline = time.monotonic() + 200
+    overrides = [*settings, *TWO, "data.workers=1", "name=two"]
+    last = tmp_path / "runs" / "two" / "checkpoints" / "last.ckpt"
+    ranks, deadline = start_fork(two_ranks(overrides), cwd=tmp_path), time.monotonic() + 200
     while not (last.exists() and torch.load(last, weights_only=True)["global_step"] >= 4):
-        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+        assert ranks.running() and time.monotonic() < deadline, "the run ended before it could be killed"
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    ranks.kill()
     stopped = torch.load(last, weights_only=True)["global_step"]
     assert 4 <= stopped < 12
-    train(LIGHTNING, command[len(LIGHTNING) + 1 :])
+    done = start_fork(two_ranks(overrides), cwd=tmp_path).wait()
+    assert done.returncode == 0, done.stderr
     one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
     assert [row.keys() for row in two] == [row.keys() for row in one]
     for ours, expected in zip(two, one, strict=True):

@@ -51,6 +51,11 @@ def test_a_callback_is_added_by_a_setting(tiny: Overrides, tmp_path: Path, monke
         (["+callbacks.x._target_=pytorch_lightning.callbacks.Timer", "+callbacks.x.durations=1"], "durations"),
         (["+logger.x._target_=captioning.cells.LSTM"], "is not a Logger"),
         (["+trainer.max_epoch=3"], "max_epoch"),
+        (["trainer.accelerator=tpu"], r"Check trainer\.accelerator, trainer\.devices"),
+        (["trainer.accelerator=xyz"], r"invalid accelerator name.* Check trainer\.accelerator"),
+        (["trainer.devices=0"], r"Check trainer\.accelerator, trainer\.devices"),
+        (["trainer.devices=9999"], "trainer.devices=9999: up to .* processes are started on this CPU"),
+        (["trainer.precision=64-true"], "nothing is trained in double precision here"),
     ],
 )
 def test_what_is_none_is_a_sentence(settings: list[str], said: str, tiny: Overrides, tmp_path: Path) -> None:
@@ -141,3 +146,10 @@ def test_own_callbacks_of_the_same_kinds_stand_beside_the_run_s(tiny: Overrides,
     assert {"captioning.BestCheckpoint", "captioning.Patience"} < states.keys()
     assert sum(key.startswith(("ModelCheckpoint", "EarlyStopping")) for key in states) == 2
     assert list((tmp_path / "kept").glob("*.ckpt"))
+
+
+def test_a_run_without_end_has_a_schedule(tiny: Overrides, tmp_path: Path) -> None:
+    """``trainer.max_epochs=-1`` ends by patience; the number of its steps is infinite."""
+    settings = ["trainer.max_epochs=-1", "patience=1", "optimizer.lr=0", "monitor=val/nll", "test=false"]
+    train(compose(tiny(*settings)), tmp_path / "run")
+    assert (tmp_path / "run" / "summary.json").exists()
