@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from captioning import Answerer, Captioner
+from captioning.__main__ import main
 from captioning.core.errors import CaptioningError
 from captioning.core.images import ImageTransform
 from captioning.data.photos import Box, CaptionedPhotos, Photo
@@ -272,3 +274,23 @@ def test_guess_on_coco_qa_is_the_paper_s(shared: Path) -> None:
     found = read_coco_qa(shared / "sequences" / "cocoqa", validation=0)
     given = Majority(found["train"])(found["test"])
     assert sum(answer == each.answer for answer, each in zip(given, found["test"], strict=True)) == 2845
+
+
+def test_the_report_tells_scores_baselines_and_questions(trained: Path) -> None:
+    """Each run has written its own; several are compared by the command, with a paired test."""
+    run = trained / "runs" / "img_bow"
+    page = (run / "report.html").read_text("utf-8")
+    told = json.loads((run / "scores_test.json").read_text())
+    low, high = (100 * bound for bound in told["intervals"]["accuracy"])
+    assert f"<td>{100 * told['scores']['accuracy']:.1f} [{low:.1f}, {high:.1f}]</td>" in page
+    assert "<th>majority</th><th>blind</th>" in page and "the blind baseline" in page
+    rows = json.loads((run / "answers_test.json").read_text())
+    right = sum(row["answer"] == row["answers"][0] for row in rows)
+    assert f"answered rightly: {right}" in page and f"answered wrongly: {len(rows) - right}" in page
+    assert page.count("data:image/jpeg") == len(rows)  # a photograph beside each question
+    out = trained / "both.html"
+    line = ["report", str(run), str(trained / "runs" / "bow"), f"data.root={trained}", "--out", str(out)]
+    assert main([*line, "--resamples", "100"]) == 0
+    both = out.read_text("utf-8")
+    assert "<th>img_bow</th><th>bow</th>" in both
+    assert re.search(r"<li>(img_bow|bow) [^<]* (img_bow|bow)[^<]*accuracy", both)
