@@ -98,6 +98,22 @@ def test_stored_features_are_the_live_ones(clips: list[Path], tmp_path: Path) ->
         torch.testing.assert_close(stored[part].float(), live[part], rtol=1e-3, atol=1e-3)
 
 
+def test_the_real_clips_of_msvd_are_read_and_stored(shared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="videos are read by PyAV (captioning[video])")
+    paths = sorted((shared / "sequences" / "msvd_clips").glob("*.avi"))[-2:]  # of 320×240 and of 1280×720
+    encoder = Frames({"picture": resnet()}, frames=80, every=10)
+    store = FeatureStore.build(
+        tmp_path,
+        key={"encoder": encoder.fingerprint()},
+        spec=encoder.spec,
+        transform=encoder.transform,
+        paths=paths,
+        extractor=lambda: partial(Encoder.__call__, encoder),
+        workers=0,
+    )
+    assert store[[0, 1]].lengths["frames"].tolist() == [15, 12]  # of 150 and of 120 frames
+
+
 def test_settings_tell_stores_apart() -> None:
     one = Frames({"picture": resnet()}, frames=4)
     assert one.fingerprint() != Frames({"picture": resnet()}, frames=4, part="grid").fingerprint()
