@@ -209,7 +209,9 @@ def _index(jar: Path, archive: Path) -> Tables:
     number = dict(zip(known, numbers.tolist(), strict=True))
     in_order = [word for word, _ in sorted(number.items(), key=lambda entry: entry[1])]
 
-    node, node_start, keys = _trie(numbers.astype(np.int32)[words - 1], lengths, len(known))
+    words -= 1
+    np.take(numbers.astype(np.int32), words, out=words, mode="clip")  # in place: there are many
+    node, node_start, keys = _trie(words, lengths, len(known))
     del words, lengths
     phrase, other = node[0::2], node[1::2]
     by_phrase = np.argsort(phrase, kind="stable")
@@ -239,16 +241,16 @@ def _starts(counts: Iterable[int]) -> NDArray[np.int32]:
 
 def _phrases(archive: Path, numbers: dict[str, int], end: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
     """The words of all phrases, which get numbers, and the phrases' lengths; pairs of phrases follow one another."""
-    words, lengths = [], []
+    words, lengths = bytearray(), bytearray()  # they grow without a copy
     with gzip.open(archive, "rt", encoding="utf-8", newline="\n") as lines:
         while block := [*islice(lines, 3 * _PAIRS)]:
             del block[0::3]  # the pairs' probabilities
             found = "".join(block).replace("\n", " \n ").split(" ")
             del found[-1]
             code = np.fromiter(map(numbers.__getitem__, found), np.int32, len(found))
-            lengths.append((np.diff(np.flatnonzero(code == end), prepend=-1) - 1).astype(np.int8))
-            words.append(code[code != end])
-    return np.concatenate(words), np.concatenate(lengths)
+            lengths += (np.diff(np.flatnonzero(code == end), prepend=-1) - 1).astype(np.int8).tobytes()
+            words += code[code != end].tobytes()
+    return np.frombuffer(words, np.int32), np.frombuffer(lengths, np.int8)
 
 
 def _trie(
