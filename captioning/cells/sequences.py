@@ -36,7 +36,7 @@ def read_all(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None) -> t
 
 
 def every_hidden(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The top layer's hidden states ``(B, T, H)`` after every vector and ``(B, H)`` after the last, see ``read_all``."""
+    """The top layer's hidden states ``(B, T, H)`` after every vector, and ``(B, H)`` after the last."""
     hidden, after = read_all(recurrent, vectors, lengths)
     return hidden, after[:, -1, : recurrent.hidden_size]
 

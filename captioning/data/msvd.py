@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
-from captioning.core.texts import read_text
+from captioning.core.texts import lines_of, read_text
 from captioning.data.assemble import assemble, first_ten
 from captioning.data.photos import CaptionedPhotos, Photo
 
@@ -66,7 +66,7 @@ def _pairs(path: Path, between: str) -> list[tuple[str, str]]:
     if not path.is_file():
         raise CaptioningError(f"{path}: there is no such file. {REMEDY}")
     pairs = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         if line.strip():
             first, found, second = line.strip().partition(between)
             if not found:

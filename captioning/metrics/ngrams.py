@@ -11,9 +11,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.text.token_numbers import Integers, TokenNumbers
+from captioning.text.token_numbers import TokenNumbers
 
 ORDERS = 4
+Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _WORD = (1 << 32) - 1  # the lower half of an n-gram's key is its last word; the upper half is the n-gram before it

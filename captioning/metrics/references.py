@@ -135,7 +135,7 @@ class References:
     def blocks(self) -> Iterator[tuple[int, "References"]]:
         """The references of ``AT_ONCE`` images each, with the number of the first image.
 
-        A block has the tokens and document frequencies of the whole, and is forgotten after use, so that many captions
+        A block has the tokens and document frequencies of the whole, and is forgotten after use: many captions
         take the memory of one block.
         """
         for begin in range(0, len(self), AT_ONCE):

@@ -26,14 +26,10 @@ class RougeL(Metric):
     def statistics(self, pairs: Pairs) -> Floats:
         """``(N, 1)``: the ROUGE-L of each image."""
         scores = _of_all(pairs)
-        ours, theirs, first, count = (
-            pairs.candidate_numbers,
-            pairs.prepared.numbers,
-            pairs.prepared.first,
-            pairs.prepared.per_image,
-        )
-        for image in np.flatnonzero(_alone(pairs)):
-            given = [theirs.words(place) for place in range(int(first[image]), int(first[image] + count[image]))]
+        ours, theirs = pairs.candidate_numbers, pairs.prepared.numbers
+        first = [*pairs.prepared.first.tolist(), len(theirs)]
+        for image in np.flatnonzero(_alone(pairs)).tolist():
+            given = [theirs.words(place) for place in range(first[image], first[image + 1])]
             scores[image] = rouge_l(ours.words(image), given)
         return scores[:, None]
 

@@ -1,10 +1,10 @@
 r"""The rules of the Penn Treebank tokenizer behind coco-caption's scores (Stanford CoreNLP 3.4.1).
 
 The original is a lexer: at every position, the rule with the longest match (including the required context after the
-token) wins, and among equal lengths the first rule. ``split`` works in the same way, with one regular expression per
-rule. ``tests/text/test_tokenizer.py`` compares the tokens with the Java program, but only after the removal of
-coco-caption's punctuation list: the direction of a quotation mark, or a full stop that ends both an abbreviation and
-the sentence, leaves no trace.
+token) wins, and among equal lengths the first rule. ``split`` works in the same way: one regular expression tries all
+rules, each as a group. ``tests/text/test_tokenizer.py`` compares the tokens with the Java program, but only after the
+removal of coco-caption's punctuation list: the direction of a quotation mark, or a full stop that ends both an
+abbreviation and the sentence, leaves no trace.
 """
 
 import re

@@ -9,36 +9,8 @@ import pytest
 from captioning.metrics import Cider, Metric, Pairs, References, Scorer, coco_metrics, references
 from captioning.text.tokenizer import number_coco, tokenize_coco
 
-WORDS = [
-    *[
-        "a",
-        "A",
-        "the",
-        "dog",
-        "dogs",
-        "cat",
-        "on",
-        "in",
-        "of",
-        "is",
-        "I.",
-        "S.",
-        "U.S.",
-        "no.",
-        "fig.",
-        "5",
-        "1/2",
-        "(red)",
-        "don't",
-        "dogs'",
-        "&",
-        "$5",
-        "é",
-        "\n",
-        ".",
-    ],
-    "1 1/2",
-]
+TEXT = "a A the dog dogs cat on in of is I. S. U.S. no. fig. 5 1/2 (red) don't dogs' & $5 é \n ."
+WORDS = [*TEXT.split(" "), "1 1/2"]
 
 
 def captions(count: int, seed: int = 0) -> tuple[list[str], list[list[str]]]:

@@ -131,7 +131,7 @@ def test_weights_are_those_of_the_mean(average: Average) -> None:
     for word in SAID:
         if average == "probabilities":
             expected = math.log(0.75 * math.exp(rows[0][word]) + 0.25 * math.exp(rows[1][word]))
-            assert float(found[0, 0, tables[0].vocabulary.numbers[word]]) == pytest.approx(expected, abs=1e-5)
+            assert found[0, 0, tables[0].vocabulary.numbers[word]].item() == pytest.approx(expected, abs=1e-5)
     twice = [tables[0]] * 3 + [tables[1]]
     same, _ = ensemble(twice, average).step(torch.tensor([[START]]), ensemble(twice, average).start(photographs(3)))
     torch.testing.assert_close(found, same)

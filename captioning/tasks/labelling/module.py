@@ -57,9 +57,10 @@ class FrameLabeller(nn.Module):
         if network not in NETWORKS:
             raise CaptioningError(f"task.network={network}: take one of {', '.join(NETWORKS)}.")
         self.embedding = nn.Sequential(nn.Linear(features.size("frames"), hidden_size), nn.Dropout(dropout))
-        alone = network == "frame"
-        self.reader = None if alone else Reader(cell, hidden_size, hidden_size, bidirectional=bidirectional)
-        if alone:
+        self.reader: Reader | None = None
+        if network == "recurrent":
+            self.reader = Reader(cell, hidden_size, hidden_size, bidirectional=bidirectional)
+        else:
             self.alone = nn.Sequential(nn.ReLU(), nn.Linear(hidden_size, hidden_size), nn.ReLU())
         size = hidden_size if self.reader is None else self.reader.output_size
         self.classifier = nn.Linear(size, labels)
