@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from captioning.predict.answerer import Answerer
     from captioning.predict.captioner import Caption, Captioner
     from captioning.predict.ensemble import Ensemble
+    from captioning.predict.translator import Translator
     from captioning.predict.writer import Writer
     from captioning.search import Search
 
@@ -44,6 +45,7 @@ __all__ = [
     "RecurrentDecoder",
     "Search",
     "State",
+    "Translator",
     "Vocabulary",
     "Writer",
     "__version__",
@@ -64,6 +66,7 @@ _MODULES = {
     "RecurrentDecoder": "decoders.recurrent",
     "Search": "search",
     "State": "core.state",
+    "Translator": "predict.translator",
     "Vocabulary": "core.vocabulary",
     "Writer": "predict.writer",
 }

@@ -28,6 +28,7 @@ COMMANDS = {
     "score": "score results files against annotations, no model needed",
     "caption": "caption photographs and folders",
     "ask": "answer a question about a photograph",
+    "translate": "translate sentences and files of sentences",
     "questions": "make questions from captions",
     "export": "publish a captioner: a folder of safetensors, the hub, ONNX",
     "serve": "a page in the browser that captions photographs, on this machine",

@@ -15,7 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "text": {"core"},
     "cells": {"core"},
     "decoders": {"core", "cells"},
-    "encoders": {"core"},
+    "encoders": {"core", "cells"},
     "answerers": {"core", "cells", "decoders"},
     "search": {"core", "text"},
     "data": {"core", "text"},
@@ -26,10 +26,11 @@ ALLOWED: dict[str, set[str]] = {
 }
 ALLOWED["runs"] = {"core", "text", "cells", "decoders", "answerers", "encoders", "search", "speed"}
 ALLOWED["predict"] = ALLOWED["runs"] | {"runs"}
+ALLOWED["bulk"] = ALLOWED["predict"] | {"predict"}
 ALLOWED["training"] = ALLOWED["runs"] | {"runs", "data", "metrics"}
 ALLOWED["tasks"] = ALLOWED["training"] | {"training", "predict", "report", "analysis"}
 ALLOWED["web"] = ALLOWED["predict"] | {"predict"}
-ALLOWED["jobs"] = ALLOWED["tasks"] | {"tasks", "web"}
+ALLOWED["jobs"] = ALLOWED["tasks"] | {"tasks", "web", "bulk"}
 ALLOWED["coco_caption"] = {"core", "text", "metrics"}
 ALLOWED["__main__"] = {"core", "jobs", ""}
 ALLOWED["__init__"] = ALLOWED["predict"] | {"predict", "metrics", ""}  # the public names, imported when asked for

@@ -59,12 +59,17 @@ def in_a_kernel(notebook: Any, folder: Path) -> tuple[str, str]:
     return printed, said
 
 
+def say(message: Warning | str, category: type[Warning], file: str, line: int, *_: object) -> None:
+    print(warnings.formatwarning(message, category, file, line), file=sys.stderr)
+
+
 def run_cells(sources: list[str]) -> int:
     """Run cells as a kernel does: what ends a cell is shown, and so are its figures."""
     import matplotlib.pyplot as plt
 
     plt.switch_backend("agg")
     warnings.filterwarnings("default", category=DeprecationWarning, module="__main__")
+    warnings.showwarning = say  # pytest has put its own list in the place of standard error
     main = sys.modules["__main__"] = ModuleType("__main__")
     for number, source in enumerate(sources):
         cell = ast.parse(source)

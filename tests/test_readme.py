@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,6 +22,7 @@ from captioning.jobs.config import compose
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")),
+    ROOT / "captioning" / "pretrained" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 PARSED = (
@@ -92,6 +94,23 @@ def test_the_command_parses(command: list[str]) -> None:
         overrides = [word for word in arguments if not word.startswith("-")]
         assert all("=" in override for override in overrides)
         compose([one_of(override) for override in overrides] if sweeping else overrides)
+
+
+def test_extras_and_scripts_that_the_pages_name_are_there() -> None:
+    """``pip install "captioning[web]"`` names an extra, and ``python examples/…`` a file."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras, installed, scripts = set(project["optional-dependencies"]), 0, 0
+    for page in PAGES:
+        for line in lines(page):
+            words = shlex.split(line, comments=True)
+            if "install" in words and words[:1] in (["pip"], ["python"]):
+                for named in re.findall(r"\[([\w,]+)\]", line):
+                    assert set(named.split(",")) <= extras, f"{page}: {line}"
+                    installed += 1
+            elif words[:1] == ["python"] and len(words) > 1 and words[1].endswith(".py"):
+                assert (ROOT / words[1]).exists() or words[1] in page.read_text("utf-8").replace(line, ""), line
+                scripts += 1
+    assert installed >= 3 and scripts >= 1
 
 
 def test_the_targets_are_in_the_makefile() -> None:

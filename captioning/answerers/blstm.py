@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from captioning.answerers.model import Answers
-from captioning.answerers.sequences import last_hidden, reversed_each
 from captioning.answerers.vis_lstm import VisualWordModel
 from captioning.cells import Cell, Recurrent
+from captioning.cells.sequences import last_hidden, reversed_each
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.questions import Questions
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from captioning.answerers.model import Answers, EmbeddingModel
-from captioning.answerers.sequences import every_hidden, reversed_each
 from captioning.cells import Cell, Recurrent
+from captioning.cells.sequences import every_hidden, reversed_each
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.questions import Questions

@@ -11,8 +11,8 @@ from torch import nn
 
 from captioning.answerers.lstm import RecurrentModel
 from captioning.answerers.model import Answers
-from captioning.answerers.sequences import last_hidden
 from captioning.cells import Cell
+from captioning.cells.sequences import last_hidden
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.questions import Questions

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from captioning.answerers.lstm import RecurrentModel
 from captioning.answerers.model import Answers, Normalised, Training, image_of, measure
-from captioning.answerers.sequences import last_hidden
 from captioning.cells import Cell
+from captioning.cells.sequences import last_hidden
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.questions import Questions
 

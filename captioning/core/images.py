@@ -65,7 +65,7 @@ def read_image(path: str | os.PathLike[str], content: bytes | None = None) -> Im
         if content is None:
             require_regular(path, "picture")
         # An open file, not its path: Pillow 13 maps an uncompressed TIFF of a path into memory and turns it wrongly.
-        with Path(path).open("rb") if content is None else BytesIO(content) as file, _open(file) as image:
+        with Path(path).open("rb") if content is None else BytesIO(content) as file, open_image(file) as image:
             divisor = _divisor(image, path)
             if divisor > 1:
                 image.draft(None, (image.width // divisor, image.height // divisor))  # a JPEG is decoded at this size
@@ -85,7 +85,7 @@ def size_of(path: str | os.PathLike[str], content: bytes) -> tuple[int, int]:
     Raises:
         CaptioningError: this is not an image that can be read.
     """
-    with usable(path), _open(BytesIO(content)) as image:
+    with usable(path), open_image(BytesIO(content)) as image:
         return image.size
 
 
@@ -131,8 +131,8 @@ def _show_with_name(message: Warning | str, *arguments: Any, **settings: Any) ->
         log.warning("%s: %s", path, " ".join(str(message).split()))
 
 
-def _open(file: IO[bytes]) -> Image.Image:
-    """Open an image of any size, without decoding it: ``_divisor`` has the limits, in place of Pillow's own."""
+def open_image(file: IO[bytes]) -> Image.Image:
+    """Open an image of any size, without decoding it; the readers have limits in place of Pillow's own."""
     with _unlimited:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -272,36 +272,43 @@ def stack(images: Sequence[Tensor]) -> Tensor:
 
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The images in a folder and below it, sorted by path; linked folders are followed, each folder is read once.
+    """The images in a folder and below it, sorted by path, see ``walk_images``."""
+    return sorted(walk_images(folder))
 
-    A file is an image by its suffix, or, without a suffix, by its first bytes. One warning counts and names the files
-    that are left out, and another the folders that can't be read.
+
+def walk_images(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """The images in a folder and below it, folder by folder, in an order of their names that is always the same.
+
+    Linked folders are followed, each folder is read once. A file is an image by its suffix, or, without a suffix, by
+    its first bytes. At the end one warning counts and names the files that are left out, and another the folders that
+    can't be read. Memory holds the names of one folder at a time.
     """
-    images: list[Path] = []
-    left_out: list[Path] = []
-    closed: list[str] = []
+    left_out, closed = _Counted("file"), _Counted("folder")
     waiting, seen = [Path(folder)], set()
     while waiting:
         links: list[Path] = []
         for top in waiting:
-            for parent, folders, files in os.walk(top, onerror=lambda error: closed.append(str(error.filename))):
+            for parent, folders, files in os.walk(top, onerror=lambda error: closed.add(str(error.filename))):
                 place = Path(parent)
                 status = place.stat()
                 if (status.st_dev, status.st_ino) in seen:
                     folders.clear()
                     continue
                 seen.add((status.st_dev, status.st_ino))
-                links += [place / name for name in sorted(folders) if (place / name).is_symlink()]
+                folders.sort()
+                links += [place / name for name in folders if (place / name).is_symlink()]
                 for name in sorted(files):
                     if name in HIDDEN or name.startswith("._"):  # macOS's and Windows's own
                         continue
-                    (images if _is_image(place / name) else left_out).append(place / name)
+                    if _is_image(place / name):
+                        yield place / name
+                    else:
+                        left_out.add(str(place / name))
         waiting = links  # after the folders themselves, so that pictures keep their own paths
-    if left_out:
-        log.warning("%s: %s left out, no pictures by their names: %s.", folder, *_counted(sorted(map(str, left_out))))
-    if closed:
-        log.warning("%s: %s can't be opened, so their pictures are left out: %s.", folder, *_counted(closed, "folder"))
-    return sorted(images)
+    if left_out.count:
+        log.warning("%s: %s left out, no pictures by their names: %s.", folder, left_out, left_out.names)
+    if closed.count:
+        log.warning("%s: %s can't be opened, so their pictures are left out: %s.", folder, closed, closed.names)
 
 
 def _is_image(path: Path) -> bool:
@@ -318,7 +325,20 @@ def _is_image(path: Path) -> bool:
     return first.startswith(SIGNATURES) or first[4:].startswith(BRANDS) or first[::8] == b"RW"
 
 
-def _counted(names: Sequence[str], what: str = "file") -> tuple[str, str]:
+class _Counted:
     """A number of files with the first ten of their names, for a message."""
-    number = f"{len(names)} {what}{'' if len(names) == 1 else 's'}"
-    return number, ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+
+    def __init__(self, what: str) -> None:
+        self.what, self.count, self.first = what, 0, list[str]()
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if self.count <= 10:
+            self.first.append(name)
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.what}{'' if self.count == 1 else 's'}"
+
+    @property
+    def names(self) -> str:
+        return ", ".join(sorted(self.first)) + (", …" if self.count > 10 else "")

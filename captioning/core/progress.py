@@ -49,6 +49,7 @@ def progress(items: Iterable[T], description: str, total: int | None = None, **o
         return tqdm(items, desc=description, total=total, **bar | options)
     form = "{desc}: {percentage:.0f} %, {n_fmt} of {total_fmt}, {remaining} left, {rate_fmt}"
     settings: dict[str, Any] = {"delay": SECONDS, "mininterval": SECONDS, "maxinterval": SECONDS, "ascii": True}
+    settings["miniters"] = 1  # else tqdm's monitor thread writes lines, too
     if total is not None or hasattr(items, "__len__"):
         settings["bar_format"] = form
     return Lines(items, desc=description, total=total, file=sys.stderr, **settings | options)

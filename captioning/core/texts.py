@@ -28,6 +28,7 @@ GZIP = b"\x1f\x8b"  # the first bytes of a compressed file
 GIVEN = ("/dev/stdin", "/dev/fd/")  # `… | captioning score /dev/stdin`, `captioning score <(…)`
 LONGEST_CAPTION = 10_000  # characters; a long paragraph has 2,000
 RATIO = 100  # the most that a compressed text may grow; captions and word vectors grow fourfold
+_LINE_END = re.compile(r"\r\n|\n|\r")
 # An escaped half of a surrogate pair whose other half is not beside it; also after an escaped backslash
 _HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
@@ -53,6 +54,14 @@ def read_text(path: str | os.PathLike[str], what: str = "file", encoding: str = 
             "Save the file as UTF-8 text."
         )
     return text
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, whichever system wrote it.
+
+    ``str.splitlines`` would also break lines at characters that may stand in a caption, such as U+2028.
+    """
+    return _LINE_END.split(text)
 
 
 @contextmanager

@@ -1,31 +1,35 @@
-"""Download of COCO: photographs and captions of 2014 or 2017, in the layout that ``read_coco`` reads."""
+"""Download of COCO: photographs and captions of 2014 or 2017, in the layout that ``read_coco`` reads.
+
+``prepare_archives`` does the same for any set of zip files.
+"""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import write_error
 from captioning.core.locks import lock
-from captioning.data.download import clear, fetch, has_left, require_space, unzip
+from captioning.data.download import SMALL, clear, fetch, has_left, require_space, unzip
 
 LOCK = ".captioning-lock"  # in the folder that is being prepared
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file of COCO.
+    """A zip file on a server.
 
     Attributes:
         place: the path on the server.
-        size: the size in bytes.
-        sha256: the checksum recorded by TensorFlow Datasets (``url_checksums/coco.txt``); COCO publishes no checksums.
+        size: the size in bytes; None if unknown.
+        sha256: the checksum; None if unknown.
         entries: the paths inside the zip of the files and folders to unpack.
     """
 
     place: str
-    size: int
-    sha256: str
+    size: int | None
+    sha256: str | None
     entries: tuple[str, ...]
 
     @property
@@ -34,6 +38,7 @@ class Archive:
         return Path(self.place).name
 
 
+# COCO publishes no checksums: these are those that TensorFlow Datasets records (``url_checksums/coco.txt``).
 ARCHIVES = {
     2014: (
         Archive(
@@ -98,17 +103,31 @@ def prepare_coco(root: str | os.PathLike[str], year: int = 2017, server: str = "
         raise CaptioningError(
             f"COCO captions are of 2014 and 2017, not of {year}. Set data.prepare.year to one of them."
         )
-    root = Path(root)
-    if not any(_missing(root, archive) or has_left(root / archive.name, root) for archive in ARCHIVES[year]):
+    prepare_archives(Path(root), ARCHIVES[year], server, f"COCO {year}")
+
+
+def prepare_archives(root: Path, archives: Sequence[Archive], server: str, what: str) -> None:
+    """The same for any archives.
+
+    Args:
+        root: the data set's folder.
+        archives: the archives.
+        server: the base address of the archives' paths.
+        what: the data set's name, for messages.
+
+    Raises:
+        CaptioningError: see ``prepare_coco``.
+    """
+    if not any(_missing(root, archive) or has_left(root / archive.name, root) for archive in archives):
         return  # no write: the folder may be read-only
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(root, error) from error
     with lock(root / LOCK, wait=True):
-        wanted = [archive for archive in ARCHIVES[year] if _missing(root, archive)]
-        require_space(root, _needed(root, wanted), f"COCO {year}")
-        for archive in ARCHIVES[year]:
+        wanted = [archive for archive in archives if _missing(root, archive)]
+        require_space(root, _needed(root, wanted), what)
+        for archive in archives:
             path = root / archive.name
             if missing := _missing(root, archive):
                 fetch(f"{server}/{archive.place}", path, archive.size, archive.sha256)
@@ -132,8 +151,8 @@ def _is_there(root: Path, entry: str) -> bool:
 
 def _needed(root: Path, archives: list[Archive]) -> int:
     """The required free bytes: photographs unpack to about the size of their zip, and only one zip exists at a time."""
-    unpacked = sum(archive.size for archive in archives)
-    largest = max((archive.size for archive in archives), default=0)
+    unpacked = sum(archive.size or SMALL for archive in archives)
+    largest = max((archive.size or SMALL for archive in archives), default=0)
     arrived = sum(
         path.stat().st_size
         for archive in archives

@@ -10,8 +10,8 @@ from captioning.data.questions import Question, QuestionSet, assemble_questions,
 
 FILES = ("questions", "answers", "img_ids", "types")
 REMEDY = (
-    "Fetch cocoqa-2015-05-17.zip from http://www.cs.toronto.edu/~mren/research/imageqa/data/cocoqa/, unpack it, and "
-    "set data.root to the folder with train and test in it."
+    "Fetch it with: captioning prepare data=coco_qa data.root=…; or unpack cocoqa-2015-05-17.zip of "
+    "http://www.cs.toronto.edu/~mren/imageqa/data/cocoqa/, and set data.root to the folder with train and test in it."
 )
 
 

@@ -2,13 +2,12 @@
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ids import key
-from captioning.core.texts import read_text
+from captioning.core.texts import lines_of, read_text
 from captioning.data.assemble import assemble, find_first, first_ten, hold_out
 from captioning.data.photos import CaptionedPhotos, Photo
 from captioning.data.tables import read_csv
@@ -101,12 +100,7 @@ def _without_lists(root: Path, source: Path, pictures: Path) -> CaptionedPhotos:
 
 
 def _read_list(path: Path) -> list[str]:
-    return [_name(line) for line in _lines(path) if line.strip()]
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a text; ``str.splitlines`` would also break captions at characters such as U+2028."""
-    return re.split(r"\r\n|\n|\r", read_text(path))
+    return [_name(line) for line in lines_of(read_text(path)) if line.strip()]
 
 
 def _name(written: str) -> str:
@@ -126,7 +120,7 @@ def _read_captions(path: Path) -> Iterator[tuple[str, str]]:
     if path.name == "captions.txt":
         yield from ((_name(row["image"]), row["caption"]) for _, row in read_csv(path, ("image", "caption")))
         return
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         place, tab, caption = line.partition("\t")
         name, mark, _ = place.rpartition("#")
         if line.strip():

@@ -30,19 +30,21 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photograph and its captions.
+    """A photograph and its captions; or a clip, whose frames ``encoder=frames`` reads.
 
     Attributes:
         id: the id in COCO's results format: the number in COCO's and Karpathy's files, the file name elsewhere.
-        path: the image file.
+        path: the image file, or the clip.
         captions: as written, not tokenized; one or more.
         boxes: the places of the objects that the captions name; empty where unknown.
+        labels: what happens in each frame of a clip, a word for each; empty where unknown.
     """
 
     id: int | str
     path: Path
     captions: tuple[str, ...]
     boxes: tuple[Box, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass

@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ids import ImageId
 from captioning.core.texts import fault_of
-from captioning.data.photos import CaptionedPhotos, Photo, require_files
+from captioning.data.photos import Box, CaptionedPhotos, Photo, require_files
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ def assemble_questions(
     where: object,
     paths: Mapping[ImageId, Path] | None = None,
     noun: str = "questions",
+    boxes: Mapping[ImageId, tuple[Box, ...]] = MappingProxyType({}),
 ) -> QuestionSet:
     """Put questions together with their photographs, and check both.
 
@@ -95,6 +97,7 @@ def assemble_questions(
         where: the file or folder that was read, for messages.
         paths: the photographs' files by id; None for questions without photographs.
         noun: what the questions are, see ``QuestionSet``.
+        boxes: the places of the objects that questions name, by photograph, where they are known.
 
     Raises:
         CaptioningError: a question has no word or no answer, a photograph is in two splits, a file is missing, or no
@@ -113,7 +116,10 @@ def assemble_questions(
         log.warning("%s: %d questions are about photographs that are not here, and are left out.", where, left_out)
     _require_some(kept, where)
     photos = {
-        split: [Photo(image, paths[image], ()) for image in dict.fromkeys(each.image for each in questions)]
+        split: [
+            Photo(image, paths[image], (), boxes.get(image, ()))
+            for image in dict.fromkeys(each.image for each in questions)
+        ]
         for split, questions in kept.items()
     }
     require_files(photo.path for of_split in photos.values() for photo in of_split)

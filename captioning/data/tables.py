@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from captioning.core.errors import CaptioningError
 from captioning.core.ids import heading
-from captioning.core.texts import parse_json, read_text
+from captioning.core.texts import lines_of, parse_json, read_text
 
 log = logging.getLogger(__name__)
 
 NAMES = {  # other names of columns, in lower case
     **dict.fromkeys(("image_name", "image name", "filename", "file_name", "file", "image_path", "path"), "image"),
+    **dict.fromkeys(("clip", "video", "video_path"), "image"),
     **dict.fromkeys(("comment", "sentence", "description"), "caption"),
     **dict.fromkeys(("set", "subset", "partition"), "split"),
 }
@@ -84,7 +85,7 @@ def read_jsonl(path: Path, columns: tuple[str, ...]) -> Rows:
         CaptioningError: a line is not a JSON object, or lacks a key.
     """
     known: set[str] = set()
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         if not line.strip():
             continue
         row = parse_json(line, f"{path}, line {number}", "")

@@ -14,7 +14,10 @@ from captioning.data.assemble import find_first, first_ten
 from captioning.data.questions import Question, QuestionSet, assemble_questions, hold_out_questions, pictures_by_number
 
 SPLITS = MappingProxyType({"train": "train2014", "test": "val2014"})
-REMEDY = "Fetch questions and annotations from https://visualqa.org/download.html, and set data.root to their folder."
+REMEDY = (
+    "Fetch questions and annotations from https://visualqa.org/download.html (version 2 also with: captioning prepare "
+    "data=vqa2 data.root=…), and set data.root to their folder."
+)
 
 
 def read_vqa(

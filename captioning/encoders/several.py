@@ -4,6 +4,7 @@ Dimensions: B images, N pixels of all encoders' inputs.
 """
 
 import hashlib
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,13 @@ class JointTransform(ImageTransform):
     def __call__(self, image: Image.Image) -> Tensor:
         """An RGB image as uint8 ``(3, 1, N)``: the pixels of each encoder's input, row after row."""
         return torch.cat([transform(image).flatten(1) for transform in self.transforms], dim=1).unsqueeze(1)
+
+    def read(self, path: str | os.PathLike[str], content: bytes | None = None) -> Tensor:
+        """The image or clip at ``path`` as ``(3, 1, N)``; a photograph is decoded once for all encoders."""
+        if all(type(transform).read is ImageTransform.read for transform in self.transforms):
+            return super().read(path, content)
+        pixels = [transform.read(path, content).flatten(1) for transform in self.transforms]
+        return torch.cat(pixels, dim=1).unsqueeze(1)
 
 
 class Several(Encoder):

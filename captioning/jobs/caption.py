@@ -12,16 +12,19 @@ from pathlib import Path
 from captioning.core.errors import CaptioningError
 from captioning.core.ownership import require_output
 from captioning.core.terminal import printable, show_log
+from captioning.jobs import caption_bulk
 from captioning.jobs.options import (
     STDOUT,
     add_average_option,
     add_json_option,
     add_search_options,
     add_trust_option,
+    add_weights_option,
     average_of,
     parse,
     search_of,
     trusted,
+    weights_of,
     write_json,
 )
 from captioning.jobs.paths import expanded
@@ -31,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning caption",
-        description="Caption photographs: one line each, the file and its caption, separated by a tab. Several "
-        "checkpoints are one ensemble: a single search over the mean of what they predict.",
+        description="Caption photographs, or clips by a captioner of clips: one line each, the file and its caption, "
+        "separated by a tab. Several checkpoints are one ensemble: a single search over the mean of what they predict.",
     )
     parser.add_argument("pictures", nargs="+", help="files, folders (and what is below them), or quoted patterns")
     parser.add_argument(
@@ -43,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "searches as the first was trained to (default: the captioner inside the installation)",
     )
     add_average_option(parser)
+    add_weights_option(parser)
     parser.add_argument(
         "--n-best",
         type=int,
@@ -57,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
     add_search_options(parser)
+    caption_bulk.add_bulk_options(parser)
     return parser
 
 
@@ -68,7 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = parse(parser(), argv)
     show_log(logging.WARNING)
+    if options.out is not None:
+        return caption_bulk.main(options)
+    require_no_bulk(options)
     average = average_of(options, len(options.checkpoint or [None]))
+    weights = weights_of(options, len(options.checkpoint or [None]))
     to_stdout = options.json == STDOUT
     for path in filter(None, (None if to_stdout else options.json, options.attention)):
         require_output(path)
@@ -92,11 +101,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() == "utf-8":
         sys.stdout.reconfigure(errors="surrogateescape")  # prints file names that are not UTF-8 unchanged
     with no_collection():
-        captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust), average)
+        captioner = Captioner.load(options.checkpoint, options.device, trusted(options.trust), average, weights)
     search = search_of(options, captioner.config)
 
     def draw(caption: Caption, path: Path, number: int) -> None:
+        from captioning.encoders.frames import ClipTransform
         from captioning.report.attention import draw_attention
+        from captioning.report.frames import draw_frames
 
         if caption.attention is None:
             return
@@ -104,10 +115,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise CaptioningError(
                 f"{(options.checkpoint or [captioner.path])[0]}: a word of its vocabulary has blanks. It is damaged."
             )
+        drawing, transform = numbered(options.attention, number), captioner.encoder.transform
+        if isinstance(transform, ClipTransform):
+            draw_frames(transform.frames_of(path), caption.text, caption.attention[:, 0], drawing)
+            return
         image = read_image(path)
-        seen = captioner.encoder.transform.seen(image.size)
-        drawing = numbered(options.attention, number)
-        draw_attention(image, caption.text, caption.attention, drawing, seen, caption.sentinel)
+        draw_attention(image, caption.text, caption.attention, drawing, transform.seen(image.size), caption.sentinel)
 
     rows: list[dict[str, object]] = []
     drawn = options.attention is not None
@@ -168,6 +181,19 @@ def find_pictures(names: Sequence[str], missing: list[CaptioningError] | None = 
     if missing is not None:
         missing += failed
     return list(found)
+
+
+def require_no_bulk(options: argparse.Namespace) -> None:
+    """Refuse what only ``--out`` takes.
+
+    Raises:
+        CaptioningError: an option has no effect, or a source is none of pictures.
+    """
+    if options.ray is not None or options.column is not None:
+        raise CaptioningError("--ray and --column have no effect without --out. Name an output, or leave them out.")
+    many = [name for name in options.pictures if name.lower().endswith(caption_bulk.MANY) and Path(name).is_file()]
+    if many:
+        raise CaptioningError(f"{many[0]}: lists, tar and Parquet files are captioned with --out captions.jsonl.")
 
 
 def numbered(path: Path, number: int) -> Path:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
 from captioning.core.memory import keep_memory
 from captioning.core.ownership import write_json_output
@@ -23,10 +24,12 @@ from captioning.jobs.options import (
     add_json_option,
     add_search_options,
     add_trust_option,
+    add_weights_option,
     average_of,
     parse,
     search_of,
     trusted,
+    weights_of,
     write_json,
 )
 
@@ -57,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         "data.root=../flickr8k: where the data are, unless it is the default place, is yours to say",
     )
     add_average_option(parser)
+    add_weights_option(parser)
     parser.add_argument("--split", help="train, val or test (default: test, of a language model val)")
     parser.add_argument("--out", type=Path, help="folder for what it writes (default: the run's, or one beside it)")
     add_json_option(parser, "scores")
@@ -86,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         trust=trusted(options.trust, overrides),
         average=average_of(options, len(checkpoints)),
         rate=options.rate,
+        weights=weights_of(options, len(checkpoints)),
     )
     if options.json:
         write_json(options.json, content_of(found))
@@ -122,6 +127,7 @@ def evaluate(
     trust: Sequence[str] = (),
     average: "Averaged" = "probabilities",
     rate: bool = False,
+    weights: Sequence[float] | None = None,
 ) -> "Evaluation":
     """Score a trained run, or an ensemble of several, on a split.
 
@@ -138,6 +144,7 @@ def evaluate(
         trust: modules or classes outside this package that the checkpoint may name.
         average: the quantity that an ensemble averages.
         rate: whether to measure the photographs captioned a second, too.
+        weights: the weights of an ensemble's members in the mean; None for equal weights.
 
     Raises:
         CaptioningError: a checkpoint, the data or the split is missing or does not fit.
@@ -164,13 +171,18 @@ def evaluate(
         found = task.evaluate(paths[0], split, out=out, device=device, trust=trust, search=searched)
     else:
         members = members_of(paths, trust)
-        out = out or run_of(first.path).parent / ensemble_name(members, average)
+        if weights is not None and not task.weighted:
+            raise CaptioningError("The ensembles of this task have equal weights: leave --weights out.")
+        out = out or run_of(first.path).parent / ensemble_name(members, average, weights)
+        weighted = {} if weights is None else {"weights": list(weights)}
         found = task.evaluate_ensemble(
-            paths, split, average=average, out=out, device=device, trust=trust, search=searched
+            paths, split, average=average, out=out, device=device, trust=trust, search=searched, **weighted
         )
-        found = replace(found, details={**found.details, "average": average, "members": members})
+        found = replace(found, details={**found.details, "average": average, "members": members, **weighted})
     if rate:
-        found = with_rate(found, Captioner.load(paths, device, trust, average), task.source_of(split)[split], searched)
+        found = with_rate(
+            found, Captioner.load(paths, device, trust, average, weights), task.source_of(split)[split], searched
+        )
     found = replace(signed(found, first.signature), split=split, measures={**task.measures, **found.measures})
     write_scores(out, found)
     return found

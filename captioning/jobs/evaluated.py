@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 OURS = ("data.name", "data.workers")  # settings without effect on scores
 TOKENIZER = "data.tokenizer"  # a name that the program knows, not a file's
+SIDES = ("data.source_language", "data.target_language")
 AT_ONCE = 1024  # the maximum photographs in a batch
 SAID = ("data.count", "data.scenes_seed")  # numbers that cause writes: scenes are drawn from them
 LARGEST = 10**9
@@ -70,6 +71,7 @@ def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collect
 def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str]) -> tuple[list[str], list[str]]:
     """A checkpoint's data settings that differ from this program's: numbers, and settings that the user must give."""
     from captioning.data.multi30k import LANGUAGES
+    from captioning.data.parallel import LANGUAGES as TRANSLATED
 
     data, known, made = checkpoint.config["data"], {}, {}
     unresolved = (checkpoint.unresolved or {}).get("data")
@@ -95,6 +97,7 @@ def _of_the_checkpoint(checkpoint: "Checkpoint", kind: str, said: Sequence[str])
             continue
         plain = value is None or (isinstance(value, bool | int | float) and abs(value) <= LARGEST)
         plain = plain or (key == "data.language" and value in LANGUAGES)
+        plain = plain or (key in SIDES and value in TRANSLATED)
         if plain and key not in SAID:
             numbers.append(f"{key}={'null' if value is None else value}")
         else:

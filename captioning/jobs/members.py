@@ -45,10 +45,11 @@ def members_of(paths: Sequence[Path], trust: Collection[str] = ()) -> list[dict[
     return members
 
 
-def ensemble_name(members: Sequence[Mapping[str, Any]], average: str) -> str:
-    """The name of an ensemble's folder: ``ensemble=a+b``, with the average unless it is that of probabilities."""
+def ensemble_name(members: Sequence[Mapping[str, Any]], average: str, weights: Sequence[float] | None = None) -> str:
+    """The name of an ensemble's folder: ``ensemble=a+b``, with the average and weights unless they are the default."""
     names = []
     for member in members:
         path = Path(member["checkpoint"])
         names.append(run_of(path).name + (f"-{path.stem}" if path.name != BEST else ""))
-    return folder_name(f"ensemble={'+'.join(names)}" + (f",average={average}" if average != "probabilities" else ""))
+    told = f"ensemble={'+'.join(names)}" + (f",average={average}" if average != "probabilities" else "")
+    return folder_name(told + ("" if weights is None else f",weights={'+'.join(f'{each:g}' for each in weights)}"))

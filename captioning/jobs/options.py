@@ -106,6 +106,34 @@ def add_average_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_weights_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the weights of several checkpoints in the mean."""
+    parser.add_argument(
+        "--weights",
+        metavar="A,B",
+        help="the weights of several checkpoints in the mean, such as 0.7,0.3: late fusion of frames and optical flow",
+    )
+
+
+def weights_of(options: argparse.Namespace, checkpoints: int) -> list[float] | None:
+    """The weights of several checkpoints in the mean; None for equal weights.
+
+    Raises:
+        CaptioningError: they are no numbers, or not one for each checkpoint.
+    """
+    if options.weights is None:
+        return None
+    try:
+        weights = [float(each) for each in options.weights.split(",")]
+    except ValueError:
+        weights = []
+    if len(weights) != checkpoints or checkpoints < 2:
+        raise CaptioningError(
+            f"--weights {options.weights}: give a number for each of several checkpoints, with commas between them."
+        )
+    return weights
+
+
 def average_of(options: argparse.Namespace, checkpoints: int) -> "Averaged":
     """The quantity that several checkpoints average.
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.memory import keep_memory
@@ -15,8 +16,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="captioning prepare",
-        description="Fetch a data set (coco, coco2014, coco_karpathy) or draw one (scenes), and check that it is "
-        "whole. Of a set that can't be fetched it says where it is to be had.",
+        description="Fetch a data set (coco, coco2014, coco_karpathy, coco_qa, vqa2) or draw one (scenes), and check "
+        "that it is whole. Of a set that can't be fetched it says where it is to be had.",
     )
     parser.add_argument(
         "--features",
@@ -40,15 +41,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_memory()
 
     from captioning.core.build import call
-    from captioning.data import CaptionedPhotos
+    from captioning.data import CaptionedPhotos, QuestionSet
 
     if config.get("prepare"):
         call(config["prepare"], type(None))
-    photos = call(config["source"], CaptionedPhotos)  # draws the scenes; checks the others
-    for split, found in photos.splits.items():
-        captions = sum(len(photo.captions) for photo in found)
-        print(f"{config['name']} {split}: {len(found)} photographs, {captions} captions")
-    if options.features:
+    # draws the scenes; checks the others
+    source: Any = call(config["source"], CaptionedPhotos, QuestionSet)
+    if isinstance(source, QuestionSet):
+        for split, asked in source.splits.items():
+            on = len({question.image for question in asked})
+            print(f"{config['name']} {split}: {len(asked)} questions on {on} photographs")
+        photos = source.photos
+    else:
+        for split, found in source.splits.items():
+            captions = sum(len(photo.captions) for photo in found)
+            print(f"{config['name']} {split}: {len(found)} photographs, {captions} captions")
+        photos = source
+    if options.features and photos is None:
+        raise CaptioningError("--features: the photographs of these questions are not here. Set data.images.")
+    if options.features and photos is not None:
         from captioning.core.device import find_device
         from captioning.runs.parts import make_encoder
         from captioning.tasks.photographs import store_features

@@ -47,15 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if bool(settings) == bool(files) or len(files) > 1:
         raise UsageError("Name one annotations file, or a data set by its settings (data=flickr8k data.root=…).")
     captions = _of_a_data_set(settings) if settings else _of_a_file(Path(files[0]), options.images)
-    from captioning.data.captions_to_questions import questions_of, thinned
+    from captioning.data.captions_to_questions import agreed, questions_of, thinned
 
     def asked() -> Iterator[tuple[dict[str, str], "Asked"]]:
-        known = set()
-        for place, caption in captions:
-            for each in questions_of(caption):
-                if (place["image"], each.text) not in known:
-                    known.add((place["image"], each.text))
-                    yield place, each
+        for place, said in captions:
+            for each in agreed([each for caption in said for each in questions_of(caption)]):
+                yield place, each
 
     kinds: dict[str, Counter[str]] = {}
     with atomic_write(options.out) as file:
@@ -69,17 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _of_a_file(path: Path, images: Path | None) -> Iterator[tuple[dict[str, str], str]]:
+def _of_a_file(path: Path, images: Path | None) -> Iterator[tuple[dict[str, str], list[str]]]:
     from captioning.data.coco import load_captions
 
     coco: Any = load_captions(path)
     for image, annotations in coco.imgToAnns.items():
         name = coco.imgs[image].get("file_name", str(image))
-        for annotation in annotations:
-            yield {"image": str(images / name if images else name)}, annotation["caption"]
+        captions = [annotation["caption"] for annotation in annotations]
+        yield {"image": str(images / name if images else name)}, captions
 
 
-def _of_a_data_set(settings: Sequence[str]) -> Iterator[tuple[dict[str, str], str]]:
+def _of_a_data_set(settings: Sequence[str]) -> Iterator[tuple[dict[str, str], list[str]]]:
     from captioning.core.build import call
     from captioning.data import CaptionedPhotos
     from captioning.jobs.config import compose
@@ -87,5 +84,4 @@ def _of_a_data_set(settings: Sequence[str]) -> Iterator[tuple[dict[str, str], st
     photos = call(compose(settings)["data"]["source"], CaptionedPhotos)
     for split, members in photos.splits.items():
         for photo in members:
-            for caption in photo.captions:
-                yield {"image": str(photo.path.absolute()), "split": split}, caption
+            yield {"image": str(photo.path.absolute()), "split": split}, list(photo.captions)

@@ -4,9 +4,10 @@ import argparse
 import csv
 import logging
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import show_log
@@ -40,32 +41,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     from captioning.runs.question_rows import KEY as QUESTION_KEY
     from captioning.runs.question_rows import is_of_answers, rows_of_answers
     from captioning.runs.results import KEY, columns_of, merged, read_rows, row_of, scored
+    from captioning.runs.translation_rows import COLUMNS as TRANSLATION_COLUMNS
+    from captioning.runs.translation_rows import KEY as TRANSLATION_KEY
+    from captioning.runs.translation_rows import is_of_translations, rows_of_translations
 
     code = Code.of(Path(__file__).parents[1])
     folders = list(scored(options.folders, options.split))
-    answers = [is_of_answers(folder, options.split) for folder in folders]
-    if any(answers) and not all(answers):
+    kinds: tuple[tuple[Any, ...], ...] = (
+        (lambda folder, _: folds.folds_of(folder) is not None, folds.rows_of_folds, folds.COLUMNS, folds.KEY),
+        (is_of_answers, _of_each(rows_of_answers), QUESTION_COLUMNS, QUESTION_KEY),
+        (is_of_translations, _of_each(rows_of_translations), TRANSLATION_COLUMNS, TRANSLATION_KEY),
+    )
+    found = {
+        next((number for number, (is_one, *_) in enumerate(kinds) if is_one(folder, options.split)), None)
+        for folder in folders
+    }
+    if len(found) > 1:
         raise CaptioningError(
-            "Runs that answer questions and captioners have different columns: name a table for each."
+            "Captioners, runs that answer questions, runs that translate and cross-validations have columns of their "
+            "own: name a table for each."
         )
-    in_folds = [folds.folds_of(folder) is not None for folder in folders]
-    if any(in_folds) and not all(in_folds):
-        raise CaptioningError("Runs of a cross-validation have columns of their own: name a table for them.")
-    rows = folds.rows_of_folds(folders, options.split) if all(in_folds) else []
-    for folder in () if all(in_folds) else folders:
-        if all(answers):
-            rows += rows_of_answers(folder, options.split)
-            continue
+    kind = found.pop()
+    rows: list[dict[str, Any]] = []
+    if kind is not None:
+        rows = kinds[kind][1](folders, options.split)
+    for folder in folders if kind is None else ():
         row = row_of(folder, options.split)
         if not row.get("METEOR") and not options.no_meteor and "tokenizer" not in row:  # METEOR is of English
             row["METEOR"] = meteor_of(folder, options.split)
         rows.append(row)
     rows = [row | {"commit": code.commit, "date": code.date} for row in rows]
-    key = folds.KEY if all(in_folds) else QUESTION_KEY if all(answers) else KEY
-    table = merged(read_rows(options.table), rows, key)
-    columns = list(QUESTION_COLUMNS) if all(answers) else columns_of(table)
-    if all(in_folds):
-        columns = list(folds.COLUMNS)
+    table = merged(read_rows(options.table), rows, KEY if kind is None else kinds[kind][3])
+    columns = columns_of(table) if kind is None else list(kinds[kind][2])
     options.table.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(options.table) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
@@ -73,6 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         writer.writerows(table)
     print(f"{options.table}: {len(rows)} rows of {len(table)} are of these folders.")
     return 0
+
+
+def _of_each(rows_of: Callable[[Path, str], Sequence[Any]]) -> Callable[[Sequence[Path], str], list[Any]]:
+    """A function from folders to the rows of each."""
+    return lambda folders, split: [row for folder in folders for row in rows_of(folder, split)]
 
 
 def meteor_of(folder: Path, split: str) -> str:

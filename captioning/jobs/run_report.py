@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REPORT = "report.html"
+ANSWERS = "answers_test.json"
+NEEDED = {"question_id", "answer", "answers"}  # of a row of it
 LOOKED = 3  # photographs with where the captioner looked
 UNTOLD = ("choices.", "out", "sweep", "resume", "name", "hydra")  # settings that say nothing of what was trained
 
@@ -80,10 +82,7 @@ def write_at_the_end(folder: Path, source: Any, tokenizer: Any = None) -> None:
         from captioning.core.ownership import output
         from captioning.report.page import report_html
 
-        splits = getattr(source, "splits", None)
-        test = splits.get("test") or () if isinstance(splits, Mapping) else ()
-        photos = {photo.id: photo.path for photo in test if hasattr(photo, "path")}
-        record = record_of(folder, folder.name, photos)
+        record = record_of(folder, folder.name, _photos_of(source))
         with output(folder / REPORT) as file:
             file.write(report_html(folder.name, [record], tokenizer=tokenizer))
         log.info("wrote %s", folder / REPORT)
@@ -97,7 +96,7 @@ def find_photos(run: Path, settings: Sequence[str], trust: Collection[str]) -> d
     Raises:
         CaptioningError: the data are not at the place where this program looks for them, or can't be read.
     """
-    if not (run / "captions_test.json").exists():
+    if not ((run / "captions_test.json").exists() or (run / ANSWERS).exists()):
         return {}
     from captioning.core.build import build
     from captioning.jobs.evaluated import evaluated
@@ -109,8 +108,15 @@ def find_photos(run: Path, settings: Sequence[str], trust: Collection[str]) -> d
     check_task(checkpoint.config, checkpoint.path, trust)
     unused = "data.features_root=features"  # no features are read: the place needs no saying
     config = evaluated(checkpoint, [unused, *settings], trust)
-    source = build(config["task"], Task, config=config).source_of("test")
-    return {photo.id: photo.path for photo in source["test"]}
+    return _photos_of(build(config["task"], Task, config=config).source_of("test"))
+
+
+def _photos_of(source: Any) -> dict[int | str, Path]:
+    """The files of the test split's photographs by id: of captions, or of questions about photographs."""
+    photos = getattr(source, "photos", None) or source  # of questions
+    splits = getattr(photos, "splits", None)
+    test = splits.get("test") or () if isinstance(splits, Mapping) else ()
+    return {photo.id: photo.path for photo in test if hasattr(photo, "path")}
 
 
 def record_of(
@@ -146,7 +152,9 @@ def record_of(
             folder / "captions_test.json", read_results(folder / "captions_test.json"), references.keys()
         )
         captions = {each: results[each] for each in references if each in results}
-    scores = read_json(folder / "scores_test.json") if (folder / "scores_test.json").exists() else {}
+    files = [folder / f"scores_{split}.json" for split in ("test", "val")]
+    scores: Any = next((read_json(file) for file in files if file.exists()), {})
+    answers = read_json(folder / ANSWERS) if (folder / ANSWERS).exists() else []
     summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     samples = folder / "samples.txt"
     return RunRecord(
@@ -158,10 +166,12 @@ def record_of(
         captions=captions,
         references=references,
         search=str(scores.get("search", "")) if isinstance(scores, dict) else "",
-        commands=list(_commands(folder, bool(captions))),
+        commands=list(_commands(folder, bool(captions or answers))),
         photos=photos,
         coloured=_coloured(folder, trust) if thorough and samples.exists() else (),
-        looked=_looked(folder, photos, trust) if photos and "decoder.attends" in settings else (),
+        looked=_looked(folder, photos, trust) if photos and captions and "decoder.attends" in settings else (),
+        told=scores if isinstance(scores, dict) and not captions else {},
+        answers=[each for each in answers if isinstance(each, dict) and set(each) >= NEEDED],
         samples=read_text(samples, "samples")[-1500:] if samples.exists() else "",
     )
 
@@ -221,7 +231,9 @@ def _looked(folder: Path, photos: Photos, trust: Collection[str]) -> "list[Looke
     """Some photographs with where the run's captioner looked at each word."""
     from PIL import Image
 
+    from captioning.core.clips import beside
     from captioning.core.images import read_image
+    from captioning.encoders.frames import ClipTransform
     from captioning.predict.captioner import Captioner
     from captioning.report.attention import lay_over
     from captioning.report.page import SIDE, Looked
@@ -231,10 +243,12 @@ def _looked(folder: Path, photos: Photos, trust: Collection[str]) -> "list[Looke
     chosen = paths[:: max(1, len(paths) // LOOKED)][:LOOKED]
     found = []
     for path, caption in zip(chosen, captioner.caption(chosen, attention=True), strict=True):
-        image = read_image(path)
+        transform = captioner.encoder.transform
+        is_clip = isinstance(transform, ClipTransform)
+        image = beside(transform.frames_of(path), 0) if is_clip else read_image(path)
         scale = SIDE / 2 / max(image.size)
         small = image.resize([max(1, round(scale * side)) for side in image.size], Image.Resampling.LANCZOS)
-        left, top, right, bottom = (scale * edge for edge in captioner.encoder.transform.seen(image.size))
+        left, top, right, bottom = (scale * edge for edge in transform.seen(image.size))
         assert caption.attention is not None
         words = caption.text.split()
         pictures = [lay_over(small, weights, (left, top, right, bottom)) for weights in caption.attention]

@@ -8,11 +8,14 @@ from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from captioning.core.errors import CaptioningError
+from captioning.core.errors import CaptioningError, UsageError
+from captioning.core.memory import keep_memory
 from captioning.core.ownership import output, require_output
 from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import STDOUT, add_json_option, import_from_working_folder, parse, write_json
 from captioning.jobs.paths import expanded
+from captioning.jobs.score_answers import are_answers, score_answers
+from captioning.jobs.score_sets import score_sets
 from captioning.text import TREEBANK
 
 if TYPE_CHECKING:
@@ -29,12 +32,11 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="captioning score",
         description="Score captions: BLEU, METEOR, ROUGE-L and CIDEr as coco-caption computes them, without Java; how "
-        "sure they are, and what the captioner says. Further files are compared with the first.",
+        "sure they are, and what the captioner says. Further files are compared with the first. Files of answers to "
+        "questions (answers_SPLIT.json of captioning evaluate) hold the right answers and need no references.",
     )
     options.add_argument("results", type=expanded, nargs="+", help='results files, [{"image_id": …, "caption": …}, …]')
-    options.add_argument(
-        "--references", type=expanded, required=True, help="annotations in COCO's format, of the split captioned"
-    )
+    options.add_argument("--references", type=expanded, help="annotations in COCO's format, of the split captioned")
     options.add_argument("--subset", action="store_true", help="score the images that all files have, not the split")
     options.add_argument(
         "--train", type=expanded, help="annotations of the training set: shows the share of captions not in it"
@@ -68,6 +70,12 @@ def parser() -> argparse.ArgumentParser:
         help="treebank, coco-caption's (default); clean, without its brackets and faults; or words, for any language",
     )
     options.add_argument(
+        "--sets",
+        action="store_true",
+        help="the files have several captions an image, as lists or entries, best first: how different the captions of "
+        "an image are, and the scores of the first and of the best (the oracle) of each set",
+    )
+    options.add_argument(
         "--explain",
         action="append",
         default=[],
@@ -88,6 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse(parser(), argv)
     show_log(logging.WARNING)
+    if not args.references:
+        if not are_answers(args.results[0]):
+            raise UsageError("Captions are scored against references: name their annotations with --references.")
+        score_answers(args, short_names(args.results))
+        return 0
+    keep_memory()
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
     from captioning.metrics.constant import constant, say_constant
@@ -103,6 +117,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise CaptioningError("--json - and --latex both print: give --json a file, or leave one out.")
     for path in filter(None, (args.per_image, None if to_stdout else args.json)):
         require_output(path)
+    training, frequencies = None, None
+    if args.frequencies:
+        frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
+    if args.sets:
+        return score_sets(args, _metrics(args, frequencies, tokenizer), tokenizer, frequencies)
     silent: list[int | str] | None = [] if args.subset else None
     references = read_references(args.references, silent)
     if silent:
@@ -121,11 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if blanks := say_blanks(tokenizer, some, "--tokenizer "):
         log.warning("%s", blanks)
     explained = _explained(args.explain, images)
-    training, frequencies = None, None
     if args.train:
         training = [caption for each in read_references(args.train, []).values() for caption in each]
-    if args.frequencies:
-        frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
     said = {name: [results[image] for image in images] for name, results in captions.items()}
     prepared = References([references[image] for image in images], tokenizer)
     used = _metrics(args, frequencies, tokenizer)

@@ -16,14 +16,16 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="captioning serve",
         description="A page that captions photographs and shows where the captioner looked, and what it might have "
-        "said. Several captioners are shown side by side. Needs: pip install 'captioning[web]'.",
+        "said. Several captioners are shown side by side; for a model of answers there is a box for questions. Needs: "
+        "pip install 'captioning[web]'.",
     )
     parser.add_argument(
         "checkpoints",
         nargs="*",
         type=Path,
         metavar="CHECKPOINT",
-        help="runs' folders, .ckpt files or published captioners (default: the captioner inside the installation)",
+        help="runs' folders, .ckpt files or published captioners, and runs that answer questions (default: the "
+        "captioner inside the installation)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free (default: 8000)")
@@ -49,20 +51,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise CaptioningError('The page needs FastAPI and uvicorn: pip install "captioning[web]".') from error
         raise
     from captioning.jobs.score import short_names
+    from captioning.predict.answerer import Answerer
     from captioning.predict.captioner import Captioner
+    from captioning.runs.checkpoint import read_checkpoint
 
     listening = listen(options.host, options.port)
     trust = trusted(options.trust)
+    captioners: dict[str, Captioner] = {}
+    answerers: dict[str, Answerer] = {}
     if options.checkpoints:
         paths = [str(path.resolve()) for path in options.checkpoints]
         names = short_names(paths) if len(paths) > 1 else {paths[0]: Path(paths[0]).name}
-        captioners = {printable(names[path]): Captioner.load(path, options.device, trust) for path in paths}
+        for path in paths:
+            if read_checkpoint(Path(path), trust).contents.get("answers"):
+                answerers[printable(names[path])] = Answerer.load(path, options.device, trust)
+            else:
+                captioners[printable(names[path])] = Captioner.load(path, options.device, trust)
     else:
         captioners = {"captioner": Captioner.load(None, options.device)}
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"http://{shown}:{port} captions photographs; Ctrl+C ends it.", flush=True)
-    app = make_app(captioners, options.host)
+    app = make_app(captioners, answerers, options.host)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
     uvicorn.Server(config).run(sockets=[listening])
     return 0

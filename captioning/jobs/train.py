@@ -207,12 +207,18 @@ def _fit(trainer: pl.Trainer, module: Any, data: Any, resume_from: Path | None, 
 
     Raises:
         Stopped: a signal has come, and a checkpoint was written where there was a place for it.
+        CaptioningError: the limit of open files has been reached.
     """
     try:
         trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
     except Exception as error:
         if asked.signal:  # what else a signal ends, such as worker processes, is no error of its own
             raise Stopped(asked.signal) from error
+        if isinstance(error, EOFError) or "ancdata" in str(error):  # of a batch that a worker process hands over
+            raise CaptioningError(
+                "A worker process could not hand a batch over, which needs an open file: too few are allowed. Raise "
+                "the limit (ulimit -n), or take data.workers=0."
+            ) from error
         raise
     if asked.signal:
         raise Stopped(asked.signal)

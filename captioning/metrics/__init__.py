@@ -9,6 +9,7 @@ several of an image; ``CiderReward`` is the reward of self-critical training.
 from captioning.metrics.answers import Accuracy, AccuracyByKind, AnswerPairs, VqaAccuracy, Wups
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider, CiderD
+from captioning.metrics.events import Events
 from captioning.metrics.meteor import Meteor
 from captioning.metrics.metric import Metric, Pairs, UnavailableError, measures_of
 from captioning.metrics.references import DocumentFrequencies, References
@@ -16,21 +17,25 @@ from captioning.metrics.reward import CiderReward
 from captioning.metrics.rouge import RougeL
 from captioning.metrics.scores import Scorer, Scores, build_metrics, coco_metrics, installed_metrics, score_captions
 from captioning.metrics.spice import Spice
+from captioning.metrics.translation import ChrF, SacreBleu
 
 __all__ = [
     "Accuracy",
     "AccuracyByKind",
     "AnswerPairs",
     "Bleu",
+    "ChrF",
     "Cider",
     "CiderD",
     "CiderReward",
     "DocumentFrequencies",
+    "Events",
     "Meteor",
     "Metric",
     "Pairs",
     "References",
     "RougeL",
+    "SacreBleu",
     "Scorer",
     "Scores",
     "Spice",

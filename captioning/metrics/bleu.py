@@ -9,8 +9,9 @@ import numpy as np
 
 from captioning.core.measure import Measure
 from captioning.metrics.metric import Metric, Pairs
-from captioning.metrics.ngrams import ORDERS, Floats, Integers, NGramCounts
+from captioning.metrics.ngrams import ORDERS, Floats, NGramCounts
 from captioning.metrics.references import Match, References
+from captioning.text.token_numbers import Integers
 
 # The constants with which coco-caption guards against division by zero.
 _TINY, _SMALL = 1e-15, 1e-9
@@ -18,6 +19,8 @@ _TINY, _SMALL = 1e-15, 1e-9
 
 class Bleu(Metric):
     """BLEU-1 to -4, 0 to 1."""
+
+    by_image = True
 
     @property
     def measures(self) -> tuple[Measure, ...]:

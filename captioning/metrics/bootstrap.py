@@ -12,7 +12,8 @@ import numpy as np
 from captioning.metrics.ngrams import Floats
 from captioning.metrics.scores import Scores
 
-_AT_ONCE = 100
+_AT_ONCE = 100  # resamples
+_WEIGHTS = 5_000_000  # weights of images in memory at the same time
 
 
 def bootstrap(systems: Sequence[Scores], resamples: int = 1000, seed: int = 0) -> list[dict[str, Floats]]:
@@ -28,8 +29,9 @@ def bootstrap(systems: Sequence[Scores], resamples: int = 1000, seed: int = 0) -
     """
     draw, images = np.random.default_rng(seed), len(systems[0])
     parts: list[list[dict[str, Floats]]] = [[] for _ in systems]
-    for begin in range(0, resamples, _AT_ONCE):
-        count = min(_AT_ONCE, resamples - begin)
+    at_once = max(1, min(_AT_ONCE, _WEIGHTS // max(images, 1)))
+    for begin in range(0, resamples, at_once):
+        count = min(at_once, resamples - begin)
         weights = np.stack([np.bincount(draw.integers(images, size=images), minlength=images) for _ in range(count)])
         for part, system in zip(parts, systems, strict=True):
             part.append(system.resampled(weights.astype(np.float64)))

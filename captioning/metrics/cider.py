@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from captioning.metrics.metric import Metric, Pairs
-from captioning.metrics.ngrams import ORDERS, Floats, Integers, NGramCounts, count_ngrams
+from captioning.metrics.ngrams import ORDERS, Floats, NGramCounts, count_ngrams
 from captioning.metrics.references import DocumentFrequencies, Match, References
+from captioning.text.token_numbers import Integers
 
 SIGMA = 6.0
 
@@ -104,6 +105,7 @@ class Cider(Metric):
     """CIDEr, 0 to 10: the mean of the images' CIDEr-D."""
 
     name = "CIDEr"
+    by_image = True
 
     def __init__(self, frequencies: DocumentFrequencies | None = None) -> None:
         """Take fixed document frequencies; by default those of the scored references, as in coco-caption."""

@@ -7,7 +7,7 @@ import zlib
 from typing import Any
 
 from captioning.core.errors import CaptioningError
-from captioning.core.texts import parse_json, read_text
+from captioning.core.texts import lines_of, parse_json, read_text
 
 _WHAT = "results file"
 _CUT = "It may be cut short: fetch or write it again."
@@ -27,10 +27,9 @@ def read_entries(path: str | os.PathLike[str]) -> list[Any]:
     name = os.fspath(path).lower()
     text = _from_archive(path) if name.endswith(".zip") else read_text(path, _WHAT)
     if name.endswith((".jsonl", ".jsonl.gz")):
-        lines = text.splitlines() if "\x85" not in text and "\u2028" not in text else text.split("\n")
         return [
             parse_json(line, f"{path}, line {number}", "line of a results file", _CUT)
-            for number, line in enumerate(lines, start=1)
+            for number, line in enumerate(lines_of(text), start=1)
             if line.strip()
         ]
     entries = parse_json(text, path, _WHAT, _CUT)

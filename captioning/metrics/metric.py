@@ -16,7 +16,7 @@ Dimensions: N images, K statistics, M measures.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +27,8 @@ from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
 from captioning.metrics.ngrams import Floats, NGramCounts, count_ngrams
 from captioning.metrics.references import Match, References
+from captioning.text.registry import number_tokens
+from captioning.text.token_numbers import TokenNumbers
 
 
 class UnavailableError(CaptioningError):
@@ -63,6 +65,11 @@ class Pairs:
         """The number of images N."""
         return len(self.prepared)
 
+    def blocks(self) -> "Iterator[Pairs]":
+        """The pairs of ``AT_ONCE`` images each."""
+        for begin, prepared in self.prepared.blocks():
+            yield _Block(prepared, self.candidates[begin : begin + len(prepared)], self.candidates, begin)
+
     @property
     def references(self) -> Sequence[Sequence[str]]:
         """The references of each image, as written."""
@@ -76,12 +83,17 @@ class Pairs:
     @cached_property
     def candidate_tokens(self) -> list[list[str]]:
         """The tokens of each candidate; one with a blank in it is several words but in ROUGE-L."""
-        return self.prepared.tokenizer(self.candidates)
+        return self.candidate_numbers.lists()
+
+    @cached_property
+    def candidate_numbers(self) -> TokenNumbers:
+        """The tokens of all candidates as numbers."""
+        return number_tokens(self.prepared.tokenizer, self.candidates)
 
     @cached_property
     def candidate_ngrams(self) -> NGramCounts:
         """The n-grams of each candidate, of one to four words."""
-        return count_ngrams(self.candidate_tokens)
+        return count_ngrams(self.candidate_numbers)
 
     @cached_property
     def match(self) -> Match:
@@ -89,10 +101,26 @@ class Pairs:
         return self.prepared.ngrams.match(self.candidate_ngrams, np.arange(len(self)))
 
 
+@dataclass(frozen=True)
+class _Block(Pairs):
+    """Some of many pairs; a tokenizer may look at the caption after a caption."""
+
+    all_candidates: Sequence[str]
+    begin: int
+
+    @cached_property
+    def candidate_numbers(self) -> TokenNumbers:
+        return number_tokens(
+            self.prepared.tokenizer, self.all_candidates, self.begin, self.begin + len(self.candidates)
+        )
+
+
 class Metric(ABC):
     """A metric of captions against the images' references.
 
     Attributes:
+        by_image: True if the statistics of an image depend on other images by ``pairs.prepared.frequencies`` at most:
+            those of very many images are then computed in blocks.
         name: the name of the one measure in tables, logs and ``monitor=``; by default the class's name.
         higher_is_better: True if greater values of the one measure are better.
         scale: the factor of the one measure in tables, such as 100.
@@ -101,6 +129,7 @@ class Metric(ABC):
     name: str = ""
     higher_is_better: bool = True
     scale: float = 100.0
+    by_image: bool = False
 
     @property
     def measures(self) -> tuple[Measure, ...]:

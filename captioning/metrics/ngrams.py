@@ -3,14 +3,15 @@
 Dimensions: C captions, G different n-grams of one to four words, M pairs of a caption and one of its n-grams.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+from captioning.text.token_numbers import TokenNumbers
 
 ORDERS = 4
 Integers = NDArray[np.int64]
@@ -31,6 +32,7 @@ class NGramIndex:
 
     words: dict[str, int]
     keys: tuple[Integers, ...]
+    _last: "list[tuple[NGramIndex, Integers]]" = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         """The number of n-grams G."""
@@ -42,7 +44,15 @@ class NGramIndex:
         return np.repeat(np.arange(ORDERS), [len(self.words), *(len(keys) for keys in self.keys)])
 
     def locate(self, other: "NGramIndex") -> Integers:
-        """``(G,)``: the number of each n-gram in another index, -1 if the other index lacks the n-gram."""
+        """``(G,)``: the number of each n-gram in another index, -1 if the other index lacks the n-gram.
+
+        BLEU, ROUGE-L and CIDEr ask for the same numbers: those of the last other index are kept.
+        """
+        if not self._last or self._last[0][0] is not other:
+            self._last[:] = [(other, self._find_in(other))]
+        return self._last[0][1]
+
+    def _find_in(self, other: "NGramIndex") -> Integers:
         word = np.fromiter((other.words.get(word, -1) for word in self.words), np.int64, len(self.words))
         found, before, offset = [word], word, len(other.words)
         for keys, others in zip(self.keys, other.keys, strict=True):
@@ -78,85 +88,77 @@ class NGramCounts:
 
         Args:
             values: ``(M,)``, or one value for each of ``pairs``.
-            pairs: the numbers of the values' pairs; by default all pairs.
+            pairs: the numbers of the values' pairs, rising; by default all pairs.
         """
         caption, ngram = (self.caption, self.ngram) if pairs is None else (self.caption[pairs], self.ngram[pairs])
-        cell = caption * ORDERS + self.index.order[ngram]
-        sums: Floats = np.bincount(cell, values.astype(np.float64), len(self.lengths) * ORDERS).astype(np.float64)
-        return sums.reshape(-1, ORDERS)
+        ends = np.cumsum([len(self.index.words), *map(len, self.index.keys)])
+        begins = [0, *np.searchsorted(ngram, ends).tolist()]
+        values = values.astype(np.float64)
+        sums = np.empty((len(self.lengths), ORDERS))
+        for order, (begin, end) in enumerate(pairwise(begins)):
+            sums[:, order] = np.bincount(caption[begin:end], values[begin:end], len(self.lengths))
+        return sums
 
 
-def count_ngrams(captions: Sequence[Sequence[str]]) -> NGramCounts:
+def count_ngrams(captions: TokenNumbers | Sequence[Sequence[str]]) -> NGramCounts:
     """Number and count the n-grams of tokenized captions; the pairs are ordered by n-gram, then by caption.
 
     A token with a blank in it, such as "1 1/2", is several words.
     """
-    lengths = np.fromiter(map(len, captions), np.int64, len(captions))
-    words: defaultdict[str, int] = defaultdict()
-    words.default_factory = words.__len__  # a new word gets the next number
-    word = np.fromiter(map(words.__getitem__, chain.from_iterable(captions)), np.int64, int(lengths.sum()))
-    several = {number: token.split() for token, number in words.items() if token.split() != [token]}
-    if several:
-        words, word, lengths = _apart(several, words, word, lengths)
-    caption = np.repeat(np.arange(len(captions)), lengths)
+    numbered = _words_of(captions if isinstance(captions, TokenNumbers) else TokenNumbers.of(captions))
+    word, lengths, size = numbered.number, numbered.lengths, len(numbered.tokens)
+    caption = numbered.caption
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(word))  # words from here to the caption's end
+    by_word = stable_order(word, size)
     number = np.zeros_like(word)  # of the n-gram that starts at each position, among those of its order
-    keys, ngrams, captions_of, counts, offset = [], [], [], [], 0
+    keys, ngrams, captions_of, counts, offset, different = [], [], [], [], 0, 1
     for n in range(1, ORDERS + 1):
-        starts = np.flatnonzero(left >= n)
-        key, by_key = _sorted(number[starts] * len(words) + word[starts + n - 1])
-        starts = starts[by_key]
+        # The positions of n-grams, by the last word, then by the n-gram before it, then by the position.
+        starts = by_word[by_word >= n - 1] - (n - 1)
+        starts = starts[left[starts] >= n]
+        starts = starts[stable_order(number[starts], different)]
+        key = (number[starts] << 32) | word[starts + n - 1]
         new = np.diff(key, prepend=-1) != 0
+        unique = key[new]
         number[starts] = np.cumsum(new) - 1
         of_caption = caption[starts]
         first = np.flatnonzero(new | (np.diff(of_caption, prepend=-1) != 0))  # of each pair's positions
-        unique = key[new]
-        keys.append((unique // len(words) << 32) | unique % len(words))
+        keys.append(unique)
         ngrams.append(number[starts[first]] + offset)
         captions_of.append(of_caption[first])
         counts.append(np.diff(first, append=len(starts)))
-        offset += len(unique)
-    index = NGramIndex(dict(words), tuple(keys[1:]))
+        different = len(unique)
+        offset += different
+    words = dict(zip(numbered.tokens, range(size), strict=True))
     together = np.concatenate
+    index = NGramIndex(words, tuple(keys[1:]))
     return NGramCounts(index, lengths, together(captions_of), together(ngrams), together(counts), word)
 
 
-def _apart(
-    several: dict[int, list[str]], words: defaultdict[str, int], word: Integers, lengths: Integers
-) -> tuple[defaultdict[str, int], Integers, Integers]:
-    """Words, their numbers and captions' lengths after tokens of several words (or none) are taken apart.
+def _words_of(captions: TokenNumbers) -> TokenNumbers:
+    """Captions with tokens of several words (or none) taken apart."""
+    if " ".join(captions.tokens).split() == captions.tokens:
+        return captions
+    return TokenNumbers.of_forms(
+        [token.split() for token in captions.tokens], captions.number, captions.caption, len(captions)
+    )
+
+
+def stable_order(values: Integers, below: int) -> Integers:
+    """The stable order of numbers from 0 on: numpy sorts 16 bits at a time, in time linear in the length.
 
     Args:
-        several: the words of such tokens, by the tokens' numbers.
-        words: the number of each token.
-        word: the tokens of all captions.
-        lengths: ``(C,)``, the number of tokens of each caption.
+        values: ``(M,)``.
+        below: a bound of the values.
     """
-    apart = {number: [words[each] for each in tokens] for number, tokens in several.items()}
-    times = np.ones(len(word), dtype=np.int64)
-    at = np.flatnonzero(np.isin(word, list(apart)))
-    times[at] = [len(apart[number]) for number in word[at].tolist()]
-    begins = np.cumsum(times) - times
-    taken = np.repeat(word, times)
-    for place, number in zip(begins[at].tolist(), word[at].tolist(), strict=True):
-        taken[place : place + len(apart[number])] = apart[number]
-    caption = np.repeat(np.repeat(np.arange(len(lengths)), lengths), times)
-    tokens = [token for token, number in words.items() if number not in apart]
-    renumbered = np.zeros(len(words), dtype=np.int64)
-    renumbered[[words[token] for token in tokens]] = np.arange(len(tokens))
-    left = defaultdict(int, zip(tokens, range(len(tokens)), strict=True))
-    return left, renumbered[taken], np.bincount(caption, minlength=len(lengths))
-
-
-def _sorted(keys: Integers) -> tuple[Integers, Integers]:
-    """The sorted keys, from 0 on, and their stable order; numpy sorts numbers faster than it finds their order."""
-    bits = len(keys).bit_length()
-    if int(keys.max(initial=0)).bit_length() + bits > 63:
-        order = np.argsort(keys, kind="stable")
-        return keys[order], order
-    packed = (keys << bits) | np.arange(len(keys))
-    packed.sort()
-    return packed >> bits, packed & ((1 << bits) - 1)
+    bits = max(below - 1, 0).bit_length()
+    if bits == 0:
+        return np.arange(len(values))
+    order = np.argsort(values.astype(np.uint16), kind="stable")
+    for place in range(16, bits, 16):
+        digit = (values >> place).astype(np.uint8 if bits <= place + 8 else np.uint16)
+        order = order[np.argsort(digit[order], kind="stable")]
+    return order
 
 
 def _find(keys: Integers, wanted: Integers) -> Integers:

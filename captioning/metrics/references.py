@@ -1,19 +1,24 @@
-"""The references of images: tokenized once, with n-grams counted once, for many scorings.
+"""The references of images: tokenized once, on first use, with n-grams counted once, for many scorings.
 
 Dimensions: N images, R references in total, C candidates, G n-grams, K pairs of an image and an n-gram of its
 references, M pairs of a reference and one of its n-grams.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
 from captioning.core.errors import CaptioningError
-from captioning.metrics.ngrams import Floats, Integers, NGramCounts, NGramIndex, count_ngrams
-from captioning.text.registry import Tokenizer
+from captioning.metrics.merging import Counted
+from captioning.metrics.ngrams import Floats, NGramCounts, NGramIndex, count_ngrams
+from captioning.text.registry import Tokenizer, number_tokens
+from captioning.text.token_numbers import Integers, TokenNumbers
 from captioning.text.tokenizer import tokenize_coco
+
+AT_ONCE = 20_000  # images whose tokens and n-grams are in memory at the same time
 
 
 @dataclass(frozen=True)
@@ -42,18 +47,17 @@ class DocumentFrequencies:
 
 
 class References:
-    """The references of N images, tokenized once; n-grams are counted on their first use.
+    """The references of N images; tokens are found and n-grams counted on their first use, once.
 
     Attributes:
         texts: the references of each image, as written.
-        tokens: the references of each image, tokenized.
         tokenizer: the tokenizer of references and candidates.
         per_image: ``(N,)`` the number of references of each image.
         first: ``(N,)`` the number of each image's first reference among all R.
     """
 
     def __init__(self, references: Sequence[Sequence[str]], tokenizer: Tokenizer = tokenize_coco) -> None:
-        """Tokenize the references.
+        """Take the references.
 
         Args:
             references: one or more references of each image, as written.
@@ -69,8 +73,6 @@ class References:
                 f"number {without[0] if without else '-'}). Leave them out, or give references."
             )
         self.texts, self.tokenizer = references, tokenizer
-        tokens = iter(tokenizer([caption for captions in references for caption in captions]))
-        self.tokens = [[next(tokens) for _ in captions] for captions in references]
         self.per_image = np.fromiter(map(len, references), np.int64, len(references))
         self.first = np.cumsum(self.per_image) - self.per_image
 
@@ -78,10 +80,30 @@ class References:
         """The number of images N."""
         return len(self.per_image)
 
+    @property
+    def are_many(self) -> bool:
+        """True for more than ``AT_ONCE`` images, which are scored in blocks."""
+        return len(self) > AT_ONCE
+
+    @cached_property
+    def _flat(self) -> list[str]:
+        return [*chain.from_iterable(self.texts)]
+
+    @cached_property
+    def numbers(self) -> TokenNumbers:
+        """The tokens of the R references as numbers."""
+        return number_tokens(self.tokenizer, self._flat)
+
+    @cached_property
+    def tokens(self) -> list[list[list[str]]]:
+        """The tokens of each reference of each image."""
+        tokens = iter(self.numbers.lists())
+        return [[next(tokens) for _ in captions] for captions in self.texts]
+
     @cached_property
     def ngrams(self) -> "ReferenceNGrams":
         """The n-grams of the references, counted once for all metrics."""
-        counts = count_ngrams([caption for captions in self.tokens for caption in captions])
+        counts = count_ngrams(self.numbers)
         image = np.repeat(np.arange(len(self)), self.per_image)[counts.caption]
         key = counts.ngram * len(self) + image
         start = np.flatnonzero(np.diff(key, prepend=-1))
@@ -96,10 +118,45 @@ class References:
 
     @cached_property
     def frequencies(self) -> DocumentFrequencies:
-        """The number of these images in whose references each n-gram occurs."""
+        """The number of these images in whose references each n-gram occurs.
+
+        Of more than ``AT_ONCE`` images, n-grams of one image are left out, which weigh what an unknown n-gram does.
+        """
+        if not self.are_many:
+            counted = self._counted()
+        else:
+            counted = Counted.of_all(block._counted() for _, block in self.blocks()).several()
+        return DocumentFrequencies(counted.index, counted.count, len(self))
+
+    def _counted(self) -> Counted:
         index = self.ngrams.counts.index
-        count = np.bincount(self.ngrams.keys // len(self), minlength=len(index))
-        return DocumentFrequencies(index, count, len(self))
+        return Counted(index, np.bincount(self.ngrams.keys // len(self), minlength=len(index)))
+
+    def blocks(self) -> Iterator[tuple[int, "References"]]:
+        """The references of ``AT_ONCE`` images each, with the number of the first image.
+
+        A block has the tokens and document frequencies of the whole, and is forgotten after use: many captions
+        take the memory of one block.
+        """
+        for begin in range(0, len(self), AT_ONCE):
+            yield begin, _Block(self, begin)
+
+
+class _Block(References):
+    """The references of some of many images."""
+
+    def __init__(self, whole: References, begin: int) -> None:
+        super().__init__(whole.texts[begin : begin + AT_ONCE], whole.tokenizer)
+        self._whole, self._begin = whole, int(whole.first[begin])
+
+    @cached_property
+    def numbers(self) -> TokenNumbers:
+        end = self._begin + int(self.per_image.sum())
+        return number_tokens(self.tokenizer, self._whole._flat, self._begin, end)
+
+    @cached_property
+    def frequencies(self) -> DocumentFrequencies:
+        return self._whole.frequencies
 
 
 @dataclass(frozen=True)

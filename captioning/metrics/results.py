@@ -35,7 +35,7 @@ def read_results(path: str | os.PathLike[str]) -> dict[ImageId, str]:
     if several:
         raise CaptioningError(
             f"{path}: {len(several)} images have more than one caption: {_first(several)}. Keep one of each; "
-            "captioning.metrics.sets scores sets of captions."
+            "`captioning score --sets` scores sets of captions."
         )
     silent = [image for image, captions in sets.items() if not captions[0].strip()]
     if silent:
@@ -67,8 +67,8 @@ def read_sets(path: str | os.PathLike[str]) -> dict[ImageId, list[str]]:
 
 
 def with_ids_of(
-    path: str | os.PathLike[str], results: Mapping[ImageId, str], known: Collection[ImageId]
-) -> dict[ImageId, str]:
+    path: str | os.PathLike[str], results: Mapping[ImageId, Value], known: Collection[ImageId]
+) -> dict[ImageId, Value]:
     """Results with the references' ids in place of ids of another type or form, such as ``"1"`` for 1.
 
     One warning states the count. Ids that stand for no known id stay as they are.

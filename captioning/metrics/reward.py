@@ -14,9 +14,10 @@ import numpy as np
 
 from captioning.metrics.bleu import count_matches, smoothed_bleu
 from captioning.metrics.cider import SIGMA, CiderD
-from captioning.metrics.ngrams import ORDERS, Floats, Integers, count_ngrams
+from captioning.metrics.ngrams import ORDERS, Floats, count_ngrams
 from captioning.metrics.references import DocumentFrequencies, References
 from captioning.text.registry import Tokenizer
+from captioning.text.token_numbers import Integers
 from captioning.text.tokenizer import tokenize_each
 
 END = "<END>"  # no token of a text: tokens have no capitals

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioning.metrics.metric import Metric, Pairs
-from captioning.metrics.ngrams import Floats, Integers
+from captioning.metrics.ngrams import Floats
+from captioning.text.token_numbers import Integers
 
 BETA = 1.2
 _BITS = 63  # places of a candidate's words in a number of numpy
@@ -20,12 +21,16 @@ class RougeL(Metric):
     """ROUGE-L, 0 to 1: the mean of the images' ROUGE-L."""
 
     name = "ROUGE-L"
+    by_image = True
 
     def statistics(self, pairs: Pairs) -> Floats:
         """``(N, 1)``: the ROUGE-L of each image."""
         scores = _of_all(pairs)
-        for image in np.flatnonzero(_alone(pairs)):
-            scores[image] = rouge_l(pairs.candidate_tokens[image], pairs.reference_tokens[image])
+        ours, theirs = pairs.candidate_numbers, pairs.prepared.numbers
+        first = [*pairs.prepared.first.tolist(), len(theirs)]
+        for image in np.flatnonzero(_alone(pairs)).tolist():
+            given = [theirs.words(place) for place in range(first[image], first[image + 1])]
+            scores[image] = rouge_l(ours.words(image), given)
         return scores[:, None]
 
 
@@ -33,8 +38,7 @@ def _alone(pairs: Pairs) -> NDArray[np.bool_]:
     """``(N,)``: whether an image is scored by itself: long candidates, no words, tokens that are several words."""
     ours, theirs = pairs.candidate_ngrams.lengths, pairs.prepared.ngrams.counts.lengths
     first = pairs.prepared.first
-    tokens = np.fromiter(map(len, pairs.candidate_tokens), np.int64, len(pairs))
-    given = np.fromiter((len(each) for image in pairs.reference_tokens for each in image), np.int64, len(theirs))
+    tokens, given = pairs.candidate_numbers.lengths, pairs.prepared.numbers.lengths
     odd = np.maximum.reduceat((given != theirs) | (theirs == 0), first)
     alone: NDArray[np.bool_] = odd | (tokens != ours) | (ours == 0) | (ours > _BITS)
     return alone

@@ -41,7 +41,14 @@ class Scores:
                 (``UnavailableError``).
         """
         metrics = tuple(metrics)
-        return cls(metrics, tuple(statistics_of(metric, pairs) for metric in metrics))
+        if not pairs.prepared.are_many:
+            return cls(metrics, tuple(statistics_of(metric, pairs) for metric in metrics))
+        found: list[list[Floats]] = [[] if metric.by_image else [statistics_of(metric, pairs)] for metric in metrics]
+        for block in pairs.blocks():
+            for metric, parts in zip(metrics, found, strict=True):
+                if metric.by_image:
+                    parts.append(statistics_of(metric, block))
+        return cls(metrics, tuple(map(np.concatenate, found)))
 
     def __len__(self) -> int:
         """The number of images N."""

@@ -179,14 +179,14 @@ class Answerer:
         """The best answer to a question, see ``ask``."""
         return self.ask(picture, question, best=1).answers[0].text
 
-    def ask(self, picture: Picture | None, question: str, best: int = 5, attention: bool = False) -> Reply:
+    def ask(self, picture: Picture | None, question: str, best: int = 5, attention: bool | None = False) -> Reply:
         """Answer a question about a photograph.
 
         Args:
             picture: a path or a PIL image of any mode and size; None for a model that reads the question alone.
             question: the question.
             best: the number of answers.
-            attention: whether to return the weights of the regions.
+            attention: whether to return the weights of the regions; None to return them if the model has any.
 
         Raises:
             CaptioningError: the photograph can't be read or is missing; the question has no word, or none that the
@@ -208,8 +208,8 @@ class Answerer:
             for number, probability in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         ]
         maps = None
-        if attention and found.attention is not None:
-            maps = self._maps(found.attention[0], features)
+        if attention is not False and found.attention is not None:
+            maps = self.maps(found.attention[0], features)
         words = self.tokenizer([question])[0][: questions.words.shape[1]]
         return Reply(answers, maps, words)
 
@@ -243,8 +243,16 @@ class Answerer:
             features: Features = self.encoder(images.to(self.device))
         return features
 
-    def _maps(self, weights: Tensor, features: Features) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
-        """The weights ``(looks, L)`` as maps."""
+    def maps(self, weights: Tensor, features: Features) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
+        """The weights of a photograph's regions as maps.
+
+        Args:
+            weights: ``(looks, L)``, see ``Answers.attention``.
+            features: the features that were looked at.
+
+        Returns:
+            ``(looks, rows, columns)``; one row where the regions have no layout.
+        """
         looks, regions = weights.shape
         spec = NO_FEATURES if self.encoder is None else self.encoder.spec
         part = next((each for each in self.model.reads if each in spec and spec.regions(each) == regions), None)

@@ -25,7 +25,7 @@ from captioning.encoders.several import Several, distinct, prefixed
 from captioning.predict.ensemble import Average, Ensemble, Member
 from captioning.predict.loading import load
 from captioning.predict.maps import attended_part
-from captioning.predict.pictures import Picture, Unusable, read_ahead
+from captioning.predict.pictures import Encoded, Picture, Unusable, read_ahead
 from captioning.predict.publishing import Publishing
 from captioning.predict.soup import average_weights
 from captioning.runs.parts import make_decoder, make_encoder, make_search
@@ -84,6 +84,7 @@ class Captioner(Publishing):
         device: str = "auto",
         trust: Collection[str] = (),
         average: Averaged = "probabilities",
+        weights: Sequence[float] | None = None,
     ) -> "Captioner":
         """Read a checkpoint, also a stranger's: no code that the checkpoint holds or names is run (docs/security.md).
 
@@ -93,6 +94,7 @@ class Captioner(Publishing):
             device: the device; ``"auto"`` is the GPU if there is one, else the CPU.
             trust: modules or classes outside of this package that the checkpoint may name; ``load`` imports them.
             average: the quantity that several captioners average, see ``combine``.
+            weights: the weights of several captioners in the mean, see ``combine``.
 
         Raises:
             CaptioningError: the checkpoint does not exist, is a language model's, names a class that is not trusted, or
@@ -103,7 +105,7 @@ class Captioner(Publishing):
         captioners = [cls._load(each, device, trust) for each in paths]
         if len(captioners) == 1:
             return captioners[0]
-        return cls.combine(captioners, average, [str(each) for each in paths])
+        return cls.combine(captioners, average, [str(each) for each in paths], weights)
 
     @classmethod
     def _load(cls, path: str | os.PathLike[str], device: str, trust: Collection[str]) -> "Captioner":
@@ -118,7 +120,11 @@ class Captioner(Publishing):
 
     @classmethod
     def combine(
-        cls, captioners: Sequence["Captioner"], average: Averaged = "probabilities", names: Sequence[str] = ()
+        cls,
+        captioners: Sequence["Captioner"],
+        average: Averaged = "probabilities",
+        names: Sequence[str] = (),
+        weights: Sequence[float] | None = None,
     ) -> "Captioner":
         """An ensemble: several captioners whose predictions are averaged at every word of one search.
 
@@ -132,12 +138,15 @@ class Captioner(Publishing):
             average: the quantity that is averaged: ``"probabilities"`` or ``"log-probabilities"``, see ``Ensemble``, or
                 ``"weights"``, of captioners of one architecture.
             names: the captioners' names, for errors.
+            weights: the weight of each captioner in the mean; None for equal weights.
 
         Raises:
             CaptioningError: there is no captioner, or vocabularies differ in their words; weights are to be averaged,
-                and the architectures differ.
+                and the architectures differ; ``weights`` do not fit, see ``Ensemble``.
         """
         names = names or [f"captioner {number}" for number in range(1, len(captioners) + 1)]
+        if average == "weights" and weights is not None:
+            raise CaptioningError("The mean weights of networks are an equal mean: leave the captioners' weights out.")
         if average == "weights" and captioners:
             parts = average_weights(
                 [{"encoder": each.encoder, "decoder": each.decoder} for each in captioners],
@@ -159,7 +168,7 @@ class Captioner(Publishing):
             )
             for captioner, place, name in zip(captioners, places, names, strict=True)
         ]
-        ensemble = Ensemble(members, average)
+        ensemble = Ensemble(members, average, weights)
         encoder = encoders[0] if len(encoders) == 1 else _beside(encoders, ensemble.seen)
         return cls(encoder, ensemble, captioners[0].vocabulary, captioners[0].config)
 
@@ -229,7 +238,7 @@ class Captioner(Publishing):
         """Caption images one after the other, with scores and, if requested, attention maps.
 
         Args:
-            pictures: paths or PIL images of any mode and size, or a single path or image.
+            pictures: paths, PIL images of any mode and size, or bytes of image files (``Encoded``); or a single one.
             search: the search; None for the search of ``config``.
             batch_size: the number of images per batch.
             attention: whether to return the attention maps and, of a decoder with a sentinel, the sentinel's weights.
@@ -268,7 +277,7 @@ class Captioner(Publishing):
         if must_say:  # all of them now: a word that the vocabulary lacks is reported before the first caption
             search = constrained(search, must_say).for_vocabulary(self.vocabulary)
         of_each = search.must_say if isinstance(search, ConstrainedBeam) and search.of_each else None
-        if isinstance(pictures, (str, os.PathLike, Image.Image)):
+        if isinstance(pictures, (str, os.PathLike, Image.Image, Encoded)):
             pictures = [pictures]
         read = 0
         for batch in read_ahead(iter(pictures), self.encoder.transform, batch_size):

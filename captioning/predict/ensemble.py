@@ -63,7 +63,9 @@ class Ensemble(nn.Module):
         seen: the transform whose part of an image the attention maps cover; None without attention.
     """
 
-    def __init__(self, members: Sequence[Member], average: Average = "probabilities") -> None:
+    def __init__(
+        self, members: Sequence[Member], average: Average = "probabilities", weights: Sequence[float] | None = None
+    ) -> None:
         """Take the members, and put their decoders in evaluation mode.
 
         Args:
@@ -71,9 +73,12 @@ class Ensemble(nn.Module):
                 numbers are the first member's.
             average: ``"probabilities"``: ``step`` returns the log of the mean of the members' probabilities;
                 ``"log-probabilities"``: the mean of their log-probabilities, normalised over the vocabulary.
+            weights: the weight of each member in the mean, not negative, with any positive sum: the late fusion α·p_rgb
+                + (1 − α)·p_flow of Venugopalan et al. 2015; None for equal weights.
 
         Raises:
-            CaptioningError: there is no member, vocabularies differ in their words, or ``average`` is neither.
+            CaptioningError: there is no member, vocabularies differ in their words, ``average`` is neither, or the
+                weights are not one of 0 or more for each member.
         """
         super().__init__()
         if not members:
@@ -81,6 +86,7 @@ class Ensemble(nn.Module):
         if average not in AVERAGES:
             raise CaptioningError(f"average={average}: take one of {', '.join(AVERAGES)}.")
         self.average = average
+        self.log_shares = _log_shares(weights, len(members))
         first = members[0]
         maps = {number: part for number, member in enumerate(members) if (part := _probe(member)) is not None}
         finest = max(maps, key=lambda number: members[number].spec.regions(maps[number]), default=None)
@@ -117,13 +123,15 @@ class Ensemble(nn.Module):
             states.append(own)
             if (weights := member.weights(own)) is not None:
                 maps.append(weights)
-            if total is None:
-                total = log_probs
-            else:
-                total = torch.logaddexp(total, log_probs) if self.average == "probabilities" else total + log_probs
+            share = self.log_shares[number]
+            if self.average == "probabilities":
+                weighted = log_probs + share
+                total = weighted if total is None else torch.logaddexp(total, weighted)
+            elif share > -math.inf:
+                weighted = math.exp(share) * log_probs
+                total = weighted if total is None else total + weighted
         assert total is not None
-        count = len(self.members)
-        total = total - math.log(count) if self.average == "probabilities" else (total / count).log_softmax(-1)
+        total = total if self.average == "probabilities" else total.log_softmax(-1)
         joined = _joined(states)
         if maps:
             joined.sequence["attention"] = torch.stack(maps).mean(0)
@@ -179,6 +187,17 @@ class _Member(nn.Module):
             return None
         weights = state.sequence["attention"].float()
         return weights if self.resampled is None else weights @ self.resampled
+
+
+def _log_shares(weights: Sequence[float] | None, members: int) -> list[float]:
+    """The logarithms of the members' shares in the mean, whose sum is 1."""
+    weights = [1.0] * members if weights is None else list(weights)
+    if len(weights) != members or not all(0 <= each < math.inf for each in weights) or not sum(weights) > 0:
+        given = " ".join(f"{each:g}" for each in weights)
+        raise CaptioningError(
+            f"The weights {given} are not one for each of {members} captioners, of 0 or more and one above 0."
+        )
+    return [math.log(each / sum(weights)) if each else -math.inf for each in weights]
 
 
 def _device(decoder: Any) -> torch.device:

@@ -12,7 +12,21 @@ from torch import Tensor
 from captioning.core.errors import CaptioningError
 from captioning.core.images import ImageTransform, to_rgb, usable
 
-Picture = str | os.PathLike[str] | Image.Image
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture as the bytes of an image file (JPEG, PNG, …), for pictures that lie in an archive or a table.
+
+    Attributes:
+        name: the picture's name, for messages.
+        content: the bytes of the file.
+    """
+
+    name: str
+    content: bytes
+
+
+Picture = str | os.PathLike[str] | Image.Image | Encoded
 Unusable = Callable[[int, CaptioningError], None]  # takes the place and the error of an image that can't be read
 
 
@@ -42,7 +56,7 @@ def read_ahead(pictures: Iterator[Picture], transform: ImageTransform, batch_siz
     """Batches of images; while one batch is captioned, a thread decodes and resizes the next.
 
     Args:
-        pictures: paths or PIL images.
+        pictures: paths, PIL images, or files' bytes.
         transform: the encoder's transform.
         batch_size: the number of images per batch.
     """
@@ -72,6 +86,8 @@ def read_picture(picture: Picture, place: int, transform: ImageTransform) -> Ten
     Raises:
         CaptioningError: the image can't be read.
     """
+    if isinstance(picture, Encoded):
+        return transform.read(picture.name, picture.content)
     if not isinstance(picture, Image.Image):
         return transform.read(picture)
     name = getattr(picture, "filename", "") or f"picture {place + 1} of those given"

@@ -7,6 +7,7 @@ Dimensions: T words.
 
 import math
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib import colormaps
@@ -70,7 +71,7 @@ def draw_attention(
         axes.axis("off")
     for axes, (word, picture) in zip(figure.axes, pictures, strict=False):
         axes.imshow(picture)
-        axes.set_title(word, fontsize="large", parse_math=False)
+        axes.set_title(fill(word, 22), fontsize="large", parse_math=False)  # a longer word would lie over the next
     if sentinel is not None:
         first, *others = figure.axes[: len(pictures)]
         draw_bar(first, None)

@@ -34,6 +34,6 @@ def draw_saturation(gates: Mapping[str, Mapping[str, Saturation]], path: Path) -
             ylim=(-0.03, 1.03),
             aspect="equal",
         )
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", loc="upper right")
     with output(path, "wb") as file:
         figure.savefig(file, format="png", dpi=110)

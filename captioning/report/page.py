@@ -17,11 +17,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from captioning.core.clips import read_strip
 from captioning.core.errors import CaptioningError
-from captioning.core.images import read_image
 from captioning.core.measure import Measure
 from captioning.metrics.comparison import Report, compare
+from captioning.metrics.explanation import explain
 from captioning.metrics.references import References
+from captioning.report.answers import examples, score_table
+from captioning.report.answers import sentences as told_sentences
 from captioning.report.charts import Series, bar_chart, line_chart
 from captioning.report.table import sentences, table, units
 
@@ -66,6 +69,8 @@ class RunRecord:
         looked: photographs with where the captioner looked.
         coloured: coloured texts of units, each with a heading.
         samples: texts that a language model has written.
+        told: the content of its file of scores, of a run without captions.
+        answers: the questions of the test split with its answers, of a model of answers.
     """
 
     name: str
@@ -81,6 +86,8 @@ class RunRecord:
     looked: Sequence[Looked] = ()
     coloured: Sequence[tuple[str, str]] = ()
     samples: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    answers: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,10 @@ def report_html(
         resamples: the number of resamples of the bootstrap.
         notes: sentences about what is missing on the page.
     """
-    scored, reports = _reports(runs, tokenizer, resamples)
+    scored, reports, references = _reports(runs, tokenizer, resamples)
+    told = {run.name: run.told for run in runs if run.told}
+    answers = {run.name: run.answers for run in runs if run.answers}
+    photos = next((run.photos for run in runs if run.answers), {})
     return str(
         _template().render(
             title=title,
@@ -145,7 +155,11 @@ def report_html(
             search=", ".join(dict.fromkeys(run.search for run in scored if run.search)),
             images=len(scored[0].references) if scored else 0,
             lengths=_lengths(scored),
-            shown=_photographs(scored, reports),
+            shown=_photographs(scored, reports, references),
+            told=score_table(told),
+            tests=told_sentences(told, answers, resamples),
+            questions=max(map(len, answers.values()), default=0),
+            answered=examples(answers, photos, _thumbnail),
             totals=_totals(runs),
             markup=Markup,
             picture=_as_data,
@@ -162,17 +176,19 @@ def _template() -> Any:
     return environment.get_template("report.html")
 
 
-def _reports(runs: Sequence[RunRecord], tokenizer: Any, resamples: int) -> tuple[list[RunRecord], list[Report]]:
-    """The runs with captions of the same photographs as the first such run, and their scores."""
+def _reports(
+    runs: Sequence[RunRecord], tokenizer: Any, resamples: int
+) -> tuple[list[RunRecord], list[Report], References | None]:
+    """The runs with captions of the same photographs as the first such run, their scores, and the references."""
     first = next((run for run in runs if run.captions and run.references), None)
     if first is None:
-        return [], []
+        return [], [], None
     ids = list(first.references)
     scored = [run for run in runs if run.references.keys() == first.references.keys() == run.captions.keys()]
     texts = [list(first.references[each]) for each in ids]
     references = References(texts, tokenizer) if tokenizer else References(texts)
     captions = {run.name: [run.captions[each] for each in ids] for run in scored}
-    return scored, compare(captions, references, resamples=resamples)
+    return scored, compare(captions, references, resamples=resamples), references
 
 
 def _settings(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
@@ -236,9 +252,14 @@ def _shares(lengths: Sequence[int]) -> list[tuple[float, float]]:
     return [(length, count / len(lengths)) for length, count in sorted(counts.items())]
 
 
-def _photographs(scored: Sequence[RunRecord], reports: Sequence[Report]) -> list[dict[str, Any]]:
-    """The best, median and worst photographs of the first run, with every run's captions and the references."""
-    if not reports:
+def _photographs(
+    scored: Sequence[RunRecord], reports: Sequence[Report], references: References | None
+) -> list[dict[str, Any]]:
+    """The best, median and worst photographs of the first run, with every run's captions and the references.
+
+    The first of each group has an explanation of its scores.
+    """
+    if not reports or references is None:
         return []
     by_image = reports[0].images
     measure = next((name for name in FIRST if name in by_image), next(iter(by_image), None))
@@ -251,13 +272,14 @@ def _photographs(scored: Sequence[RunRecord], reports: Sequence[Report]) -> list
     groups = []
     chosen = (("best", order[:count]), ("median", order[middle : middle + count]), ("worst", order[::-1][:count]))
     for name, places in chosen:
-        items = []
+        items: list[dict[str, Any]] = []
         for place in map(int, places):
             file = run.photos.get(ids[place])
             said = [(each.name, each.captions[ids[place]]) for each in scored[:4]]
             value = reports[0].measures[measure].text(by_image[measure][place])
             item = {"id": ids[place], "image": _thumbnail(file), "said": said, "score": value}
-            items.append({**item, "references": run.references[ids[place]]})
+            why = [] if items else explain(run.captions[ids[place]], references, place)
+            items.append({**item, "references": run.references[ids[place]], "why": "\n".join(why)})
         groups.append({"name": name, "measure": measure, "items": items})
     return groups
 
@@ -267,7 +289,7 @@ def _thumbnail(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        image = read_image(path)
+        image = read_strip(path)
     except CaptioningError:
         return None
     image.thumbnail((SIDE, SIDE))

@@ -7,8 +7,8 @@ from textwrap import fill
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from captioning.core.clips import read_strip
 from captioning.core.files import atomic_write
-from captioning.core.images import read_image
 from captioning.core.measure import Measure
 from captioning.core.ownership import output
 
@@ -58,27 +58,32 @@ def draw_contact_sheet(pictures: Sequence[tuple[Path, str]], path: Path, columns
     """Draw photographs with their captions.
 
     Args:
-        pictures: the photographs' files and captions.
+        pictures: the photographs' files and captions; of a clip some frames are drawn.
         path: the PNG to write.
         columns: the number of photographs in a row.
     """
     texts = [fill(caption, 32) for _, caption in pictures]
+    images = [read_strip(file) for file, _ in pictures]
+    for image in images:
+        image.thumbnail((480, 480))
+    columns = min(columns, len(pictures))
     rows = [range(len(pictures))[begin : begin + columns] for begin in range(0, len(pictures), columns)]
+    # a row is as high as its longest caption and its highest photograph ask for
     lines = [max(texts[place].count("\n") + 1 for place in row) for row in rows]
-    heights = [MARGIN + LINE * count + CELL for count in lines]  # a row is as high as its longest caption asks for
+    sides = [CELL * max(min(1.0, images[place].height / images[place].width) for place in row) for row in rows]
+    heights = [MARGIN + LINE * count + side for count, side in zip(lines, sides, strict=True)]
     width, height = columns * (CELL + MARGIN), sum(heights)
     figure = Figure(figsize=(width, height))
-    lower = height
-    for row, tall in zip(rows, heights, strict=True):
-        lower -= tall
+    upper = height
+    for row, tall, side in zip(rows, heights, sides, strict=True):
         for column, place in enumerate(row):
             left = column * (CELL + MARGIN) + MARGIN / 2
-            axes = figure.add_axes((left / width, lower / height, CELL / width, CELL / height))
+            lower = upper - tall
+            axes = figure.add_axes((left / width, lower / height, CELL / width, side / height))
             axes.axis("off")
-            image = read_image(pictures[place][0])
-            image.thumbnail((480, 480))
-            axes.imshow(image)
+            axes.imshow(images[place])
             axes.set_anchor("N")
             axes.set_title(texts[place], fontsize="medium", parse_math=False)  # "$" is text, not mathematics
+        upper -= tall
     with output(path, "wb") as sheet:
         figure.savefig(sheet, format="png", dpi=80)

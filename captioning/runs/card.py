@@ -23,6 +23,11 @@ DATA = {  # what a reader must know of the data that a captioner was trained on
     "scenes": "Scenes of simple things, drawn by `captioning prepare data=scenes`.",
 }
 DATA |= {"flickr8k_karpathy": DATA["flickr8k"], "coco2014": DATA["coco"], "coco_karpathy": DATA["coco"]}
+SHARES = {  # what evaluation tells of the captions beside their scores
+    "different": "different captions, %",
+    "novel": "captions not in training, %",
+    "bad_endings": "captions that end in a function word, %",
+}
 TOLD = ("decoder", "cell", "encoder", "data", "search")
 
 
@@ -85,8 +90,10 @@ def model_card(
     lines += ["", "## Training", ""]
     lines.append(DATA.get(data, f"Trained on the data set `{printable(data or 'unknown')}`."))
     if isinstance(known.get("command"), str):
-        lines += ["", "The command that makes it again, where the data are at their default place:", ""]
-        lines += ["```bash", printable(known["command"]), "```"]
+        lines += ["", "The commands that make it again, where the data are at their default place:", ""]
+        lines += ["```bash", printable(known["command"])]
+        export = ["captioning", "export", f"runs/{known.get('run', 'NAME')}", "--pretrained", "FOLDER"]
+        lines += [printable(shlex.join([*export, *(["--storage", storage] if storage != "float32" else [])])), "```"]
     lines += ["", *_scores(known), *([notes.strip(), ""] if notes.strip() else [])]
     return "\n".join(lines)
 
@@ -104,12 +111,15 @@ def _scores(known: Mapping[str, Any]) -> list[str]:
     for name, value in values.items():
         if isinstance(value, int | float):
             interval = _interval(intervals.get(name))
-            lines.append(f"| {printable(str(name))} | {100 * value:.1f} |" + (f" {interval} |" if intervals else ""))
+            lines.append(
+                f"| {SHARES.get(name, printable(str(name)))} | {100 * value:.1f} |"
+                + (f" {interval} |" if intervals else "")
+            )
     return [*lines, ""]
 
 
 def _interval(ends: Sequence[float] | None) -> str:
-    return "" if ends is None else f"{100 * ends[0]:.1f} – {100 * ends[1]:.1f}"
+    return "–" if ends is None else f"{100 * ends[0]:.1f} – {100 * ends[1]:.1f}"
 
 
 def _is_told(override: str) -> bool:

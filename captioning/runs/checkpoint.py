@@ -12,6 +12,7 @@ from captioning.core.archives import verify_archive
 from captioning.core.errors import CaptioningError
 from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.regular import require_regular
+from captioning.core.sentences import SourceVocabulary
 from captioning.core.terminal import printable
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.encoders import Encoder
@@ -32,6 +33,8 @@ VOCABULARIES: dict[
     "characters": CharacterVocabulary,
     "questions": QuestionVocabulary,
     "answers": AnswerSet,
+    "sources": SourceVocabulary,
+    "targets": Vocabulary,
 }
 
 
@@ -80,6 +83,7 @@ class Checkpoint:
             return vocabulary
         if vocabulary is None:
             other = ", but answers questions (`captioning ask`)" if self.contents.get("answers") else ""
+            other = ", but translates (`captioning translate`)" if self.contents.get("sources") else other
             raise CaptioningError(
                 f"{self.path}: this has no vocabulary, so it says no captions{other}. Name a captioner's run."
             )
@@ -102,6 +106,21 @@ class Checkpoint:
                 "experiment=coco_qa_bow trains."
             )
         return QuestionVocabulary(words), AnswerSet(answers)
+
+    @property
+    def translated(self) -> tuple[SourceVocabulary, Vocabulary]:
+        """The words that a translator reads, and those that it writes.
+
+        Raises:
+            CaptioningError: the checkpoint is of another task.
+        """
+        sources, targets = self.contents.get("sources"), self.contents.get("targets")
+        if not sources or not targets:
+            raise CaptioningError(
+                f"{self.path}: this translates nothing. Name a run or .ckpt file of task=translation, such as "
+                "experiment=multi30k_translation trains."
+            )
+        return SourceVocabulary(sources), Vocabulary(targets)
 
     @property
     def characters(self) -> CharacterVocabulary:

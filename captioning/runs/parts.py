@@ -4,15 +4,19 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
+from torch import nn
+
 from captioning.answerers import AnswerModel
 from captioning.cells import Cell
 from captioning.core.build import build, class_of, maker, takers, without_foreign
 from captioning.core.errors import CaptioningError
 from captioning.core.features import FeatureSpec
 from captioning.core.questions import AnswerSet, QuestionVocabulary
+from captioning.core.sentences import SourceVocabulary
 from captioning.core.vocabulary import CharacterVocabulary, Vocabulary
 from captioning.decoders import Decoder
 from captioning.encoders import Encoder
+from captioning.encoders.sentence import SentenceEncoder
 from captioning.runs.settings import MEMBERS
 from captioning.search import Search
 from captioning.speed import make_fast
@@ -35,6 +39,25 @@ def _member(name: str, settings: Any) -> Encoder:
             f"+encoder@encoder.{MEMBERS}.{name}=resnet50."
         )
     return build(without_foreign(settings), Encoder)
+
+
+def make_sentence_encoder(config: Config, vocabulary: SourceVocabulary) -> SentenceEncoder:
+    """The untrained encoder of sentences, made fast.
+
+    Raises:
+        CaptioningError: ``encoder`` is none of sentences, or does not take the settings.
+    """
+    settings = config.get("encoder")
+    if not settings:
+        raise CaptioningError("task=translation needs an encoder of sentences: take encoder=sentence.")
+    cell = maker(without_foreign(config["cell"]), Cell)
+    settings = without_foreign(settings)
+    if not issubclass(class_of(settings, nn.Module), SentenceEncoder):
+        raise CaptioningError(
+            f"encoder._target_={settings['_target_']}: this reads no sentences. Take encoder=sentence with "
+            "task=translation."
+        )
+    return make_fast(build(settings, SentenceEncoder, vocabulary_size=len(vocabulary), cell=cell))
 
 
 def make_decoder(config: Config, vocabulary: Vocabulary | CharacterVocabulary, features: FeatureSpec) -> Decoder:

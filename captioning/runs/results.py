@@ -88,7 +88,8 @@ def _of_an_ensemble(content: Mapping[str, Any]) -> dict[str, Any]:
         "members": " + ".join(
             f"{run.name} ({member['sha256'][:12]})" for run, member in zip(runs, members, strict=True)
         ),
-        "overrides": f"average={average}",
+        "overrides": f"average={average}"
+        + (f" weights={','.join(f'{each:g}' for each in content['weights'])}" if content.get("weights") else ""),
         "seed": " ".join(str(member["seed"]) for member in members),
     }
     for name in ("decoder", "cell", "encoder"):

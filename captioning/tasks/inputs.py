@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioning.data import CaptionedPhotos, QuestionSet, Text
+from captioning.data import CaptionedPhotos, ParallelText, QuestionSet, Text
 from captioning.data.digests import digest_of, digests
 from captioning.data.text import MAPPED
 from captioning.runs.settings import encoders_of
@@ -54,6 +54,14 @@ def inputs_of_questions(config: Mapping[str, Any], source: QuestionSet) -> dict[
         photographs = inputs_of_photographs(config, source.photos)
         found |= {name: digest for name, digest in photographs.items() if name != "captions"}
     return found
+
+
+def inputs_of_translation(source: ParallelText) -> dict[str, str]:
+    """The digest of sentences with their translations and splits."""
+    parts = (
+        part for split, pairs in source.splits.items() for pair in pairs for part in (split, pair.source, pair.target)
+    )
+    return {"sentences": _hash(part.encode("utf-8", "surrogatepass") for part in parts)}
 
 
 def _tell_repeated(photos: CaptionedPhotos, digests: Sequence[bytes]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captioning.analysis.pointing import Rectangle
 from captioning.core.build import build, call
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
@@ -20,6 +21,7 @@ from captioning.data.batches import PhotoBatch
 from captioning.data.feature_store import FeatureStore
 from captioning.data.module import CaptionData, PhotoData
 from captioning.encoders import Encoder
+from captioning.encoders.frames import ClipTransform
 from captioning.encoders.several import Several, prefixed
 from captioning.runs.checkpoint import Checkpoint
 from captioning.runs.parts import Config, make_encoder
@@ -53,6 +55,15 @@ def initial_encoder(config: Config, initial: Checkpoint | None) -> Encoder:
         own = {name: tensor for name, tensor in initial.weights.items() if name.startswith(ENCODER)}
         begin_with(nn.ModuleDict({ENCODER.rstrip("."): encoder}), replace(initial, weights=own))
     return encoder
+
+
+def boxes_by_word(photo: Photo) -> dict[str, list[Rectangle]]:
+    """The places of a photograph's objects by the words that name them, for the pointing game."""
+    found: dict[str, list[Rectangle]] = {}
+    for box in photo.boxes:
+        for word in box.words:
+            found.setdefault(word, []).append((box.x, box.y, box.x + box.width, box.y + box.height))
+    return found
 
 
 def make_data(
@@ -112,10 +123,12 @@ def _augmentation(config: Config, encoder: Encoder) -> Augmentation | None:
     """The changes of training photographs that a configuration asks for, if any.
 
     Raises:
-        CaptioningError: the encoder is frozen.
+        CaptioningError: the encoder is frozen, or reads clips.
     """
     if not config.get("augmentation"):
         return None
+    if isinstance(encoder.transform, ClipTransform):
+        raise CaptioningError("augmentation changes photographs, not the frames of clips. Set augmentation=none.")
     if not encoder.trainable:
         raise CaptioningError(
             "augmentation changes photographs in each epoch anew, and the features of a frozen encoder are computed "

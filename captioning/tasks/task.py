@@ -65,7 +65,10 @@ class Task(Measuring):
 
     Attributes:
         splits: the splits that can be scored; the first one is the default.
+        weighted: True if ``evaluate_ensemble`` takes ``weights``, the checkpoints' weights in the mean.
     """
+
+    weighted: bool = False
 
     splits: tuple[str, ...] = ("test", "val", "train")
 

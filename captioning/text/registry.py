@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.text import TREEBANK
-from captioning.text.tokenizer import tokenize_coco, tokenize_each, tokenize_file
+from captioning.text.token_numbers import TokenNumbers
+from captioning.text.tokenizer import number_coco, tokenize_coco, tokenize_each, tokenize_file
 from captioning.text.words import are_without_blanks, tokenize_words_each
 
 Tokenizer = Callable[[Sequence[str]], list[list[str]]]  # from captions to the tokens of each
@@ -41,6 +42,15 @@ def find_tokenizer(name: str, setting: str = "data.tokenizer=") -> Tokenizer:
 def find_scoring_tokenizer(name: str, setting: str = "data.tokenizer=") -> Tokenizer:
     """The tokenizer of scores of a name of ``SCORING``, see ``find_tokenizer``."""
     return _find(SCORING, name, setting)
+
+
+def number_tokens(
+    tokenizer: Tokenizer, captions: Sequence[str], begin: int = 0, end: int | None = None
+) -> TokenNumbers:
+    """The tokens of captions, or of those from ``begin`` to ``end``, as numbers."""
+    if tokenizer is tokenize_coco:  # looks at the captions after a caption, too
+        return number_coco(captions, begin, end)
+    return TokenNumbers.of(tokenizer(captions if end is None else captions[begin:end]))
 
 
 def without_faults(tokenizer: Tokenizer) -> Tokenizer:

@@ -21,6 +21,9 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+import numpy as np
+
+from captioning.text.token_numbers import TokenNumbers, numbering
 from captioning.text.treebank import LONGEST, NEWLINE, is_plain, split
 
 PUNCTUATION = frozenset(
@@ -46,6 +49,7 @@ _INDEPENDENT = re.compile(
     r"\"?[A-Za-z]+(?:['\-][A-Za-z]+)*(?:(?<=[A-Za-z]{2})\.|[,;:!?])?\"?"
 )
 _KNOWN_WORDS = 200_000
+_AT_ONCE = 50_000  # captions whose words are in memory at the same time
 
 
 def tokenize(caption: str) -> list[str]:
@@ -58,10 +62,8 @@ def tokenize(caption: str) -> list[str]:
         Tokens without whitespace: "1 1/2", one token with a no-break space in the original, becomes two, as
         coco-caption's BLEU and CIDEr count.
     """
-    try:
-        return list(chain.from_iterable(map(_words.__getitem__, caption.rstrip("\n").split(" "))))
-    except KeyError:
-        return _tokenize(caption)
+    found = [*map(_words.__getitem__, caption.rstrip("\n").split(" "))]
+    return _tokenize(caption) if None in found else list(chain.from_iterable(filter(None, found)))
 
 
 def tokenize_each(captions: Sequence[str]) -> list[list[str]]:
@@ -78,16 +80,41 @@ def tokenize_coco(captions: Sequence[str]) -> list[list[str]]:
     Returns:
         As many lists of tokens as captions. A token of several words ("1 1/2") has no-break spaces in it.
     """
-    found = []
-    tokens_of, together = _words.__getitem__, chain.from_iterable
-    for place, caption in enumerate(captions):
-        if "\n" in caption:
-            caption = caption.replace("\n", " ")
-        try:
-            found.append(list(together(map(tokens_of, caption.split(" ")))))
-        except KeyError:
-            found.append(_tokenize_in_file(captions, place))
-    return found
+    return number_coco(captions).lists()
+
+
+def number_coco(captions: Sequence[str], begin: int = 0, end: int | None = None) -> TokenNumbers:
+    """The ``tokenize_coco`` tokens of captions as numbers; the words of all captions are looked up at once.
+
+    Args:
+        captions: the captions in the order of the original's file.
+        begin: the first of the captions to tokenize.
+        end: one after the last one; by default all, and as many as ``captions``.
+    """
+    end = len(captions) if end is None else end
+    forms, codes = numbering(), []
+    separator = forms["\n"]
+    for start in range(begin, end, _AT_ONCE):
+        block = captions[start : min(start + _AT_ONCE, end)]
+        text = "\n".join(block)
+        if text.count("\n") >= len(block):
+            text = "\n".join([each.replace("\n", " ") if "\n" in each else each for each in block])
+        words = f"{text}\n".replace("\n", " \n ").split(" ")
+        del words[-1]  # after the last separator
+        codes.append(np.fromiter(map(forms.__getitem__, words), np.int64, len(words)))
+    code = np.concatenate(codes) if codes else np.zeros(0, np.int64)
+    after = np.flatnonzero(code == separator)  # the separator after each caption
+    caption = np.repeat(np.arange(len(after)), np.diff(after, prepend=-1))
+    tokens: list[Sequence[str] | None] = [*map(_words.__getitem__, forms)]
+    tokens[separator] = ()
+    known = np.fromiter((each is not None for each in tokens), np.bool_, len(tokens))
+    for place in np.unique(caption[~known[code]]).tolist() if not known.all() else ():
+        # The caption's first word stands for all of its tokens, and its other words for none.
+        first = int(after[place - 1]) + 1 if place else 0
+        code[first : after[place]] = separator
+        code[first] = len(tokens)
+        tokens.append(_tokenize_in_file(captions, begin + place))
+    return TokenNumbers.of_forms([each or () for each in tokens], code, caption, len(after))
 
 
 def tokenize_file(captions: Sequence[str]) -> list[list[str]]:
@@ -129,8 +156,8 @@ def _tokenize(caption: str) -> list[str]:
 def _tokenize_in_file(captions: Sequence[str], place: int) -> list[str]:
     """The ``tokenize_coco`` tokens of any caption of a file, by the rules alone: some look at the next caption, too."""
     lines = [captions[place]]
-    for following in captions[place + 1 :]:
-        lines.append(following)
+    for following in range(place + 1, len(captions)):
+        lines.append(captions[following])
         if lines[-2].strip() and len(lines) > 2:  # the next caption that says something, and the end of its line
             break
     tokens = []
@@ -165,22 +192,20 @@ def _surrogates(character: str) -> str:
     return chr(0xD800 + (code >> 10)) + chr(0xDC00 + (code & 0x3FF))
 
 
-class _Words(dict[str, tuple[str, ...]]):
-    """A cache of the tokens of words that do not depend on their caption.
+class _Words(dict[str, tuple[str, ...] | None]):
+    """A cache of the tokens of words that do not depend on their caption; None for the other words.
 
     Captions repeat their words: the cache is what makes the tokenizer fast.
     """
 
-    def __missing__(self, word: str) -> tuple[str, ...]:
-        if len(word) > LONGEST:
-            raise KeyError(word)
-        letters = word[:-1] if word.endswith((".", ",")) else word
-        if letters.isalpha() and letters.isascii() and is_plain(word, letters):
-            tokens: tuple[str, ...] = (letters.lower(),)
-        elif word in ("", ".", ",") or _INDEPENDENT.fullmatch(word):
+    def __missing__(self, word: str) -> tuple[str, ...] | None:
+        letters = word if word.isalpha() or word[-1:] not in (".", ",") else word[:-1]
+        if letters.isalpha() and letters.isascii() and len(word) <= LONGEST and is_plain(word, letters):
+            tokens: tuple[str, ...] | None = (letters.lower(),)
+        elif word in ("", ".", ",") or (len(word) <= LONGEST and _INDEPENDENT.fullmatch(word)):
             tokens = tuple(_tokenize(word))
         else:
-            raise KeyError(word)
+            tokens = None
         if len(self) >= _KNOWN_WORDS:
             self.clear()
         self[word] = tokens

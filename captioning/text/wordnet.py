@@ -51,3 +51,10 @@ def domain(noun: str) -> str:
     """The lexicographer's file of a noun's most frequent meaning, such as ``animal``; empty if it has none."""
     meanings = wordnet().synsets(base_form(noun, "n") or noun, "n")
     return str(meanings[0].lexname()).partition(".")[2] if meanings else ""
+
+
+@lru_cache(maxsize=1 << 16)
+def is_a(noun: str, kind: str) -> bool:
+    """True if a noun's most frequent meaning is one of a kind, such as ``clothing.n.01``."""
+    meanings = wordnet().synsets(base_form(noun, "n") or noun, "n")
+    return bool(meanings) and any(kind == one.name() for path in meanings[0].hypernym_paths() for one in path)

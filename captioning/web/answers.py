@@ -1,4 +1,4 @@
-"""From a photograph's bytes to what the page shows: captions, where the captioner looked, what it might have said."""
+"""From a photograph's bytes to what the page shows: captions with where the captioner looked, and answers."""
 
 import base64
 import io
@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image
 
 from captioning.core.errors import CaptioningError
-from captioning.core.images import read_image, size_of
+from captioning.core.images import ImageTransform, read_image, size_of
+from captioning.predict.answerer import Answerer
 from captioning.predict.captioner import Caption, Captioner
 from captioning.predict.explain import Explained, explain
 from captioning.runs.parts import make_search
@@ -21,6 +22,8 @@ PIXELS = 50 * 10**6
 SIDE = 720  # pixels of the longer side of the photograph that the page shows
 WIDEST = 20  # beams
 CAPTIONS = 5
+ANSWERS = 5
+CHARACTERS = 300  # of a question
 NAME = "the picture"  # in messages: a browser's file has no path
 
 
@@ -119,15 +122,48 @@ def answer(captioner: Captioner, content: bytes, wish: Wish) -> dict[str, Any]:
     search, count = wish.search_of(captioner)
     (features, captions) = captioner.look(image, search, count)
     told = explain(captioner.decoder, captioner.vocabulary, features, [caption.text for caption in captions])
-    left, top, right, bottom = captioner.encoder.transform.seen(image.size)
-    width, height = image.size
     return {
         "caption": captions[0].text,
         "captions": [_caption(caption, each) for caption, each in zip(captions, told, strict=True)],
-        "seen": [left / width, top / height, right / width, bottom / height],
+        "seen": _seen(captioner.encoder.transform, image),
         "search": str(search),
         "picture": _picture(image),
     }
+
+
+def reply(answerer: Answerer, content: bytes, question: str) -> dict[str, Any]:
+    """What the page shows of one question about a photograph, as JSON values.
+
+    Args:
+        answerer: the model of answers.
+        content: the photograph's bytes.
+        question: the question.
+
+    Raises:
+        CaptioningError: the photograph can't be read, or the question has no word that the model knows.
+    """
+    if len(question) > CHARACTERS:
+        raise CaptioningError(f"The question is longer than {CHARACTERS} characters. Ask a shorter one.")
+    image = read_photograph(content)
+    found = answerer.ask(image, question, ANSWERS, attention=None)
+    seen = [0.0, 0.0, 1.0, 1.0] if answerer.encoder is None else _seen(answerer.encoder.transform, image)
+    return {
+        "answers": [{"text": each.text, "probability": each.probability} for each in found.answers],
+        "looks": [] if found.attention is None else [_map(weights) for weights in found.attention],
+        "seen": seen,
+        "picture": _picture(image),
+    }
+
+
+def _seen(transform: ImageTransform, image: Image.Image) -> list[float]:
+    """Left, top, right and bottom edge of what the encoder sees, as fractions of the photograph's sides."""
+    width, height = image.size
+    left, top, right, bottom = transform.seen(image.size)
+    return [left / width, top / height, right / width, bottom / height]
+
+
+def _map(weights: Any) -> list[list[float]]:
+    return [[round(float(value), 5) for value in row] for row in weights]
 
 
 def _caption(caption: Caption, told: Explained) -> dict[str, Any]:
@@ -135,8 +171,7 @@ def _caption(caption: Caption, told: Explained) -> dict[str, Any]:
     for place, word in enumerate([*caption.text.split(), "<end>"]):
         one: dict[str, Any] = {"word": word, "probability": told.probabilities[place], "next": told.likeliest[place]}
         if caption.attention is not None and place < len(caption.attention):
-            weights = caption.attention[place]
-            one["attention"] = [[round(float(value), 5) for value in row] for row in weights]
+            one["attention"] = _map(caption.attention[place])
         if caption.sentinel is not None and place < len(caption.sentinel):
             one["sentinel"] = round(float(caption.sentinel[place]), 4)
         words.append(one)

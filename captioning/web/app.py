@@ -9,9 +9,10 @@ import base64
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -22,8 +23,9 @@ from starlette.requests import ClientDisconnect
 
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
+from captioning.predict.answerer import Answerer
 from captioning.predict.captioner import Captioner
-from captioning.web.answers import BYTES, Wish, answer, too_large
+from captioning.web.answers import BYTES, Wish, answer, reply, too_large
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +36,18 @@ PHOTOGRAPHS = sorted(
 )
 
 
-def make_app(captioners: Mapping[str, Captioner], host: str = "127.0.0.1") -> FastAPI:
+def make_app(
+    captioners: Mapping[str, Captioner], answerers: Mapping[str, Answerer] | None = None, host: str = "127.0.0.1"
+) -> FastAPI:
     """The server's application.
 
     Args:
         captioners: the captioners by the names that the page shows.
+        answerers: the models of answers to questions by the names that the page shows.
         host: the address that is listened on; on a loopback address other host names are refused, so that no site
             elsewhere can reach the page by a name of its own.
     """
+    answerers = answerers or {}
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="captions")
 
     @asynccontextmanager
@@ -63,7 +69,13 @@ def make_app(captioners: Mapping[str, Captioner], host: str = "127.0.0.1") -> Fa
     @app.get("/captioners")
     async def told() -> JSONResponse:
         return JSONResponse(
-            {"captioners": list(captioners), "photographs": PHOTOGRAPHS, "bytes": BYTES}, headers=HEADERS
+            {
+                "captioners": list(captioners),
+                "answerers": list(answerers),
+                "photographs": PHOTOGRAPHS,
+                "bytes": BYTES,
+            },
+            headers=HEADERS,
         )
 
     @app.get("/photographs/{name}")
@@ -75,29 +87,52 @@ def make_app(captioners: Mapping[str, Captioner], host: str = "127.0.0.1") -> Fa
 
     @app.post("/caption")
     async def caption(request: Request) -> Response:
-        name = request.query_params.get("captioner", next(iter(captioners)))
+        name = request.query_params.get("captioner", next(iter(captioners), ""))
         if name not in captioners:
             return _refusal("There is no such captioner.", 404)
-        # a form of another site can't send this type without asking first
-        if request.headers.get("content-type") != "application/octet-stream":
-            return _refusal("Send the picture's bytes as application/octet-stream.", 415)
-        try:
-            wish = Wish.of(request.query_params)
-            async with request.app.state.room:
-                content = await _body(request)
-                loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(worker, _guarded, captioners[name], content, wish)
-            return JSONResponse(found, headers=HEADERS)
-        except ClientDisconnect:
-            return _refusal("The picture did not arrive.", 400)
-        except CaptioningError as error:
-            # a picture that can't be read is an answer, and no failure of the server that a browser would report
-            return _refusal(printable(str(error)), 413 if str(error) == too_large() else 200)
+
+        def prepared(query: Mapping[str, str]) -> Work:
+            return partial(_guarded, answer, captioners[name], wish=Wish.of(query))
+
+        return await _answered(request, worker, prepared)
+
+    @app.post("/ask")
+    async def ask(request: Request) -> Response:
+        name = request.query_params.get("answerer", next(iter(answerers), ""))
+        if name not in answerers:
+            return _refusal("There is no such model of answers.", 404)
+
+        def prepared(query: Mapping[str, str]) -> Work:
+            return partial(_guarded, reply, answerers[name], question=query.get("question", ""))
+
+        return await _answered(request, worker, prepared)
 
     return app
 
 
+Work = Callable[[bytes], dict[str, Any]]  # from a photograph's bytes to what is answered
+
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+
+async def _answered(
+    request: Request, worker: ThreadPoolExecutor, prepared: Callable[[Mapping[str, str]], Work]
+) -> Response:
+    """The answer to a request with a photograph's bytes, when its turn has come."""
+    # a form of another site can't send this type without asking first
+    if request.headers.get("content-type") != "application/octet-stream":
+        return _refusal("Send the picture's bytes as application/octet-stream.", 415)
+    try:
+        work = prepared(request.query_params)
+        async with request.app.state.room:
+            content = await _body(request)
+            found = await asyncio.get_running_loop().run_in_executor(worker, work, content)
+        return JSONResponse(found, headers=HEADERS)
+    except ClientDisconnect:
+        return _refusal("The picture did not arrive.", 400)
+    except CaptioningError as error:
+        # a picture that can't be read is an answer, and no failure of the server that a browser would report
+        return _refusal(printable(str(error)), 413 if str(error) == too_large() else 200)
 
 
 def policy_of(page: str) -> str:
@@ -129,15 +164,15 @@ async def _body(request: Request) -> bytes:
     return bytes(content)
 
 
-def _guarded(captioner: Captioner, content: bytes, wish: Wish) -> dict[str, Any]:
-    """The answer; an unforeseen error is logged here and a sentence there."""
+def _guarded(action: Callable[..., dict[str, Any]], model: Any, content: bytes, **settings: Any) -> dict[str, Any]:
+    """What an action says of a photograph; an unforeseen error is logged here and a sentence there."""
     try:
-        return answer(captioner, content, wish)
+        return action(model, content, **settings)
     except CaptioningError:
         raise
     except Exception as error:
-        log.exception("a picture could not be captioned")
-        raise CaptioningError(f"The picture could not be captioned ({type(error).__name__}).") from error
+        log.exception("a picture was not answered")
+        raise CaptioningError(f"The picture could not be answered ({type(error).__name__}).") from error
 
 
 def _refusal(sentence: str, status: int) -> JSONResponse:

@@ -23,7 +23,7 @@ from captioning.answerers import (
     TwoVisBLSTM,
     VisLSTM,
 )
-from captioning.answerers.sequences import last_hidden, reversed_each
+from captioning.cells.sequences import last_hidden, reversed_each
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.questions import KINDS, Questions

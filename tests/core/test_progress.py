@@ -32,6 +32,15 @@ def test_a_file_has_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
     assert shares == sorted(set(shares))
 
 
+def test_no_other_thread_writes_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tqdm's monitor would repeat a line of slow work, whose number of steps between two looks at the clock grows."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(module, "SECONDS", 0.01)
+    bar = progress(range(20_000), "counting")
+    for _ in bar:
+        assert bar.miniters == 1  # the monitor acts on those with more
+
+
 def test_short_work_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     said = io.StringIO()
     monkeypatch.setattr(sys, "stderr", said)

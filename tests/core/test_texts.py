@@ -182,3 +182,12 @@ def test_a_pipe_in_place_of_a_text_is_not_waited_for(tmp_path: Path) -> None:
     os.close(writing)
     assert read_text(f"/dev/fd/{reading}") == "a text"
     os.close(reading)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_where_a_system_ends_them_and_nowhere_else(tmp_path: Path, end: str) -> None:
+    captions = [f"a{odd}dog" for odd in ("\u2028", "\u2029", "\x85", " ")]
+    results = [{"image_id": number, "caption": caption} for number, caption in enumerate(captions)]
+    path = tmp_path / "results.jsonl"
+    path.write_bytes("".join(json.dumps(each, ensure_ascii=False) + end for each in results).encode())
+    assert list(read_results(path).values()) == captions

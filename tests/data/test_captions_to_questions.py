@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from captioning.__main__ import main
 from captioning.data import read_own_questions
-from captioning.data.captions_to_questions import Asked, questions_of, thinned
-from captioning.text.wordnet import wordnet
+from captioning.data.captions_to_questions import Asked, agreed, questions_of, thinned
+from captioning.text.wordnet import base_form, wordnet
 
 ASKED = {
     "Two dogs are running on the grass.": [("how many dogs are running on the grass", "two", "number")],
@@ -18,6 +19,20 @@ ASKED = {
     "A dog is running through the snow": [("what is running through the snow", "dog", "object")],
     "A man riding a horse on the beach": [("what is the man riding on the beach", "horse", "object")],
     "The cat sleeps in a bathtub": [("where is the cat", "bathtub", "location")],
+    "A group of people are sitting on a bench.": [("what are the people sitting on", "bench", "object")],
+    "Two men in red helmets ride a raft in the river": [
+        ("what do the two men ride in the river", "raft", "object"),
+        ("what are the two men wearing", "helmets", "object"),
+        ("what is the color of the helmets", "red", "colour"),
+    ],
+    "A brown dog jumps over a log, and a man watches": [
+        ("what does the brown dog jump over", "log", "object"),
+        ("what jumps over a log", "dog", "object"),
+    ],
+    "Four men wearing turbans wait in the street": [("how many men are there", "four", "number")],
+    "Three women wearing scarves standing together": [("how many women are there", "three", "number")],
+    "A woman in a white coat skis down a hill": [("what is the color of the coat", "white", "colour")],
+    "A man piloting a boat with goods in the back": [("what is the man piloting", "boat", "object")],
 }
 SILENT = (
     "A black and white dog on the street",  # of two colours
@@ -25,6 +40,10 @@ SILENT = (
     "Dog runs",  # too short
     "The man in a red and blue shirt in the street stands",
     "A horse rides a horse on the horse",  # the answer stands in the question
+    "Two dogs and a black dog in the air",  # three dogs, two of them of no colour
+    "A man and a woman hold a ball and a bat",  # of two subjects, and of two things
+    "A man holds a ball and a bat",
+    "Men play and are covered in mud",  # not where they are
 )
 
 
@@ -48,8 +67,23 @@ def test_each_form_of_caption_is_asked_about() -> None:
 def test_what_leaves_a_doubt_is_not_asked() -> None:
     for caption in SILENT:
         assert questions_of(caption) == [], caption
+    far = questions_of("A man looks over a railing at the boats and a woman in the water")  # who is in the water?
+    assert [(each.text, each.answer) for each in far] == [("what does the man look over", "railing")]
     two_verbs = questions_of("A brown dog wearing a collar is running through some water")
-    assert [each.kind for each in two_verbs] == ["colour"]
+    assert [(each.text, each.answer) for each in two_verbs] == [
+        ("what is the color of the dog", "brown"),
+        ("what is running through some water", "dog"),
+        ("what is the brown dog running through", "water"),
+    ]
+
+
+def test_captions_that_dispute_a_number_or_a_colour_ask_neither() -> None:
+    asked = [
+        *(Asked("how many dogs are there", answer, "number") for answer in ("two", "three")),
+        *(Asked("what is the color of the dog", answer, "colour") for answer in ("brown", "brown")),
+        *(Asked("what is the man holding", answer, "object") for answer in ("ball", "bat")),
+    ]
+    assert agreed(asked) == [asked[2], asked[4]]
 
 
 def test_frequent_answers_are_thinned_and_rare_ones_stay() -> None:
@@ -59,6 +93,25 @@ def test_frequent_answers_are_thinned_and_rare_ones_stay() -> None:
     dogs = [place for place, each in found if each.answer == "dog"]
     assert dogs[:100] == list(range(100)) and 200 < len(dogs) < 600
     assert len(found) - len(dogs) == 90 and found == list(thinned([*many, *few]))
+
+
+def test_without_wordnet_there_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nltk.corpus import wordnet as of_nltk
+
+    def missing() -> None:
+        raise LookupError
+
+    images, captions = [{"id": 1, "file_name": "1.jpg"}], [{"id": 1, "image_id": 1, "caption": "A dog eats a bone"}]
+    (tmp_path / "c.json").write_text(json.dumps({"images": images, "annotations": captions}))
+    monkeypatch.setattr(of_nltk, "ensure_loaded", missing, raising=False)
+    for cached in (wordnet, base_form):
+        cached.cache_clear()
+    assert main(["questions", str(tmp_path / "c.json"), "--out", str(tmp_path / "q.jsonl")]) == 1
+    assert "python -m nltk.downloader wordnet" in capsys.readouterr().err
+    assert not (tmp_path / "q.jsonl").exists()
+    wordnet.cache_clear()
 
 
 def test_the_command_makes_own_questions(

@@ -47,6 +47,7 @@ def test_questions_are_of_the_pictures(tmp_path: Path) -> None:
     found = read_scene_questions(tmp_path / "scenes", count=24, seed=3)
     assert [len(found.photos[split]) for split in ("train", "val", "test")] == [20, 2, 2]
     assert found.splits == read_scene_questions(tmp_path / "scenes", count=24, seed=3).splits
+    assert all(photo.boxes for photo in found.photos["train"])
     boxes = len(json.loads((tmp_path / "scenes" / "instances_train.json").read_text())["annotations"])
     counted = [each for each in found["train"] if each.kind == "number"]
     assert sum({word: number for number, word in NUMBERS.items()}[each.answer] for each in counted) == boxes

@@ -32,6 +32,8 @@ SETTINGS = {
     "show_tell": ["image_norm=null", "image_norm=batch", "image_norm=layer"],
     "show_attend_tell": ["attention=soft", "attention=hard"],
     "attention_on_attention": ["refining_layers=1"],
+    "s2vt": ["reads_from=grid"],
+    "attend_states": ["attends=grid"],
 }
 DECODERS = [
     (name, setting)

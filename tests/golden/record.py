@@ -53,7 +53,7 @@ SMALL = {
     "attention_on_attention": "decoder.refining_layers=2",
 }
 DECODERS = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "show_attend_tell", "adaptive", "up_down")
-DECODERS += ("attention_on_attention",)
+DECODERS += ("attention_on_attention", "sequence_to_sequence")
 CELLS = (
     "rnn",
     "gru",
@@ -73,6 +73,11 @@ KINDS: dict[str, list[str]] = {
     "neuraltalk_first": [*PHOTOS, "decoder=neuraltalk", "decoder.inject=first"],
     "show_attend_tell_hard": [*PHOTOS, "decoder=show_attend_tell", "decoder.attention=hard", SMALL["show_attend_tell"]],
     **{f"cell_{cell}": [*PHOTOS, "decoder=neuraltalk", f"cell={cell}"] for cell in CELLS},
+    "s2vt": [*PHOTOS, "decoder=s2vt", "decoder.reads_from=grid"],
+    "attend_states": [
+        *(*PHOTOS, "decoder=attend_states", "decoder.attends=grid"),
+        *("decoder.attention_size=10", "decoder.reader_size=10"),
+    ],
     "transformer": [*WITHOUT_CELLS, "decoder=transformer", "decoder.heads=4", "decoder.feed_forward_size=20"],
     "two_layers": [*PHOTOS, "decoder=neuraltalk", "decoder.depth=2", "decoder.tied=true", "decoder.embedding_size=16"],
     "language_model": TEXT,

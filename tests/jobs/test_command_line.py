@@ -107,6 +107,7 @@ def test_evaluate_scores_what_score_scores_and_training_did(
     content = json.loads((tmp_path / "scores_test.json").read_text())
     scores = content["scores"]
     assert (content["images"], content["search"]) == (3, "greedy, max length 6")
+    assert content["score_signature"].startswith("tokenizer:treebank|images:3|references:")
     for name in WRITTEN[:3]:
         assert (tmp_path / name).read_text() == (run / name).read_text()
     names, values = (line.split() for line in said.out.splitlines())

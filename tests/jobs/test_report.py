@@ -87,6 +87,7 @@ def test_the_report_of_a_run_tells_what_its_files_tell(sweep: Path) -> None:
     assert all(
         row["caption"] in page.text for row in json.loads((run / "references_test.json").read_text())["annotations"]
     )
+    assert page.text.count("What matched in the first of these") == 3 and "adds to CIDEr" in page.text
     summary = json.loads((run / "summary.json").read_text())
     assert page.row("trained parameters")[1] == f"{summary['parameters'] / 1e6:.2f} M"
     assert page.row("largest memory")[1] == f"{summary['memory_mb'] / 1000:.1f} GB" and summary["memory_mb"] > 100

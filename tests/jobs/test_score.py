@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import subprocess
 import sys
@@ -265,6 +266,40 @@ def test_another_tokenizer_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     ):
         with pytest.raises(CaptioningError, match=told):
             main([*files, *wrong])
+
+
+def test_chinese_by_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [{"image_id": 1, "caption": "一个男人骑自行车。"}, {"image_id": 2, "caption": "两只狗在雪地里奔跑"}]
+    references = write(tmp_path / "references.json", {"annotations": given})
+    files = [results(tmp_path / "said.json", {1: "一个男人骑马", 2: "两只狗在雪地里奔跑"}), "--references", references]
+    assert main([*files, "--tokenizer", "words", "--resamples", "0", "--json", str(tmp_path / "out.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "tokenizer:words|images:2|references:1|frequencies:references|captioning:" in shown
+    scores = json.loads((tmp_path / "out.json").read_text())["results"][0]["scores"]
+    # 5 of the first caption's 6 characters, and all 9 of the second, against 8 and 9
+    assert scores["BLEU-1"] == pytest.approx(14 / 15 * math.exp(1 - 17 / 15)) and "METEOR" not in scores
+
+
+def test_sets_of_captions(tmp_path: Path, references: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = read_references(references)
+    sets = [{"image_id": str(image), "captions": [texts[0], "a", "a dog"]} for image, texts in given.items()]
+    ours = [write(tmp_path / "sets.json", sets), "--references", references, "--no-meteor", "--sets"]
+    assert main([*ours, "--json", str(tmp_path / "out.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("sets.json: 3 images, 3 captions each")
+    assert [line.split()[0] for line in lines[1:5]] == ["Div-1", "Div-2", "mBLEU-4", "self-CIDEr"]
+    found = json.loads((tmp_path / "out.json").read_text())["results"][0]
+    assert found["signature"] == lines[-1] and lines[-1].startswith("tokenizer:treebank|images:3|")
+    assert found["first"]["ROUGE-L"] == found["best"]["ROUGE-L"] == pytest.approx(1)
+    assert all(found["best"][name] >= value for name, value in found["first"].items())
+    turned = [{**each, "captions": each["captions"][::-1]} for each in sets]
+    assert main([write(tmp_path / "turned.json", turned), *ours[1:], "--json", "-"]) == 0
+    again = json.loads(capsys.readouterr().out)["results"][0]
+    assert again["best"] == pytest.approx(found["best"]) and again["first"]["CIDEr"] < found["first"]["CIDEr"]
+    with pytest.raises(CaptioningError, match="--sets does not go with --explain"):
+        main([*ours, "--explain", "1"])
+    with pytest.raises(CaptioningError, match="fewer than 2 captions"):
+        main([results(tmp_path / "one.json", dict.fromkeys(given, "a dog")), *ours[1:]])
 
 
 def test_java_that_is_not_there_spoils_nothing_else(tmp_path: Path, references: str) -> None:

@@ -120,7 +120,7 @@ def test_references_are_tokenized_and_counted_once(monkeypatch: pytest.MonkeyPat
     for _ in range(3):
         Scorer(coco_metrics(), prepared).score(CANDIDATES)
     assert counted == [6]
-    assert tokenized == [6, *[3] * 6]
+    assert sorted(tokenized) == [*[3] * 6, 6]
 
 
 @pytest.mark.parametrize(

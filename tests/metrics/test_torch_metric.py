@@ -1,5 +1,9 @@
 """The metric of any training loop: batches and ranks give what one call gives."""
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -43,6 +47,33 @@ def test_two_ranks_with_a_repeated_image_are_one_process() -> None:
         name: float(value) for name, value in alone.items()
     }
     assert float(alone["CIDEr"]) == pytest.approx(score_captions(CAPTIONS, REFERENCES)["CIDEr"])
+
+
+def _rank(rank: int, folder: Path) -> None:
+    """One of two processes: its own images, of which the sampler repeats one."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    scores = fill(CaptionScores(), [[0, 2, 4], [1, 3, 0]][rank]).compute()
+    (folder / f"{rank}.json").write_text(json.dumps({name: float(value) for name, value in scores.items()}))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_two_processes_are_one(tmp_path: Path) -> None:
+    children = []
+    for rank in range(2):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                _rank(rank, tmp_path)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    alone = {name: float(value) for name, value in fill(CaptionScores(), range(5)).compute().items()}
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)] == [alone, alone]
 
 
 def test_wrong_numbers_are_refused() -> None:

@@ -121,6 +121,26 @@ def test_the_two_means_differ_and_each_sums_to_one() -> None:
 
 
 @pytest.mark.parametrize("average", AVERAGES)
+def test_weights_are_those_of_the_mean(average: Average) -> None:
+    """Late fusion, α·p + (1 − α)·q, by its definition."""
+    tables, weights = [Table(1), Table(2), Table(3)], [3.0, 1.0, 0.0]
+    spec = FeatureSpec(pooled=(1,))
+    model = Ensemble([Member(each, each.vocabulary, spec, ImageTransform()) for each in tables], average, weights)
+    found, _ = model.step(torch.tensor([[START]]), model.start(photographs(3)))
+    rows = [each.log_probs(3, ()) for each in tables[:2]]
+    for word in SAID:
+        if average == "probabilities":
+            expected = math.log(0.75 * math.exp(rows[0][word]) + 0.25 * math.exp(rows[1][word]))
+            assert found[0, 0, tables[0].vocabulary.numbers[word]].item() == pytest.approx(expected, abs=1e-5)
+    twice = [tables[0]] * 3 + [tables[1]]
+    same, _ = ensemble(twice, average).step(torch.tensor([[START]]), ensemble(twice, average).start(photographs(3)))
+    torch.testing.assert_close(found, same)
+    for wrong in ([1.0, 1.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0]):
+        with pytest.raises(CaptioningError, match="are not one for each of 3 captioners"):
+            Ensemble([Member(each, each.vocabulary, spec, ImageTransform()) for each in tables], average, wrong)
+
+
+@pytest.mark.parametrize("average", AVERAGES)
 def test_a_state_is_reordered_and_selected_like_a_decoders_own(average: Average) -> None:
     model = ensemble([Table(1), Table(2, ("b", "c", "a"))], average)
     state = model.start(photographs(3, 4, 5))

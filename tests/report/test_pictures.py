@@ -25,6 +25,16 @@ def test_no_caption_is_cut(tmp_path: Path) -> None:
     assert ink[1] > 0.99 * one and ink[2] > 1.99 * one
 
 
+def test_no_room_is_left_for_photographs_that_are_not_there(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 150), (0, 255, 0)).save(tmp_path / "photo.png")
+    for count, (width, height) in {1: (1, 1), 6: (4, 2), 40: (4, 10)}.items():
+        draw_contact_sheet([(tmp_path / "photo.png", "a caption")] * count, tmp_path / "sheet.png")
+        sheet = Image.open(tmp_path / "sheet.png").convert("RGB")
+        assert abs(sheet.width / width - 248) <= 1 and abs(sheet.height / height - 148) <= 1  # 80 pixels an inch
+        green = sum(number for number, colour in sheet.getcolors(1 << 20) or [] if colour == (0, 255, 0))
+        assert green == pytest.approx(count * 232 * 116, rel=0.02)
+
+
 @pytest.mark.parametrize("caption", ["the # 5 is $ 5 and # 6 is $ 6", "<b> \\frac{a} & 100 % {", ""])
 def test_captions_are_drawn_as_they_are_whatever_is_in_them(caption: str, tmp_path: Path) -> None:
     Image.new("RGB", (60, 30), (0, 255, 0)).save(tmp_path / "photo.png")

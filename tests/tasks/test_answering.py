@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,14 @@ import torch
 from PIL import Image
 
 from captioning import Answerer, Captioner
+from captioning.__main__ import main
 from captioning.core.errors import CaptioningError
-from captioning.data.questions import Question
+from captioning.core.images import ImageTransform
+from captioning.data.photos import Box, CaptionedPhotos, Photo
+from captioning.data.questions import Question, QuestionSet
 from captioning.metrics import Accuracy, AccuracyByKind
 from captioning.tasks.answering.baselines import Blind, Majority
-from captioning.tasks.answering.evaluation import compare_answers
+from captioning.tasks.answering.evaluation import compare_answers, play_pointing
 from captioning.text.words import tokenize_words_each
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
@@ -104,6 +109,54 @@ def test_evaluation_and_averages_of_the_command_line(trained: Path, in_child: Ch
     assert set(rows) == {(model, kind) for model in models for kind in ("all", "number", "colour")}
     assert [rows["img_bow", kind]["accuracy"] for kind in ("all", "colour")] == ["83.33", "100.00"]
     assert rows["bow", "colour"]["questions"] == "3" and float(rows["bow", "all"]["low"]) < 50
+
+
+def test_files_of_answers_are_compared(trained: Path, in_child: Child) -> None:
+    files = ["runs/img_bow/answers_test.json", "runs/bow/answers_test.json"]
+    rows = json.loads((trained / files[1]).read_text())
+    (trained / "fewer.json").write_text(json.dumps(rows[1:]))
+    (trained / "captions.json").write_text(json.dumps([{"image_id": 1, "caption": "a"}]))
+    for lines, status, said in (
+        ([["score", *files, "--json", "both.json"]], 0, "img_bow"),
+        ([["score", files[0], "fewer.json"]], 1, "5 questions, of which 0 are not those of"),
+        ([["score", "captions.json"]], 2, "--references"),
+    ):
+        done = in_child(*lines, cwd=trained)
+        assert done.returncode == status and said in done.stdout + done.stderr, done.stderr
+    found = json.loads((trained / "both.json").read_text())
+    assert found["questions"] == 6 and found["scores"]["img_bow"]["accuracy"] == pytest.approx(5 / 6)
+    assert found["scores"]["bow"]["colour"] == pytest.approx(1 / 3)
+    assert 0 < found["p_values"]["bow"]["accuracy"] < 0.5 and "object" not in found["scores"]["bow"]
+
+
+def test_questions_of_another_set_are_answered(trained: Path, in_child: Child) -> None:
+    """A file of test questions alone, as of other photographs: no baselines, and answers of another training set."""
+    rows = [json.loads(line) for line in (trained / "questions.jsonl").read_text().splitlines()]
+    others = [{**row, "answer": "cat", "split": "test"} for row in rows[:2]] + [{**rows[4], "split": "test"}]
+    (trained / "others.jsonl").write_text("".join(json.dumps(row) + "\n" for row in others))
+    line = ["evaluate", "runs/img_bow", "data=own_questions", "data.root=others.jsonl", "--out", "others"]
+    done = in_child([*line, "data.features_root=features", "--split", "test"], cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 3 answers were never seen in training, and count as wrong." in done.stdout
+    found = json.loads((trained / "others" / "scores_test.json").read_text())
+    assert found["unseen_answers"] == 2 and found["scores"]["accuracy"] == pytest.approx(1 / 3)
+    assert found["baselines"] == {}
+
+
+def test_attention_points_at_what_the_question_names(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of one region: in the box of the thing that a question names, and beside it."""
+    photo = Photo("a.png", trained / "0.png", (), (Box(("ball", "balls"), 0, 0, 24, 20),))
+    asked = [question("how many balls are there", "one"), question("what is red", "ball")]
+    asked = [replace(each, image="a.png") for each in asked]
+    source = QuestionSet("q", {"test": asked}, CaptionedPhotos("q", {"test": [photo]}))
+    inside, outside = np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32)
+    inside[0, 0] = outside[1, 1] = 1
+    looks = [np.stack([inside, outside]), np.stack([outside, outside])]
+    transform = ImageTransform()
+    first, second = play_pointing(source, "test", looks, transform)
+    assert (first.hits, first.named, second.hits, second.named) == (1, 1, 0, 1)
+    assert first.chance == pytest.approx(0.25)
+    assert play_pointing(source, "test", [], transform) == []
 
 
 def test_questions_of_the_command_line(trained: Path, in_child: Child) -> None:
@@ -221,3 +274,23 @@ def test_guess_on_coco_qa_is_the_paper_s(shared: Path) -> None:
     found = read_coco_qa(shared / "sequences" / "cocoqa", validation=0)
     given = Majority(found["train"])(found["test"])
     assert sum(answer == each.answer for answer, each in zip(given, found["test"], strict=True)) == 2845
+
+
+def test_the_report_tells_scores_baselines_and_questions(trained: Path) -> None:
+    """Each run has written its own; several are compared by the command, with a paired test."""
+    run = trained / "runs" / "img_bow"
+    page = (run / "report.html").read_text("utf-8")
+    told = json.loads((run / "scores_test.json").read_text())
+    low, high = (100 * bound for bound in told["intervals"]["accuracy"])
+    assert f"<td>{100 * told['scores']['accuracy']:.1f} [{low:.1f}, {high:.1f}]</td>" in page
+    assert "<th>majority</th><th>blind</th>" in page and "the blind baseline" in page
+    rows = json.loads((run / "answers_test.json").read_text())
+    right = sum(row["answer"] == row["answers"][0] for row in rows)
+    assert f"answered rightly: {right}" in page and f"answered wrongly: {len(rows) - right}" in page
+    assert page.count("data:image/jpeg") == len(rows)  # a photograph beside each question
+    out = trained / "both.html"
+    line = ["report", str(run), str(trained / "runs" / "bow"), f"data.root={trained}", "--out", str(out)]
+    assert main([*line, "--resamples", "100"]) == 0
+    both = out.read_text("utf-8")
+    assert "<th>img_bow</th><th>bow</th>" in both
+    assert re.search(r"<li>(img_bow|bow) [^<]* (img_bow|bow)[^<]*accuracy", both)

@@ -12,10 +12,11 @@ import torch
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
+from captioning.core.signals import Deferral
 from captioning.core.sums import Sum
 from captioning.decoders import Decoder
 from captioning.jobs.config import compose
-from captioning.jobs.train import train
+from captioning.jobs.train import _fit, train
 from captioning.runs.monitor import Monitor
 from captioning.training.objectives import Objective
 from captioning.training.trainer import make_trainer
@@ -150,6 +151,16 @@ def test_own_callbacks_of_the_same_kinds_stand_beside_the_run_s(tiny: Overrides,
 
 def test_a_run_without_end_has_a_schedule(tiny: Overrides, tmp_path: Path) -> None:
     """``trainer.max_epochs=-1`` ends by patience; the number of its steps is infinite."""
-    settings = ["trainer.max_epochs=-1", "patience=1", "optimizer.lr=0", "monitor=val/nll", "test=false"]
+    settings = ["trainer.max_epochs=-1", "patience=1", "optimizer.lr=0", "monitor=nll", "test=false"]
     train(compose(tiny(*settings)), tmp_path / "run")
     assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_too_few_open_files_for_worker_processes_are_a_sentence() -> None:
+    """A worker process hands its batch over as an open file; beyond the limit the parent reads nothing."""
+
+    def fit(*_: object, **__: object) -> None:
+        raise EOFError
+
+    with pytest.raises(CaptioningError, match=r"Raise the limit \(ulimit -n\), or take data\.workers=0"):
+        _fit(SimpleNamespace(fit=fit), None, None, None, Deferral())

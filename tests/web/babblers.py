@@ -1,4 +1,4 @@
-"""Untrained captioners for the page, and pictures."""
+"""Untrained captioners and a model of answers for the page, and pictures."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.vocabulary import END, SPECIAL, Vocabulary
 from captioning.jobs.config import compose
+from captioning.predict.answerer import Answerer
 from captioning.predict.captioner import Captioner
 from captioning.runs import parts
 
@@ -33,6 +35,26 @@ def untrained(settings: list[str], *overrides: str, seed: int = 0) -> Captioner:
     return Captioner(encoder, decoder, vocabulary, config)
 
 
+def unasked() -> Answerer:
+    """A model of answers that answers by the picture, and looks twice."""
+    config = compose(
+        [
+            *("task=answering", "data=own_questions", "data.root=nowhere", "answerer=stacked_attention", "cell=rnn"),
+            *("answerer.embedding_size=8", "answerer.hidden_size=8", "encoder=resnet18", "encoder.weights=null"),
+            *("encoder.last_stage=layer1", "encoder.image_size=32"),
+        ]
+    )
+    vocabulary = QuestionVocabulary([*SPECIAL, "what", "is", "this", "the", "color"])
+    answers = AnswerSet(["red", "green", "blue", "two", "a dog", "a cat", "grass"])
+    torch.manual_seed(0)
+    encoder = parts.make_encoder(config)
+    model = parts.make_answerer(config, vocabulary, answers, encoder.spec)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 1)
+    return Answerer(encoder, model, vocabulary, answers, config)
+
+
 def picture(number: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
     """A picture of its number."""
     rng = np.random.default_rng(number)
@@ -47,7 +69,9 @@ class Served:
     Attributes:
         address: its address.
         captioners: the captioners behind it, by name.
+        answerer: the model of answers behind it.
     """
 
     address: str
     captioners: dict[str, Captioner]
+    answerer: Answerer

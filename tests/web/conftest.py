@@ -15,7 +15,7 @@ from captioning.jobs.serve import listen
 
 sys.path.append(str(Path(__file__).parent))  # for babblers
 
-from babblers import Served, untrained
+from babblers import Served, unasked, untrained
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -27,13 +27,16 @@ def served(tiny_settings: list[str]) -> Iterator[Served]:
 
     looks = untrained(tiny_settings, "decoder=show_attend_tell", "decoder.attention_size=8")
     captioners = {"looks": looks, "does not look": untrained(tiny_settings, "decoder=show_tell", seed=1)}
+    answerer = unasked()
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(make_app(captioners), log_level="warning", access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(captioners, {"answers": answerer}), log_level="warning", access_log=False)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", captioners)
+    yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", captioners, answerer)
     server.should_exit = True
     thread.join(10)
     assert not thread.is_alive()

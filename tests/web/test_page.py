@@ -161,6 +161,56 @@ def test_two_pages_at_once_in_a_narrow_window(page: Any, served: Served) -> None
     assert "no attention" in page.locator(".card").nth(1).inner_text()
 
 
+def test_a_finger_moves_over_the_words_that_come_one_by_one(browser: Any, served: Served) -> None:
+    number = with_a_caption(served)
+    context = browser.new_context(has_touch=True, viewport={"width": 400, "height": 800})
+    page = opened(context, served)
+    page.evaluate(
+        """() => { window.lengths = new Set(); new MutationObserver(() => document.querySelectorAll('.caption')
+        .forEach(each => window.lengths.add(each.children.length))).observe(document.body,
+        {childList: true, subtree: true}); }"""
+    )
+    drop(page, number)
+    caption_of(page, 1)
+    words = page.locator(".card").first.locator(".caption button")
+    assert page.evaluate("[...window.lengths].sort((a, b) => a - b).slice(0, 4)") == [0, 1, 2, 3]
+    maps = []
+    for place in range(3):
+        words.nth(place).tap()
+        maps.append(page.locator(".card canvas").first.evaluate("element => element.dataset.map"))
+    assert len(set(maps)) == 3 and page.heard == []
+    context.close()
+
+
+def test_a_question_is_answered(page: Any, served: Served) -> None:
+    page.fill("#question", "what is this")
+    page.press("#question", "Enter")
+    page.wait_for_function("() => document.getElementById('said').textContent.includes('Take a photograph first')")
+    drop(page, 305)
+    page.wait_for_selector(".reply .answers b")
+    expected = served.answerer.ask(picture(305), "what is this", attention=True)
+    assert page.inner_text(".reply .answers b") == expected.answers[0].text
+    assert page.locator(".reply .answers .bar").count() == 5
+    canvas, maps = page.locator(".reply canvas"), []
+    for place in range(2):
+        page.locator(".reply .caption button").nth(place).hover()
+        maps.append([float(value) for value in canvas.evaluate("element => element.dataset.map").split()])
+    assert expected.attention is not None
+    assert maps == [pytest.approx(each.ravel().tolist(), abs=1e-4) for each in expected.attention]
+    page.fill("#question", "unheard")
+    page.click("#ask button")
+    page.wait_for_function("() => document.getElementById('said').textContent.includes('none of its words')")
+
+
+def test_without_a_model_of_answers_there_is_no_box_for_questions(page: Any, served: Served) -> None:
+    assert page.locator("#ask").is_visible()
+    told = {"captioners": ["looks"], "answerers": [], "photographs": [], "bytes": 1000}
+    page.route("**/captioners", lambda route: route.fulfill(json=told))
+    page.reload()
+    page.wait_for_function("() => captioners.length === 1")
+    assert page.locator("#ask").is_hidden() and page.locator("#controls").is_visible()
+
+
 @pytest.mark.parametrize("width", [400, 1600])
 def test_a_report_fits_the_window(browser: Any, tmp_path: Path, width: int) -> None:
     photo = tmp_path / "a-photograph-with-a-very-long-name-without-any-blank-in-it-at-all.png"

@@ -3,13 +3,17 @@
 import io
 import json
 import math
+import os
 import re
+import sys
 import threading
 from collections.abc import Callable
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -106,6 +110,11 @@ def bomb() -> bytes:
         ("/caption?beam=many", b"x", 200, "whole number"),
         ("/caption?temperature=nan", b"x", 200, "from 0.05 to 5"),
         ("/caption?captioner=no", b"x", 404, "no such captioner"),
+        ("/ask?answerer=no&question=what", b"x", 404, "no such model of answers"),
+        ("/ask?question=what", b"not a picture", 200, "not a picture that can be read"),
+        ("/ask?question=", encoded(picture(1)), 200, "has no word"),
+        ("/ask?question=unheard", encoded(picture(1)), 200, "none of its words is in a question"),
+        ("/ask?question=" + "what+" * 100, encoded(picture(1)), 200, "longer than 300 characters"),
     ],
 )
 def test_what_is_refused_is_a_sentence(
@@ -114,6 +123,39 @@ def test_what_is_refused_is_a_sentence(
     found = ask(served, "POST", path, body() if callable(body) else body)
     assert found[0] == status
     assert re.search(said, found[1]["error"]), found
+
+
+def test_a_question_is_answered_as_python_answers_it(served: Served) -> None:
+    status, found = ask(served, "POST", "/ask?question=what+is+this", encoded(picture(4)))
+    expected = served.answerer.ask(picture(4), "what is this", attention=True)
+    assert status == 200 and [each["text"] for each in found["answers"]] == [each.text for each in expected.answers]
+    assert [each["probability"] for each in found["answers"]] == pytest.approx(
+        [each.probability for each in expected.answers], abs=1e-5
+    )
+    assert expected.attention is not None and len(found["looks"]) == len(expected.attention) == 2
+    assert torch.tensor(found["looks"]).numpy() == pytest.approx(expected.attention, abs=1e-4)
+
+
+def test_nothing_is_kept_on_disk(served: Served) -> None:
+    """No file is opened for writing while photographs are captioned, larger ones than a spool in memory included."""
+    written: list[str] = []
+    watching = True
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if watching and event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            written.append(str(arguments[0]))
+
+    sys.addaudithook(hear)  # for good, so it stops listening instead
+    try:
+        large = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), dtype=np.uint8)
+        for image in (picture(5), Image.fromarray(large)):
+            assert ask(served, "POST", "/caption?captioner=looks", encoded(image))[0] == 200
+            assert ask(served, "POST", "/ask?question=what", encoded(image))[0] == 200
+        assert written == []
+        with Path(os.devnull).open("w"):
+            assert written == [os.devnull]  # it does hear
+    finally:
+        watching = False
 
 
 def test_a_body_that_does_not_say_how_long_it_is(served: Served) -> None:
@@ -164,10 +206,10 @@ def test_two_hundred_pictures_from_twenty_clients(served: Served, monkeypatch: p
             most = max(most, inside)
         return await read(request)
 
-    def working(*arguments: Any) -> Any:
+    def working(*arguments: Any, **settings: Any) -> Any:
         nonlocal inside
         try:
-            return guarded(*arguments)
+            return guarded(*arguments, **settings)
         finally:
             with lock:
                 inside -= 1

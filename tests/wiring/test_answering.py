@@ -19,7 +19,7 @@ from captioning.runs.parts import make_answerer
 from captioning.tasks import Task
 from captioning.tasks.answering import AnsweringTask
 
-KINDS_OF_DATA = ("coco_qa", "daquar", "vqa", "own_questions", "scenes_questions", "movie_reviews")
+KINDS_OF_DATA = ("coco_qa", "daquar", "vqa", "vqa2", "own_questions", "scenes_questions", "movie_reviews")
 SPEC = FeatureSpec(pooled=(4,), grid=(2, 2, 3), other=(6,), objects=(5, 7))
 WORDS, ANSWERS = QuestionVocabulary([*SPECIAL, "what"]), AnswerSet(["a", "b"])
 
@@ -96,7 +96,7 @@ def test_features_are_stored_where_is_set(tmp_path: Path) -> None:
 
 
 @wired(*(f"data=vqa data.splits.{split}" for split in ("train", "val", "test")), "data=vqa data.most_answers")
-@wired("data=vqa data.root", "data=coco_qa data.root", "data=daquar data.root")
+@wired("data=vqa data.root", "data=vqa2 data.root", "data=coco_qa data.root", "data=daquar data.root")
 def test_each_set_is_read_from_its_root(tmp_path: Path) -> None:
     for number, name in enumerate("abc"):
         common = {"question_id": number, "image_id": number}
@@ -104,8 +104,9 @@ def test_each_set_is_read_from_its_root(tmp_path: Path) -> None:
         told = {"annotations": [{**common, "answers": [{"answer": name}]}]}
         (tmp_path / f"annotations_{name}.json").write_text(json.dumps(told))
     sets = ["data.splits.train=b", "data.splits.val=c", "data.splits.test=a"]
-    found = call(compose(["data=vqa", f"data.root={tmp_path}", *sets])["data"]["source"], QuestionSet)
-    assert [found[split][0].answer for split in ("train", "val", "test")] == ["b", "c", "a"]
+    for kind in ("vqa", "vqa2"):
+        found = call(compose([f"data={kind}", f"data.root={tmp_path}", *sets])["data"]["source"], QuestionSet)
+        assert [found[split][0].answer for split in ("train", "val", "test")] == ["b", "c", "a"]
     assert compose(["data=vqa", "data.most_answers=7"])["data"]["most_answers"] == 7
     assert compose(["data=vqa"])["data"]["most_answers"] == 1000
     for split in ("train", "test"):

@@ -30,7 +30,9 @@ Watched = Callable[[list[str]], Seen]
 
 ATTENDING = ("show_attend_tell", "adaptive", "up_down", "attention_on_attention")
 CELLESS = ("transformer",)
-RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "language_model", *ATTENDING)
+RECURRENT = ("neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "language_model")
+RECURRENT += ("sequence_to_sequence", *ATTENDING)
+RECURRENT += ("s2vt", "attend_states")
 SMALL = ("decoder.embedding_size=6", "decoder.hidden_size=8", "decoder.depth=2")
 OWN = {
     "mrnn": ("decoder.second_embedding_size=5", "decoder.multimodal_size=7"),
@@ -38,6 +40,8 @@ OWN = {
     "show_attend_tell": ("decoder.attention_size=5",),
     "adaptive": ("decoder.attention_size=5",),
     "up_down": ("decoder.attention_size=5",),
+    "s2vt": ("decoder.reads_from=grid",),
+    "attend_states": ("decoder.attends=grid", "decoder.attention_size=5", "decoder.reader_size=4"),
     "transformer": ("decoder.heads=2", "decoder.feed_forward_size=5"),
 }
 VOCABULARY = Vocabulary([*SPECIAL, *WORDS])
@@ -164,8 +168,10 @@ def test_a_tied_word_layer_has_the_embedding_s_weights(kind: str) -> None:
 
 
 @wired("decoder=neuraltalk decoder.image", "decoder=show_tell decoder.image", "decoder=lrcn decoder.image")
-@wired("decoder=mrnn decoder.image", "decoder=visual_memory decoder.image")
-@pytest.mark.parametrize("kind", ["neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory"])
+@wired(
+    "decoder=mrnn decoder.image", "decoder=visual_memory decoder.image", "decoder=sequence_to_sequence decoder.image"
+)
+@pytest.mark.parametrize("kind", ["neuraltalk", "show_tell", "lrcn", "mrnn", "visual_memory", "sequence_to_sequence"])
 def test_a_decoder_looks_at_the_part_that_is_named(kind: str) -> None:
     given = features()
     other = {

@@ -23,9 +23,11 @@ from captioning.core.features import FeatureSpec
 from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.data.augmentation import Augmentation
-from captioning.encoders import Encoder
 from captioning.encoders.efficientnet import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
+from captioning.encoders.flow import Flow
+from captioning.encoders.frames import Frames
 from captioning.encoders.resnet import ResNet
+from captioning.encoders.sentence import SentenceEncoder
 from captioning.encoders.several import Several
 from captioning.encoders.timm import Timm
 from captioning.encoders.vgg import VGG
@@ -36,7 +38,9 @@ from captioning.runs.parts import make_answerer, make_decoder, make_search
 from captioning.tasks import Task
 from captioning.tasks.answering import AnsweringTask
 from captioning.tasks.captioning import CaptioningTask
+from captioning.tasks.labelling import LabellingTask
 from captioning.tasks.language import LanguageTask
+from captioning.tasks.translation import TranslationTask
 from captioning.training import scheduled_sampling, schedules
 from captioning.training.objectives import CrossEntropy, Objective, SelfCritical
 from captioning.training.settings import training_settings
@@ -68,6 +72,7 @@ def test_every_setting_has_a_test() -> None:
 
 CHANGED = {"root": "moved", "count": 77, "scenes_seed": 5, "text": "moved.txt", "validation": 0.3, "cache": "moved"}
 CHANGED |= {"splits.train": "other", "holdout.val": 9, "file": "file.json", "images": "pictures", "language": "en"}
+CHANGED |= {"source_language": "fr", "target_language": "cs"}
 
 CHANGED |= {"encoding": "utf-8", "folds": 4, "fold": 3, "folds_seed": 8}
 
@@ -99,7 +104,8 @@ def value_of(config: Any, name: str) -> Any:
 
 def test_the_objective_is_given_the_scheduled_sampling() -> None:
     others = {name for name in FOLLOWING if not name.startswith(("data=", "logger="))}
-    assert others == {"objective=cross_entropy objective.scheduled_sampling"}
+    # test_translation.py has the words of an encoder of sentences
+    assert others == {"objective=cross_entropy objective.scheduled_sampling", "encoder=sentence encoder.max_words"}
     config = compose(["scheduled_sampling=exponential", "scheduled_sampling.k=0.5"])
     assert build(config["objective"], Objective).scheduled_sampling(2) == 0.75  # type: ignore[attr-defined]
 
@@ -107,7 +113,7 @@ def test_the_objective_is_given_the_scheduled_sampling() -> None:
 # --- choices --------------------------------------------------------------------------------------------------------
 
 VOCABULARY = Vocabulary([*SPECIAL, "a"])
-SPEC = FeatureSpec(pooled=(4,), grid=(1, 2, 2))
+SPEC = FeatureSpec(["frames"], pooled=(4,), grid=(1, 2, 2), frames=(3, 5))
 SMALL = ("decoder.embedding_size=8", "decoder.hidden_size=8")
 
 
@@ -164,19 +170,28 @@ DECODERS |= {"neuraltalk": decoders.NeuralTalk, "show_tell": decoders.ShowTell, 
 DECODERS |= {"mrnn": decoders.MRNN, "visual_memory": decoders.VisualMemory, "adaptive": decoders.Adaptive}
 DECODERS |= {"up_down": decoders.UpDown, "transformer": decoders.Transformer}
 DECODERS["attention_on_attention"] = decoders.AttentionOnAttention
+DECODERS["sequence_to_sequence"] = decoders.SequenceToSequence
+DECODERS |= {"s2vt": decoders.S2VT, "attend_states": decoders.AttendStates}
 READERS: dict[str, Any] = {"coco": (data.read_coco, data.prepare_coco), "coco2014": (data.read_coco, data.prepare_coco)}
 READERS |= {"coco_karpathy": (data.read_karpathy, data.prepare_coco), "flickr30k": (data.read_karpathy, None)}
 READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.read_flickr8k, None)}
 READERS["multi30k"] = (data.read_multi30k, None)
+READERS |= {"msvd": (data.read_msvd, None), "msr_vtt": (data.read_msr_vtt, None)}
+READERS["moving_scenes"] = (data.read_moving_scenes, None)
 READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "text": (data.read_characters, None)}
-READERS |= {"coco_qa": (data.read_coco_qa, None), "daquar": (data.read_daquar, None), "vqa": (data.read_vqa, None)}
+READERS |= {"coco_qa": (data.read_coco_qa, data.prepare_coco_qa), "daquar": (data.read_daquar, None)}
+READERS |= {"vqa": (data.read_vqa, None), "vqa2": (data.read_vqa, data.prepare_vqa2)}
 READERS["movie_reviews"] = (data.read_movie_reviews, None)
 READERS["own_questions"] = (data.read_own_questions, None)
+READERS |= {"multi30k_translation": (data.read_multi30k_translation, None)}
+READERS |= {"own_translation": (data.read_own_translation, None)}
 READERS["scenes_questions"] = (data.read_scene_questions, None)
 ENCODERS: dict[str, Any] = {f"resnet{layers}": ResNet for layers in (18, 34, 50, 101, 152)}
 ENCODERS |= {f"vgg{layers}{norm}": VGG for layers in (11, 16, 19) for norm in ("", "_bn")}
 ENCODERS |= {"efficientnet_lite0": EfficientNetLite0, "efficientnet_lite1": EfficientNetLite1}
 ENCODERS |= {"efficientnet_lite2": EfficientNetLite2, "several": Several, "timm": Timm, "none": None}
+ENCODERS["sentence"] = SentenceEncoder
+ENCODERS |= {"frames": Frames, "flow": Flow}
 
 ANSWERERS: dict[str, Any] = {"none": None, "guess": answerers.Guess, "bow": answerers.BOW}
 ANSWERERS |= {"lstm": answerers.LSTMAnswerer, "img": answerers.Img, "img_prior": answerers.ImgPrior}
@@ -194,11 +209,20 @@ QUESTIONS = QuestionVocabulary(VOCABULARY.words)
 # a group to what each of its choices makes, and how that is made of a configuration
 GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "task": (
-        {"captioning": CaptioningTask, "language": LanguageTask, "answering": AnsweringTask},
+        {
+            "captioning": CaptioningTask,
+            "language": LanguageTask,
+            "answering": AnsweringTask,
+            "translation": TranslationTask,
+            "labelling": LabellingTask,
+        },
         lambda config: type(build(config["task"], Task, config=config)),
     ),
     "data": (READERS, reader),
-    "encoder": (ENCODERS, lambda config: class_of(config["encoder"], Encoder) if config.get("encoder") else None),
+    "encoder": (
+        ENCODERS,
+        lambda config: class_of(config["encoder"], torch.nn.Module) if config.get("encoder") else None,
+    ),
     "augmentation": (
         {"none": None, "standard": Augmentation},
         lambda config: type(build(config["augmentation"], Augmentation)) if config.get("augmentation") else None,
@@ -235,6 +259,8 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
             "coco": [metrics.Bleu, metrics.RougeL, metrics.Cider],
             "answers": [metrics.Accuracy, metrics.AccuracyByKind, metrics.Wups, metrics.Wups],
             "accuracy": [metrics.Accuracy],
+            "translation": [metrics.SacreBleu, metrics.ChrF],
+            "moving_scenes": [metrics.Bleu, metrics.RougeL, metrics.Cider, metrics.Events, metrics.Events],
             "vqa": [metrics.VqaAccuracy, metrics.Accuracy, metrics.AccuracyByKind],
         },
         lambda config: [type(each) for each in metrics.build_metrics(config["metrics"])],

@@ -46,7 +46,8 @@ def read_scene_questions(root: str | os.PathLike[str] = "data/scenes", count: in
             found += [Question(0, text, (answer,), photo.id, kind) for text, answer, kind in ask(scene, wording)]
         splits[split] = numbered(found)
     paths: dict[ImageId, Path] = {photo.id: photo.path for photo in photos}
-    return assemble_questions("scenes_questions", splits, root, paths)
+    boxes = {photo.id: photo.boxes for photo in photos}
+    return assemble_questions("scenes_questions", splits, root, paths, boxes=boxes)
 
 
 def ask(scene: Scene, rng: np.random.Generator) -> Iterator[tuple[str, str, str]]:

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json, write_json
-from captioning.core.locks import lock
-from captioning.core.ownership import claim, kind_of
+from captioning.core.files import read_json
 from captioning.core.progress import progress
 from captioning.data.coco import read_coco
+from captioning.data.drawings import Drawing
 from captioning.data.photos import SPLITS, Box, CaptionedPhotos
 from captioning.data.scenes.describe import describe
 from captioning.data.scenes.draw import draw_scene
@@ -21,7 +19,6 @@ from captioning.data.scenes.shapes import THINGS
 from captioning.data.scenes.world import HELD_OUT, SIDE, plan_scene
 
 VERSION = 2  # raise with any change of pictures or captions: folders of an earlier version are then refused
-MANIFEST = "manifest.json"
 
 
 def read_scenes(root: str | os.PathLike[str] = "data/scenes", count: int = 2400, seed: int = 0) -> CaptionedPhotos:
@@ -46,66 +43,12 @@ def read_scenes(root: str | os.PathLike[str] = "data/scenes", count: int = 2400,
         CaptioningError: the folder holds something else or other scenes, or can't be written.
     """
     root = Path(root)
-    if not _is_drawn(root, count, seed):
-        _draw(root, count, seed)
+    Drawing("scenes", VERSION, count, seed).ensure(root, lambda folder: _draw_all(folder, count, seed))
     photos = read_coco(root, {split: split for split in SPLITS}, holdout={}, name="scenes")
     for split in SPLITS:
         boxes = _read_boxes(root / f"instances_{split}.json")
         photos.splits[split] = [replace(photo, boxes=boxes[photo.id]) for photo in photos.splits[split]]
     return photos
-
-
-def _manifest(count: int, seed: int) -> dict[str, int]:
-    return {"version": VERSION, "count": count, "seed": seed}
-
-
-def _is_drawn(root: Path, count: int, seed: int) -> bool:
-    path = root / MANIFEST
-    return path.is_file() and read_json(path, "manifest of scenes") == _manifest(count, seed)
-
-
-def _draw(root: Path, count: int, seed: int) -> None:
-    """Draw into the folder, the manifest last: an interrupted drawing is drawn anew, over the old files."""
-    if count < 12:
-        raise CaptioningError(f"data.count={count}: at least 12 scenes are needed for three splits.")
-    _refuse_others(root, count, seed)
-    claim(root, _purpose(count, seed), "scenes")
-    guard = root / ".lock"
-    with lock(guard, wait=True):
-        if _is_drawn(root, count, seed):  # another process was faster
-            return
-        try:
-            _draw_all(root, count, seed)
-        except OSError as error:
-            raise CaptioningError(
-                f"{root}: the scenes can't be drawn ({error.strerror or error}). Free some space or check the folder's "
-                "permissions, and run again."
-            ) from error
-        write_json(root / MANIFEST, _manifest(count, seed))
-        guard.unlink()  # processes that wait for the guard find the manifest
-
-
-def _purpose(count: int, seed: int) -> str:
-    """The purpose in the folder's mark: an interrupted drawing is continued only with the same settings."""
-    return f"scenes version {VERSION}, count {count}, seed {seed}"
-
-
-def _refuse_others(root: Path, count: int, seed: int) -> None:
-    """Refuse a folder of other scenes, whose replacement would change the data under a running training."""
-    purpose = kind_of(root) or ""
-    if purpose.startswith("scenes ") and purpose != _purpose(count, seed) and not (root / MANIFEST).exists():
-        raise CaptioningError(
-            f"{root}: this holds an unfinished drawing of other scenes ({purpose.removeprefix('scenes ')}). Delete it, "
-            f"or draw into another folder (data.root={root}_{count})."
-        )
-    path = root / MANIFEST
-    found = read_json(path, "manifest of scenes") if path.is_file() else None
-    if isinstance(found, dict) and found.keys() == _manifest(count, seed).keys():
-        settings = ", ".join(f"{name} {value}" for name, value in found.items())
-        raise CaptioningError(
-            f"{root}: this holds other scenes ({settings}; asked for: version {VERSION}, count {count}, seed {seed}), "
-            f"and they stay. Draw into another folder (data.root={root}_{count}), or delete this one first."
-        )
 
 
 def _draw_all(folder: Path, count: int, seed: int) -> None:

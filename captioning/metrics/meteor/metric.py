@@ -29,6 +29,7 @@ class Meteor(Metric):
     """METEOR of the corpus, 0 to 1, from summed counts of matches."""
 
     name = "METEOR"
+    by_image = True
 
     def __init__(self) -> None:
         """Normalised references are kept until the references change."""

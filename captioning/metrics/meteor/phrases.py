@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from captioning.metrics.meteor.tables import LONGEST, Tables
-from captioning.metrics.ngrams import Integers
+from captioning.text.token_numbers import Integers
 
 Phrase = tuple[int, int, int]  # the first word, the number of words, the node
 

@@ -21,7 +21,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
 from captioning.core.locks import lock
 from captioning.metrics.java import package, require
-from captioning.metrics.ngrams import Integers
+from captioning.text.token_numbers import Integers, numbering
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ LONGEST = 7  # words of the longest phrase
 _VERSION = 1
 _MAGIC = b"captioning METEOR index\n"
 _ALIGNED = 64
+_PAIRS = 50_000  # pairs of phrases in memory as text
+_PHRASES = 2_000_000  # phrases whose keys are in memory
 _JAR = ("function/english.words", "nonbreaking/english.prefixes", "synonym/english.exceptions")
 _SYNSETS = "synonym/english.synsets"
 
@@ -195,23 +197,22 @@ def _index(jar: Path, archive: Path) -> Tables:
         for word in line.split():
             bases_of.setdefault(word, []).append(base)
 
-    phrases: dict[str, int] = {}
-    with gzip.open(archive, "rt", encoding="utf-8", newline="\n") as lines:
-        pairs = np.fromiter(
-            (phrases.setdefault(line, len(phrases)) for place, line in enumerate(lines) if place % 3), np.int32
-        ).reshape(-1, 2)
-    lengths = np.fromiter((line.count(" ") + 1 for line in phrases), np.int64, len(phrases))
-
-    known = dict.fromkeys(chain(synsets_of, bases_of, *bases_of.values(), *map(str.split, phrases)))
+    known = numbering()
+    end = known["\n"]  # of a phrase
+    words, lengths = _phrases(archive, known, end)
+    for word in chain(synsets_of, bases_of, *bases_of.values()):
+        known[word]
+    del known["\n"]  # the first
     hashes = np.fromiter(map(_hash, known), np.uint64, len(known))
     order = np.argsort(hashes)
-    number = dict(zip(known, np.argsort(order).tolist(), strict=True))
+    numbers = np.argsort(order)
+    number = dict(zip(known, numbers.tolist(), strict=True))
     in_order = [word for word, _ in sorted(number.items(), key=lambda entry: entry[1])]
 
-    words = np.fromiter((number[word] for line in phrases for word in line.split()), np.int64, int(lengths.sum()))
-    node, node_start, keys = _trie(words, lengths, len(known))
-    nodes = node[pairs]
-    by_phrase = np.argsort(nodes[:, 0], kind="stable")
+    node, node_start, keys = _trie(numbers.astype(np.int32)[words - 1], lengths, len(known))
+    del words, lengths
+    phrase, other = node[0::2], node[1::2]
+    by_phrase = np.argsort(phrase, kind="stable")
     abbreviations = {
         parts[0]: parts[1:2] == ["#NUMERIC_ONLY#"]
         for parts in map(str.split, prefixes)
@@ -226,8 +227,8 @@ def _index(jar: Path, archive: Path) -> Tables:
         bases=np.array([number[base] for word in in_order for base in bases_of.get(word, ())], dtype=np.int32),
         node_start=node_start,
         keys=keys,
-        paraphrases_start=np.searchsorted(nodes[by_phrase, 0], np.arange(node_start[-1] + 1)).astype(np.int32),
-        paraphrases=nodes[by_phrase, 1].astype(np.int32),
+        paraphrases_start=np.append(0, np.cumsum(np.bincount(phrase, minlength=int(node_start[-1])))).astype(np.int32),
+        paraphrases=other[by_phrase],
         lists=np.frombuffer(lists, dtype=np.uint8),
     )
 
@@ -236,17 +237,45 @@ def _starts(counts: Iterable[int]) -> NDArray[np.int32]:
     return np.cumsum([0, *counts], dtype=np.int32)
 
 
-def _trie(words: Integers, lengths: Integers, known: int) -> tuple[Integers, NDArray[np.int32], Integers]:
+def _phrases(archive: Path, numbers: dict[str, int], end: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+    """The words of all phrases, which get numbers, and the phrases' lengths; pairs of phrases follow one another."""
+    words, lengths = [], []
+    with gzip.open(archive, "rt", encoding="utf-8", newline="\n") as lines:
+        while block := [*islice(lines, 3 * _PAIRS)]:
+            del block[0::3]  # the pairs' probabilities
+            found = "".join(block).replace("\n", " \n ").split(" ")
+            del found[-1]
+            code = np.fromiter(map(numbers.__getitem__, found), np.int32, len(found))
+            lengths.append((np.diff(np.flatnonzero(code == end), prepend=-1) - 1).astype(np.int8))
+            words.append(code[code != end])
+    return np.concatenate(words), np.concatenate(lengths)
+
+
+def _trie(
+    words: NDArray[np.int32], lengths: NDArray[np.int8], known: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], Integers]:
     """The node of each phrase, the first node of each length, and the keys of the nodes of two or more words."""
-    first = np.cumsum(lengths) - lengths
+    first = np.cumsum(lengths, dtype=np.int32) - lengths
     node, starts, keys = words[first], [0, known], []
     for length in range(2, LONGEST + 1):
-        longer = np.flatnonzero(lengths >= length)
-        unique, inverse = np.unique((node[longer] << 32) | words[first[longer] + length - 1], return_inverse=True)
-        node[longer] = inverse + starts[-1]
+        longer = np.flatnonzero(lengths >= length).astype(np.int32)
+        blocks = [longer[begin : begin + _PHRASES] for begin in range(0, len(longer), _PHRASES)]
+        unique = np.zeros(0, np.int64)
+        for block in blocks:
+            unique = np.union1d(unique, _keys(node, words, first, block, length))
+        for block in blocks:
+            node[block] = np.searchsorted(unique, _keys(node, words, first, block, length)) + starts[-1]
         keys.append(unique)
         starts.append(starts[-1] + len(unique))
     return node, np.array(starts, dtype=np.int32), np.concatenate(keys)
+
+
+def _keys(
+    node: NDArray[np.int32], words: NDArray[np.int32], first: Array, phrases: NDArray[np.int32], length: int
+) -> Integers:
+    """The keys of the nodes of ``length`` words of some phrases."""
+    keys: Integers = (node[phrases].astype(np.int64) << 32) | words[first[phrases] + (length - 1)]
+    return keys
 
 
 def _write(path: Path, index: Tables) -> None:

@@ -6,7 +6,7 @@ from itertools import chain
 
 from captioning.metrics.meteor.stemmer import stem
 from captioning.metrics.meteor.tables import Tables
-from captioning.metrics.ngrams import Integers
+from captioning.text.token_numbers import Integers
 
 Others = frozenset[int]
 

@@ -6,33 +6,91 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from captioning.analysis.pointing import Named, Score, find_named, score
+from captioning.core.images import ImageTransform, read_image
 from captioning.core.measure import Measure
 from captioning.core.ownership import write_json_output
 from captioning.core.progress import progress
 from captioning.core.questions import AnswerSet, normal_answer
 from captioning.data.question_batches import QuestionData
-from captioning.data.questions import Question
+from captioning.data.questions import Question, QuestionSet
 from captioning.metrics import AnswerPairs, Metric, References, Scores, UnavailableError
 from captioning.metrics.bootstrap import bootstrap, interval, p_value
 from captioning.predict.answerer import Answerer
-from captioning.tasks.photographs import features_of
-from captioning.text.words import tokenize_words_each
+from captioning.tasks.photographs import boxes_by_word, features_of
+from captioning.text.words import tokenize_words, tokenize_words_each
 
 log = logging.getLogger(__name__)
 
 
-def answer_split(answerer: Answerer, data: QuestionData, split: str) -> list[str]:
-    """The best answer to each question of a split."""
-    given: list[str] = []
+@dataclass(frozen=True)
+class Given:
+    """The answers of a model to a split.
+
+    Attributes:
+        answers: the best answer to each question.
+        attention: ``(looks, rows, columns)`` of each question, the weights of the regions; empty if not requested, or
+            without attention.
+    """
+
+    answers: list[str]
+    attention: list[NDArray[np.float32]]
+
+
+def answer_split(answerer: Answerer, data: QuestionData, split: str, attention: bool = False) -> Given:
+    """Answer the questions of a split.
+
+    Args:
+        answerer: the model.
+        data: the questions.
+        split: the split.
+        attention: whether to keep the weights of the regions.
+    """
+    given = Given([], [])
     for batch in progress(data.loader(split), f"answering {split}", unit="batch"):
         on_device = batch.to(answerer.device)
         with torch.no_grad():
             features = on_device.features if answerer.encoder is None else features_of(on_device, answerer.encoder)
             found = answerer.model(features.select(on_device.of), on_device.questions)
-        given += [answerer.answers.words[number] for number in found.logits.argmax(-1).tolist()]
+        given.answers.extend(answerer.answers.words[number] for number in found.logits.argmax(-1).tolist())
+        if attention and found.attention is not None:
+            given.attention.extend(answerer.maps(weights, features) for weights in found.attention)
     return given
+
+
+def play_pointing(
+    source: QuestionSet, split: str, attention: Sequence[NDArray[np.float32]], transform: ImageTransform
+) -> list[Score]:
+    """The scores in the pointing game of what the questions name, one for each look.
+
+    A question names an object if one of its words does, see ``captioning.analysis.pointing``; its map is that of the
+    look.
+
+    Args:
+        source: the questions, and their photographs with the boxes of objects.
+        split: the split.
+        attention: the weights of the regions of each question, see ``Given``.
+        transform: the encoder's transform of photographs.
+
+    Returns:
+        The scores; empty without attention, if no object's place is known, or if no question names an object.
+    """
+    if not attention or source.photos is None:
+        return []
+    photos = {photo.id: photo for photo in source.photos[split]}
+    seen = {id: transform.seen(read_image(photo.path).size) for id, photo in photos.items() if photo.boxes}
+    named: list[list[Named]] = [[] for _ in attention[0]]
+    for question, looks in zip(source[split], attention, strict=True):
+        if question.image in seen:
+            words, objects = tokenize_words(question.text), boxes_by_word(photos[question.image])
+            for of_look, weights in zip(named, looks, strict=True):
+                every = np.broadcast_to(weights, (len(words), *weights.shape))
+                of_look += find_named(words, every, objects, seen[question.image])
+    return [found for each in named if (found := score(each)) is not None]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from captioning.runs.parts import make_answerer
 from captioning.runs.settings import tokenizer_of
 from captioning.speed import make_convolutions_fast
 from captioning.tasks.answering.baselines import Blind, Majority
-from captioning.tasks.answering.evaluation import answer_split, compare_answers, unseen, write_answers
+from captioning.tasks.answering.evaluation import answer_split, compare_answers, play_pointing, unseen, write_answers
 from captioning.tasks.answering.module import AnsweringModule
 from captioning.tasks.inputs import inputs_of_questions
 from captioning.tasks.photographs import initial_encoder, photo_settings
@@ -214,7 +215,9 @@ class AnsweringTask(Task):
         data = self._data(
             source, answerer.vocabulary, answerer.answers, answerer.encoder, answerer.model.reads, answerer.device
         )
-        systems = {"model": answer_split(answerer, data, split)}
+        boxes = source.photos is not None and any(photo.boxes for photo in source.photos[split])
+        given = answer_split(answerer, data, split, attention=boxes)
+        systems = {"model": given.answers}
         if training:
             systems |= {each.name: each(questions) for each in (Majority(training), Blind(training, self.tokenizer))}
         standing = compare_answers(systems, questions, self.metrics, seed=self.config["seed"])
@@ -223,6 +226,10 @@ class AnsweringTask(Task):
         lines = standing.lines if training else []
         if lost:
             lines = [*lines, f"{lost} of {len(questions)} answers were never seen in training, and count as wrong."]
+        pointing = []
+        if answerer.encoder is not None:
+            pointing = play_pointing(source, split, given.attention, answerer.encoder.transform)
+        lines = [*lines, *(f"look {number}, {each}" for number, each in enumerate(pointing, 1))]
         details = {
             "questions": len(questions),
             "kinds": dict(Counter(question.kind for question in questions)),
@@ -230,5 +237,6 @@ class AnsweringTask(Task):
             "intervals": {name: list(bounds) for name, bounds in standing.intervals.items()},
             "baselines": {name: scores for name, scores in standing.scores.items() if name != "model"},
             "p_values": standing.p_values,
+            **({"pointing": [{**asdict(each), "share": each.share} for each in pointing]} if pointing else {}),
         }
         return Evaluation(dict(standing.scores["model"]), details, lines)

@@ -1,7 +1,6 @@
 """Captions of a split from a trained captioner, and the files of the evaluation."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from captioning.predict.captioner import Caption, Captioner
 from captioning.report.pictures import draw_contact_sheet
 from captioning.runs.parts import Config
 from captioning.search import Search
-from captioning.tasks.photographs import features_of, make_data
+from captioning.tasks.photographs import boxes_by_word, features_of, make_data
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +46,8 @@ def play_pointing(photos: Sequence[Photo], captions: Sequence[Caption], transfor
     named: list[Named] = []
     for photo, caption in zip(photos, captions, strict=True):
         if photo.boxes and caption.attention is not None:
-            objects = defaultdict(list)
-            for box in photo.boxes:
-                for word in box.words:
-                    objects[word].append((box.x, box.y, box.x + box.width, box.y + box.height))
             seen = transform.seen(read_image(photo.path).size)
-            named += find_named(caption.text.split(), caption.attention, objects, seen)
+            named += find_named(caption.text.split(), caption.attention, boxes_by_word(photo), seen)
     return score(named)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from captioning.core.features import Features
 from captioning.core.sums import Sum
@@ -22,7 +23,7 @@ class CaptioningModule(TrainingModule):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: nn.Module,
         decoder: Decoder,
         vocabulary: Vocabulary,
         search: Search,
@@ -35,7 +36,7 @@ class CaptioningModule(TrainingModule):
         """Take the parts.
 
         Args:
-            encoder: the model from photographs to features.
+            encoder: the model from photographs (or what else ``features_of`` gives it) to features.
             decoder: the captioner.
             vocabulary: the vocabulary of the decoder.
             search: the search for the captions to score.
@@ -51,9 +52,18 @@ class CaptioningModule(TrainingModule):
         self.score = score
         self.captions: dict[int, str] = {}
 
+    def features_of(self, batch: Batch) -> Features:
+        """The features of a batch: of its photographs, or of what else a task's encoder reads."""
+        assert isinstance(self.encoder, Encoder)
+        return features_of(batch, self.encoder)
+
+    def text_of(self, caption: Sequence[int]) -> str:
+        """The text of a caption's numbers."""
+        return self.vocabulary.decode(caption)
+
     def losses(self, batch: Batch) -> dict[str, Sum]:
         """The sums of the objective for a batch."""
-        features = features_of(batch, self.encoder)
+        features = self.features_of(batch)
         sums: dict[str, Sum] = self.objective(self.decoder, features, batch, self.trainer.global_step)
         return sums
 
@@ -64,11 +74,11 @@ class CaptioningModule(TrainingModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Generate captions, and compute the words' log-likelihood for comparison."""
-        features = features_of(batch, self.encoder)
+        features = self.features_of(batch)
         self.log_means({"nll": self._nll(features, batch)})
         found = self.search(self.decoder, features)
         for photo, caption in zip(batch.photos.tolist(), found.tokens[:, 0].tolist(), strict=True):
-            self.captions[photo] = self.vocabulary.decode(caption)
+            self.captions[photo] = self.text_of(caption)
 
     def _nll(self, features: Features, batch: Batch) -> Sum:
         """The negative log-likelihood of a batch's words under teacher forcing, for any objective."""

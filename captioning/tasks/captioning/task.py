@@ -14,9 +14,10 @@ from captioning.core.measure import Measure
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
-from captioning.metrics import Metric, References, Scorer, build_metrics, installed_metrics, measures_of
+from captioning.metrics import Cider, Metric, References, Scorer, build_metrics, installed_metrics, measures_of
 from captioning.metrics.constant import constant, say_constant
 from captioning.metrics.diversity import SHARES, shares
+from captioning.metrics.signature import signature
 from captioning.predict.captioner import Averaged, Captioner
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint, contents_of
 from captioning.runs.parts import make_decoder, make_search
@@ -39,7 +40,9 @@ SMALL = 100  # photographs whose captions show how a language is written
 
 
 class CaptioningTask(Task):
-    """Captioning: from a photograph to a sentence."""
+    """Captioning: from a photograph, or a clip, to a sentence."""
+
+    weighted = True
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -184,9 +187,10 @@ class CaptioningTask(Task):
         source: CaptionedPhotos | None = None,
         trust: Collection[str] = (),
         search: Search | None = None,
+        weights: Sequence[float] | None = None,
     ) -> Evaluation:
         """The same for several captioners as one, see ``Captioner.combine``; equal encoders share stored features."""
-        together = Captioner.load(checkpoints, device, trust, cast(Averaged, average))
+        together = Captioner.load(checkpoints, device, trust, cast(Averaged, average), weights)
         return self._evaluate(together, split, out, source, search)
 
     def _evaluate(
@@ -207,9 +211,13 @@ class CaptioningTask(Task):
         write_captions(out, split, members, texts)
         tokenizer = told(tokenizer_of(self.config))
         details = {**details_of(search, pointing, len(members)), **tokenizer}
+        fixed_frequencies = any(isinstance(each, Cider) and each.frequencies is not None for each in self.metrics)
+        details["score_signature"] = signature(
+            references, tokenizer_of(self.config), of=len(members), frequencies=fixed_frequencies
+        )
         if empty := sum(not text for text in texts):
             log.warning("%s", say_empty(empty, len(texts)))
-        fixed = constant(self.metrics, References([photo.captions for photo in members], self.scoring_tokenizer))
+        fixed = constant(self.metrics, references)
         if fixed:
             details["constant"] = list(fixed)
         lines = [f"{key}: {name} (these scores do not compare with coco-caption's)" for key, name in tokenizer.items()]

@@ -1,0 +1,1 @@
+"""Captions of many pictures: sources of any size, work that goes on after an interruption, several processes."""

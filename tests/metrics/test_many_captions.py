@@ -1,0 +1,68 @@
+"""Very many captions: scores in blocks are those of all at once, and memory holds one block."""
+
+import random
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from captioning.metrics import Cider, Metric, Pairs, References, Scorer, coco_metrics, references
+from captioning.text.tokenizer import number_coco, tokenize_coco
+
+TEXT = "a A the dog dogs cat on in of is I. S. U.S. no. fig. 5 1/2 (red) don't dogs' & $5 é \n ."
+WORDS = [*TEXT.split(" "), "1 1/2"]
+
+
+def captions(count: int, seed: int = 0) -> tuple[list[str], list[list[str]]]:
+    """Some candidates, and one to three references of each, with what makes a caption depend on the next one."""
+    draw = random.Random(seed)
+    texts = [" ".join(draw.choices(WORDS, k=draw.randint(0, 9))) for _ in range(60)]
+    return draw.choices(texts, k=count), [draw.choices(texts, k=draw.randint(1, 3)) for _ in range(count)]
+
+
+class Position(Metric):
+    """A metric that must see all images at once."""
+
+    def statistics(self, pairs: Pairs) -> list[list[int]]:
+        return [[len(pairs)] for _ in pairs.candidates]
+
+
+def test_scores_in_blocks_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidates, given = captions(100)
+    whole = Scorer([*coco_metrics(), Position()], given).score(candidates)
+    elsewhere = References(captions(70, seed=1)[1])
+    fixed = Scorer([Cider(elsewhere.frequencies)], given).score(candidates)
+    monkeypatch.setattr(references, "AT_ONCE", 7)
+    blocks = Scorer([*coco_metrics(), Position()], given).score(candidates)
+    for name, values in blocks.images().items():
+        np.testing.assert_allclose(values, whole.images()[name], atol=1e-12, rtol=0, err_msg=name)
+    assert blocks.corpus() == pytest.approx(whole.corpus(), abs=1e-12)
+    in_blocks = References(captions(70, seed=1)[1]).frequencies
+    assert 0 < len(in_blocks.index) < len(elsewhere.frequencies.index) and in_blocks.images == 70
+    assert (in_blocks.count > 1).all()
+    again = Scorer([Cider(in_blocks)], given).score(candidates)
+    np.testing.assert_allclose(again.images()["CIDEr"], fixed.images()["CIDEr"], atol=1e-12)
+
+
+def test_a_part_of_captions_has_the_tokens_that_the_whole_gives_it() -> None:
+    texts = captions(200)[0]
+    tokens = tokenize_coco(texts)
+    for begin, end in ((0, 200), (0, 1), (30, 77), (199, 200), (5, 5)):
+        assert number_coco(texts, begin, end).lists() == tokens[begin:end]
+
+
+def test_memory_holds_one_block_and_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "AT_ONCE", 250)
+
+    def peak(count: int) -> int:
+        candidates, given = captions(count)
+        tracemalloc.start()
+        try:
+            Scorer(coco_metrics(), given).score(candidates).corpus()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(500)  # caches of words
+    few, many = peak(1000), peak(4000)
+    assert many - few < 3000 * 450  # bytes: 12 numbers an image, twice, and places of texts; no tokens, no n-grams
