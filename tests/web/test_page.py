@@ -57,7 +57,7 @@ def opened(context: Any, served: Served) -> Any:
     page.on(
         "console", lambda message: page.heard.append(message.text) if message.type in ("error", "warning") else None
     )
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)  # a machine may be busy with other things
     page.goto(served.address)
     page.wait_for_selector("#six button:nth-child(6) img")
     return page
