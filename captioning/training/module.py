@@ -88,9 +88,10 @@ class TrainingModule(pl.LightningModule):
 
     def log_means(self, sums: Mapping[str, Sum]) -> None:
         """Log the means of a validation batch as ``val/NAME``; the counts weight the mean over a split."""
+        ranks = self.trainer.world_size  # Lightning's mean of the ranks' counts is an integer: of multiples it is exact
         for name, each in sums.items():
             if each.count:
-                self.log(f"val/{name}", each.mean, batch_size=each.count, sync_dist=True)
+                self.log(f"val/{name}", each.mean, batch_size=each.count * ranks, sync_dist=True)
 
     def trained_groups(self) -> list[dict[str, Any]]:
         """The groups of parameters for the optimizer."""

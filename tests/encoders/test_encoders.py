@@ -393,7 +393,8 @@ NAMES = sorted(
 @pytest.mark.parametrize("name", NAMES)
 def test_every_configuration_builds(name: str) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        where = ["encoders.first.", "encoders.second."] if name == "several" else [""]
+        inner = {"several": ["first", "second"], "frames": ["picture"], "flow": ["picture"]}.get(name)
+        where = [""] if inner is None else [f"encoders.{each}." for each in inner]
         sizes = [f"encoder.{each}image_size={SIDE}" for each in where]
         overrides = [f"encoder={name}", *(f"encoder.{each}weights=null" for each in where), *sizes]
         config = compose("train", overrides=overrides).encoder
@@ -401,6 +402,9 @@ def test_every_configuration_builds(name: str) -> None:
         config.name = "mobilenetv3_small_050"
     with torch.device("meta"):  # as large as they are, on no memory; the sizes are computed all the same
         encoder: Encoder = instantiate(config)
+    if name in ("frames", "flow"):
+        assert encoder.spec["frames"] == (16, *encoder.spec["pooled"]) and encoder.spec.varying == {"frames"}
+        return
     assert encoder.spec.regions("grid") == encoder.spec.layout("grid")[0] * encoder.spec.layout("grid")[1] > 0
     assert config.name == name if name.startswith(("resnet", "vgg")) else True
 

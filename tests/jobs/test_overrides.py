@@ -22,7 +22,7 @@ from captioning.jobs.values import takes
 InChild = Callable[..., "subprocess.CompletedProcess[str]"]
 WRONG = [
     # groups
-    ("decoder=foo", "there is no 'foo' in the group decoder. Choose one of adaptive, attention_on_attention, "),
+    ("decoder=foo", "there is no 'foo' in the group decoder. Choose one of adaptive, attend_states, "),
     ("decoder=lrnc", "Did you mean decoder=lrcn?"),
     ("experiment=flickr", "Did you mean experiment=flickr8k?"),
     ("decodr=lrcn", "there is no group and no setting 'decodr'. Did you mean decoder=lrcn?"),

@@ -26,7 +26,7 @@ from captioning.speed.linear import FastLinear
 from captioning.speed.recurrence import FastCell
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-SPEC = FeatureSpec(pooled=(6,), grid=(2, 3, 7))
+SPEC = FeatureSpec(["frames"], pooled=(6,), grid=(2, 3, 7), frames=(4, 5))
 B, S, T, V, H = 3, 2, 6, 17, 8
 SETTINGS = {
     "lrcn": ["factored=false", "factored=true"],
@@ -96,8 +96,10 @@ def pair(name: str, setting: str, cell: str) -> tuple[Decoder, Decoder]:
 def made_up() -> Features:
     generator = torch.Generator().manual_seed(1)
     return Features(
+        {"frames": torch.tensor([4, 1, 3])},
         pooled=torch.randn(B, 6, generator=generator, requires_grad=True),
         grid=torch.randn(B, 6, 7, generator=generator, requires_grad=True),
+        frames=torch.randn(B, 4, 5, generator=generator, requires_grad=True),
     )
 
 
