@@ -21,7 +21,7 @@ COLUMNS = (
 KEY = ("experiment", "overrides", "members", "seed", "search", "tokenizer")  # what a row is a repetition by
 OF_A_RUN = ("decoder", "cell", "encoder", "seed", "epochs", "best_epoch", "seconds", "parameters")
 PLACES = ("experiment", "name", "out", "sweep", "seed", "hydra.", "logger", "test", "data.root", "data.features_root")
-UNTOLD = (*PLACES, "data.workers", "trainer.enable_progress_bar", "trainer.log_every_n_steps")  # no effect on scores
+UNTOLD = (*PLACES, "data.workers", "report", "trainer.enable_progress_bar", "trainer.log_every_n_steps")  # no effect on scores
 
 
 def scored(folders: Iterable[Path], split: str) -> Iterator[Path]:
@@ -61,7 +61,7 @@ def row_of(folder: Path, split: str) -> Row:
     row["search"] = content.get("search", "")
     if "tokenizer" in content:  # another than coco-caption's
         row["tokenizer"] = content["tokenizer"]
-    row |= {name: f"{100 * value:.2f}" for name, value in content["scores"].items()}
+    row |= {name: f"{100 * value:.2f}" for name, value in content["scores"].items() if name != "loss"}
     rate = content.get("photographs_per_second")
     row["photographs_per_second"] = "" if rate is None else f"{rate:.1f}"
     return {name: str(value) for name, value in row.items()}
