@@ -51,7 +51,10 @@ def rows_of_answers(folder: Path, split: str) -> list[Row]:
     summary = read_json(run / "summary.json", "summary of a run")
     config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
     looks = (config.get("answerer") or {}).get("looks")
-    common = {"data": summary.get("data", ""), "split": split}
+    name = str(summary.get("data", ""))
+    if name == "own_questions":  # a file of one's own is named by itself
+        name = Path(config["data"]["root"]).stem
+    common = {"data": name, "split": split}
     own = {
         **common,
         **{name: str(summary.get(name, "")) for name in ("encoder", "seed", "epochs", "seconds", "parameters")},

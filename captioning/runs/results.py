@@ -21,7 +21,7 @@ COLUMNS = (
 KEY = ("experiment", "overrides", "members", "seed", "search", "tokenizer")  # what a row is a repetition by
 OF_A_RUN = ("decoder", "cell", "encoder", "seed", "epochs", "best_epoch", "seconds", "parameters")
 PLACES = ("experiment", "name", "out", "sweep", "seed", "hydra.", "logger", "test", "data.root", "data.features_root")
-UNTOLD = (*PLACES, "data.workers", "report", "trainer.enable_progress_bar", "trainer.log_every_n_steps")  # no effect on scores
+UNTOLD = (*PLACES, "data.workers", "report", "trainer.enable_progress_bar", "trainer.log_every_n_steps")  # of no effect
 
 
 def scored(folders: Iterable[Path], split: str) -> Iterator[Path]:
