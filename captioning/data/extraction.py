@@ -80,11 +80,10 @@ def extract_rows(
     )
     problems: list[str] = []
     writer = _Writer(columns, digests, files)
-    batches = iter(loader)
     estimate = _Estimate(len(todo), sum(column.missing_bytes for column in columns.values()), workers * batch_size)
     try:
         with progress([], "extracting features", len(todo), unit="photo") as bar:
-            for rows, content, unused in batches:
+            for rows, content, unused in loader:
                 problems += unused
                 if rows:
                     writer.put(rows, encode(rows, content) if isinstance(content, Tensor) else content)
@@ -92,7 +91,6 @@ def extract_rows(
                 estimate.update(len(rows))
     finally:  # also when interrupted: keep the computed rows
         writer.close()
-        _end_workers(batches)
     if problems:
         raise CaptioningError(
             f"{len(problems)} pictures can't be used, so their features are missing:\n  "
@@ -104,17 +102,6 @@ def extract_rows(
 
 def _begin_worker(_: int) -> None:
     outlast_signals()  # the calling process ends its workers
-
-
-def _end_workers(batches: object) -> None:
-    """End a loader's worker processes now, where an error has left them with batches that nobody will take.
-
-    ``DataLoader`` ends them when the garbage collector finds the iterator, which the error's traceback holds, and asks
-    by SIGTERM, which they outlast.
-    """
-    for worker in getattr(batches, "_workers", ()):
-        if worker.is_alive():
-            worker.kill()
 
 
 class _Pictures(Dataset[tuple[int, Tensor] | str]):
