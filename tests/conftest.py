@@ -97,6 +97,7 @@ SLOW = (
     *("data/test_feature_store.py", "data/test_module.py", "text/test_words.py"),
     *("speed/test_compiled.py", "speed/test_convolutions.py", "speed/test_fast.py"),
     *("metrics/test_coco_caption.py", "metrics/test_java.py", "metrics/test_meteor.py", "metrics/test_answers.py"),
+    *("metrics/test_many_captions.py", "test_five_shapes.py", "bulk/"),
     *("test_coco_caption_classes.py", "test_fuzz.py", "test_readme.py"),
     *("test_benchmarks.py", "test_docs.py", "test_lint.py", "test_notebooks.py", "test_security.py"),
 )
