@@ -22,6 +22,7 @@ from captioning.core.ownership import claim
 from captioning.core.progress import progress
 from captioning.core.terminal import printable
 from captioning.predict.captioner import Captioner
+from captioning.predict.ensemble import Ensemble
 from captioning.search import Sample, Search
 
 KIND = "captions"  # of the folder of shards
@@ -47,15 +48,19 @@ class Bulk:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Values that differ where captions would: a digest of the weights and the vocabulary, and the search."""
+        """Values that differ where captions would: weights, vocabulary, an ensemble's mean, search."""
         digest = hashlib.sha256(json.dumps(list(self.captioner.vocabulary.words)).encode())
         for part in (self.captioner.encoder, self.captioner.decoder):
             for name, value in sorted(part.state_dict().items()):
                 digest.update(name.encode())
                 digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        decoder, mean = self.captioner.decoder, None
+        if isinstance(decoder, Ensemble):
+            mean = {"of": decoder.average, "log_shares": [f"{each:.9g}" for each in decoder.log_shares]}
         plain = {name: value for name, value in sorted(vars(self.search).items()) if isinstance(value, PLAIN)}
         return {
             "captioner": digest.hexdigest()[:32],
+            "average": mean,
             "search": {"kind": type(self.search).__name__, **plain},
             "n_best": self.n_best,
         }

@@ -5,32 +5,23 @@ starts an actor that has died again, and hands its shard to an actor once more; 
 """
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from captioning.bulk.captions import Bulk, Written, caption_shard, total
 from captioning.bulk.sources import Shard
 from captioning.core.errors import CaptioningError
-from captioning.predict.captioner import Averaged, Captioner
-from captioning.search import Search
+from captioning.predict.captioner import Captioner
 
 
 class Actor:
     """A process with a captioner, for Ray Data's ``map_batches``."""
 
-    def __init__(
-        self,
-        checkpoints: Sequence[str] | None,
-        device: str,
-        trust: Collection[str],
-        average: Averaged,
-        settings: dict[str, Any],
-        folder: str,
-    ) -> None:
-        """Load the captioner; ``settings`` are those of ``Bulk``."""
+    def __init__(self, loading: Mapping[str, Any], settings: Mapping[str, Any], folder: str) -> None:
+        """Load the captioner, see ``caption_by_actors``."""
         logging.getLogger("captioning").setLevel(logging.WARNING)
-        self.bulk = Bulk(Captioner.load(checkpoints, device, trust, average), **settings)
+        self.bulk = Bulk(Captioner.load(**loading), **settings)
         self.folder = Path(folder)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -43,14 +34,8 @@ def caption_by_actors(
     shards: Iterable[Shard],
     folder: Path,
     actors: int,
-    *,
-    checkpoints: Sequence[str] | None,
-    device: str,
-    trust: Collection[str],
-    average: Averaged,
-    search: Search,
-    batch_size: int,
-    n_best: int,
+    loading: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> Written:
     """Caption shards by several actors into a folder that ``begin_folder`` has claimed.
 
@@ -58,13 +43,8 @@ def caption_by_actors(
         shards: the shards.
         folder: the folder, the same on every machine.
         actors: the number of actors, each with one processor or, for ``cuda``, one GPU.
-        checkpoints: see ``Captioner.load``; the same paths on every machine.
-        device: see ``Captioner.load``.
-        trust: see ``Captioner.load``.
-        average: see ``Captioner.load``.
-        search: the search.
-        batch_size: the number of pictures at a time.
-        n_best: the number of captions of each picture.
+        loading: the arguments of ``Captioner.load``; its paths are the same on every machine.
+        settings: the arguments of ``Bulk`` besides the captioner.
 
     Raises:
         CaptioningError: Ray is not installed, or a shard can't be captioned.
@@ -78,19 +58,12 @@ def caption_by_actors(
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    share: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
+    share: dict[str, Any] = {"num_gpus": 1} if str(loading["device"]).startswith("cuda") else {"num_cpus": 1}
     rows = ray.data.from_items([{"shard": shard} for shard in shards]).map_batches(
         Actor,
         batch_size=1,
         concurrency=actors,
-        fn_constructor_args=(
-            checkpoints,
-            device,
-            trust,
-            average,
-            {"search": search, "batch_size": batch_size, "n_best": n_best},
-            str(folder),
-        ),
+        fn_constructor_args=(loading, settings, str(folder)),
         **share,
     )
     try:

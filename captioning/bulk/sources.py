@@ -14,15 +14,13 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from captioning.bulk.forms import LISTS, PARQUET, TARS
 from captioning.core.errors import CaptioningError
 from captioning.core.images import HIDDEN, SUFFIXES, walk_images
 from captioning.core.regular import require_regular
 from captioning.core.texts import open_text
 from captioning.predict.pictures import Encoded
 
-LISTS = (".txt", ".lst", ".list")
-TARS = (".tar", ".tar.gz", ".tgz")
-PARQUET = (".parquet", ".pq")
 COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "picture", "photo")  # of a Parquet file, by default
 AT_ONCE = 64  # rows of a Parquet file in memory
 LARGEST = 2**28  # bytes of a file within a tar file

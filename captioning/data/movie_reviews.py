@@ -95,7 +95,7 @@ def _split(
     """The training, validation and test sentences of one class, each in their order."""
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(sentences))
     test = order[fold::folds].tolist()
-    others = [place for place in order.tolist() if place not in set(test)]
+    others = np.delete(order, slice(fold, None, folds)).tolist()
     held = round(validation * len(others)) if validation < 1 else int(validation) // len(FILES)
     parts = (others[held:], others[:held], test)
     train, val, test = ([sentences[place] for place in sorted(part)] for part in parts)

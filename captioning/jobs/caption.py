@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from captioning.core.errors import CaptioningError
+from captioning.bulk.forms import MANY
+from captioning.core.errors import CaptioningError, UsageError
 from captioning.core.ownership import require_output
 from captioning.core.terminal import printable, show_log
 from captioning.jobs import caption_bulk
@@ -27,7 +28,7 @@ from captioning.jobs.options import (
     weights_of,
     write_json,
 )
-from captioning.jobs.paths import expanded
+from captioning.jobs.paths import named_picture
 
 
 def parser() -> argparse.ArgumentParser:
@@ -160,11 +161,13 @@ def find_pictures(names: Sequence[str], missing: list[CaptioningError] | None = 
 
     found: dict[Path, None] = {}
     failed: list[CaptioningError] = []
-    for name in map(expanded, names):
-        if not name.strip():
-            raise CaptioningError("A picture's name is empty: is a variable of the shell not set?")
-        if name.startswith(("http://", "https://")):
-            failed.append(CaptioningError(f"{name}: this is an address. Fetch the picture, and name the file."))
+    for given in names:
+        try:
+            name = named_picture(given)
+        except UsageError:
+            raise
+        except CaptioningError as error:
+            failed.append(error)
             continue
         path = Path(name)
         if path.is_dir():
@@ -191,7 +194,7 @@ def require_no_bulk(options: argparse.Namespace) -> None:
     """
     if options.ray is not None or options.column is not None:
         raise CaptioningError("--ray and --column have no effect without --out. Name an output, or leave them out.")
-    many = [name for name in options.pictures if name.lower().endswith(caption_bulk.MANY) and Path(name).is_file()]
+    many = [name for name in options.pictures if name.lower().endswith(MANY) and Path(name).is_file()]
     if many:
         raise CaptioningError(f"{many[0]}: lists, tar and Parquet files are captioned with --out captions.jsonl.")
 

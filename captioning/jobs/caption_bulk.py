@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
-from captioning.jobs.options import average_of, search_of, trusted
-
-MANY = (".txt", ".lst", ".list", ".tar", ".tar.gz", ".tgz", ".parquet", ".pq")  # files that hold or name pictures
+from captioning.jobs.options import average_of, search_of, trusted, weights_of
+from captioning.jobs.paths import named_picture
 
 
 def add_bulk_options(parser: argparse.ArgumentParser) -> None:
@@ -53,12 +52,22 @@ def main(options: argparse.Namespace) -> int:
         raise CaptioningError(f"--out {out}: name a file of JSON lines (.jsonl), or a folder for Parquet files.")
     if into_file and options.ray is not None:
         raise CaptioningError(f"--ray writes Parquet files into a folder, and {out} is one file. Name a folder.")
-    average = average_of(options, len(options.checkpoint or [None]))
-    trust = trusted(options.trust)
-    captioner = Captioner.load(options.checkpoint, options.device, trust, average)
-    search = search_of(options, captioner.config)
-    bulk = Bulk(captioner, search, options.batch_size, options.n_best)
-    shards = shards_of(options.pictures, options.shard_size, options.column)
+    count = len(options.checkpoint or [None])
+    loading = {
+        "path": [path.absolute() for path in options.checkpoint or ()] or None,
+        "device": options.device,
+        "trust": trusted(options.trust),
+        "average": average_of(options, count),
+        "weights": weights_of(options, count),
+    }
+    captioner = Captioner.load(**loading)
+    settings = {
+        "search": search_of(options, captioner.config),
+        "batch_size": options.batch_size,
+        "n_best": options.n_best,
+    }
+    bulk = Bulk(captioner, **settings)
+    shards = shards_of([named_picture(name) for name in options.pictures], options.shard_size, options.column)
     if into_file:
         written = caption_file(bulk, shards, out)
     elif options.ray is None:
@@ -68,18 +77,7 @@ def main(options: argparse.Namespace) -> int:
 
         begin_folder(bulk, out)
         with lock(out / ".lock"):
-            written = caption_by_actors(
-                shards,
-                out.absolute(),
-                options.ray,
-                checkpoints=[str(path.absolute()) for path in options.checkpoint or ()] or None,
-                device=options.device,
-                trust=trust,
-                average=average,
-                search=search,
-                batch_size=options.batch_size,
-                n_best=options.n_best,
-            )
+            written = caption_by_actors(shards, out.absolute(), options.ray, loading, settings)
     there = f", {written.before} of them were there already" if written.before else ""
     unread = f"; {written.problems} can't be read and have an error instead" if written.problems else ""
     print(f"{out}: {written.pictures} pictures{there}{unread}.", file=sys.stderr)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from captioning.core.errors import CaptioningError, UsageError
+
 PATHS = frozenset({
     *("data.root", "data.file", "data.images", "data.text", "data.cache", "data.features_root"),
     *("word_vectors", "init_from", "out"),
@@ -45,6 +47,19 @@ def expanded(path: str) -> str:
         with suppress(RuntimeError):  # there is no folder of the user
             return str(Path(path).expanduser())
     return path
+
+
+def named_picture(name: str) -> str:
+    """The path that a command line names for pictures, see ``expanded``.
+
+    Raises:
+        CaptioningError: the name is empty, or an address.
+    """
+    if not name.strip():
+        raise UsageError("A picture's name is empty: is a variable of the shell not set?")
+    if name.startswith(("http://", "https://")):
+        raise CaptioningError(f"{name}: this is an address. Fetch the picture, and name the file.")
+    return expanded(name)
 
 
 def _as_text(path: str) -> str:

@@ -7,6 +7,7 @@ checkpoints, resuming, sweeps and the best checkpoint work in the same way for e
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
 from captioning.core.progress import progress
 from captioning.core.sums import Sum
+from captioning.metrics import Metric, build_metrics
 from captioning.runs.checkpoint import Checkpoint, load_weights, read_checkpoint
 from captioning.runs.monitor import Measuring
 from captioning.training.module import TrainingModule
@@ -75,6 +77,11 @@ class Task(Measuring):
     def __init__(self, config: Mapping[str, Any]) -> None:
         """Take the configuration of a run; settings of ``task`` are further arguments."""
         self.config = config
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """The metrics of the configuration."""
+        return build_metrics(self.config["metrics"])
 
     @abstractmethod
     def read_source(self) -> Any:

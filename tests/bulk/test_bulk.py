@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import captioning
 from captioning.__main__ import main
 from captioning.bulk.captions import Bulk, caption_folder, caption_into
 from captioning.bulk.sources import Item, items_of, shards_of
@@ -216,6 +217,32 @@ def test_the_file_of_other_work_is_refused(
     own.write_text("my notes\n")
     assert main([*command[:3], str(own), *command[4:]]) == 1
     assert "was not written by this command" in capsys.readouterr().err and own.read_text() == "my notes\n"
+
+
+def test_an_ensemble_of_other_weights_is_other_work(
+    photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = str(Path(captioning.__file__).parent / "pretrained")
+    command = ["caption", str(photos[0]), "--out", str(tmp_path / "x.jsonl"), "--device", "cpu", "--beam", "1"]
+    command += ["--checkpoint", inside, "--checkpoint", inside, "--max-length", "4"]
+    assert main([*command, "--weights", "1,0"]) == 0
+    assert main([*command, "--weights", "1,0"]) == 0
+    assert main([*command, "--weights", "1,3"]) == 1
+    assert "begun with another average" in capsys.readouterr().err
+    assert main([*command, "--weights", "1"]) == 1
+    assert "give a number for each" in capsys.readouterr().err
+
+
+def test_pictures_are_named_as_without_an_output(
+    bulk: Bulk, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = ["--out", str(tmp_path / "x.jsonl"), "--device", "cpu", "--beam", "1", "--max-length", "4"]
+    assert main(["caption", "~/photos", *settings]) == 0
+    assert [row["image"] for row in rows_of(tmp_path / "x.jsonl")] == [str(path) for path in photos]
+    for name, status, sentence in (("", 2, "name is empty"), ("https://a.b/c.jpg", 1, "this is an address")):
+        assert main(["caption", name, *settings]) == status
+        assert sentence in capsys.readouterr().err
 
 
 def test_options_that_do_not_fit(photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -392,4 +392,4 @@ def test_names_without_a_picture_are_named_and_the_rest_are_captioned(
     assert len(err.splitlines()) == 3 and "http://example.org/a.jpg: this is an address. Fetch" in err
     assert f"{tmp_path / '*.gif'}: no picture there" in err and f"{tmp_path / 'empty.jpg'}: no picture there" in err
     status, out, err = caption("", photos[0], checkpoint)
-    assert (status, out) == (1, "") and "is a variable of the shell not set?" in err
+    assert (status, out) == (2, "") and "is a variable of the shell not set?" in err

@@ -19,7 +19,7 @@ from captioning.core.questions import AnswerSet, QuestionVocabulary, normal_answ
 from captioning.data import QuestionSet
 from captioning.data.question_batches import QuestionData, no_features
 from captioning.encoders import Encoder
-from captioning.metrics import AnswerPairs, Metric, References, Scores, build_metrics, measures_of
+from captioning.metrics import AnswerPairs, References, Scores, measures_of
 from captioning.predict.answerer import Answerer
 from captioning.runs.checkpoint import Checkpoint
 from captioning.runs.parts import make_answerer
@@ -40,11 +40,6 @@ log = logging.getLogger(__name__)
 
 class AnsweringTask(Task):
     """Answering: from a question about a photograph to a word (Ren, Kiros & Zemel 2015, arXiv 1505.02074)."""
-
-    @cached_property
-    def metrics(self) -> list[Metric]:
-        """The metrics of the configuration."""
-        return build_metrics(self.config["metrics"])
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

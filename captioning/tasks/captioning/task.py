@@ -14,7 +14,7 @@ from captioning.core.measure import Measure
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import CaptionedPhotos
 from captioning.data.captions import build_vocabulary
-from captioning.metrics import Cider, Metric, References, Scorer, build_metrics, installed_metrics, measures_of
+from captioning.metrics import Cider, References, Scorer, installed_metrics, measures_of
 from captioning.metrics.constant import constant, say_constant
 from captioning.metrics.diversity import SHARES, shares
 from captioning.metrics.signature import signature
@@ -43,11 +43,6 @@ class CaptioningTask(Task):
     """Captioning: from a photograph, or a clip, to a sentence."""
 
     weighted = True
-
-    @cached_property
-    def metrics(self) -> list[Metric]:
-        """The metrics of the configuration."""
-        return build_metrics(self.config["metrics"])
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

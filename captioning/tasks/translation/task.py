@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from captioning.core.sentences import SourceVocabulary
 from captioning.core.vocabulary import Vocabulary
 from captioning.data import ParallelText
 from captioning.data.sentence_batches import SentenceData
-from captioning.metrics import Metric, References, Scorer, build_metrics, measures_of
+from captioning.metrics import References, Scorer, measures_of
 from captioning.predict.translator import Languages, Translator
 from captioning.report.alignment import draw_by_length
 from captioning.runs.checkpoint import SIGNATURE, Checkpoint
@@ -35,11 +34,6 @@ log = logging.getLogger(__name__)
 
 class TranslationTask(Task):
     """Translation, with attention (Bahdanau et al. 2015) or from the last state (Cho et al., Sutskever et al. 2014)."""
-
-    @cached_property
-    def metrics(self) -> list[Metric]:
-        """The metrics of the configuration."""
-        return build_metrics(self.config["metrics"])
 
     @property
     def measures(self) -> Mapping[str, Measure]:
