@@ -130,23 +130,23 @@ def count_ngrams(captions: TokenNumbers | Sequence[Sequence[str]], near: NGramIn
     word, lengths, size = numbered.number, numbered.lengths, len(numbered.tokens)
     caption = numbered.caption.astype(np.int32)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(word))  # words from here to the caption's end
-    starts, before = np.arange(len(word)), np.zeros_like(word)  # each position, and the n-gram before its n-th word
-    places, keys, ngrams, captions_of, counts, offset, different = starts, [], [], [], [], 0, 1
+    position, before = np.arange(len(word)), np.zeros_like(word)  # and the n-gram before each position's n-th word
+    places, keys, ngrams, captions_of, counts, offset, different = position, [], [], [], [], 0, 1
     for n in range(1, ORDERS + 1):
-        starts = starts[left[starts] >= n]
-        ngram, there, bits = _sorted(before[starts], word[starts + (n - 1)], starts, (different, size, len(word)))
+        starts = np.compress(left >= n, position)
+        ngram, there, bits = _sorted(before, word, starts, n, (different, size, len(word)))
         new = changes(ngram)
-        unique = ngram[new]
         numbers = np.cumsum(new) - 1
+        unique = ngram.take(np.flatnonzero(new))
         if n == 1:
             places = there
         if n < ORDERS:
             before[there] = numbers
-        of_caption = caption[there]
+        of_caption = caption.take(there)
         first = np.flatnonzero(new | changes(of_caption))  # of each pair's positions
         keys.append(((unique >> bits) << 32) | (unique & ((1 << bits) - 1)))
-        ngrams.append(numbers[first] + offset)
-        captions_of.append(of_caption[first])
+        ngrams.append(numbers.take(first) + offset)
+        captions_of.append(of_caption.take(first))
         counts.append(np.diff(first, append=len(there)))
         different = len(unique)
         offset += different
@@ -164,7 +164,7 @@ def count_ngrams(captions: TokenNumbers | Sequence[Sequence[str]], near: NGramIn
 
 
 def _sorted(
-    before: Integers, word: Integers, start: Integers, below: tuple[int, ...]
+    before: Integers, word: Integers, starts: Integers, n: int, below: tuple[int, int, int]
 ) -> tuple[Integers, Integers, int]:
     """N-grams sorted by the n-gram before the last word, by the last word, and by position.
 
@@ -172,24 +172,28 @@ def _sorted(
     the order of their indices.
 
     Args:
-        before: ``(T,)``, the number of the n-gram before the last word.
-        word: ``(T,)``, the number of the last word.
-        start: ``(T,)``, the position, rising.
-        below: a bound of each of the three.
+        before: ``(T,)``, for each position the number of the n-gram before the n-th word.
+        word: ``(T,)``, the number of each word.
+        starts: the positions at which an n-gram starts, rising.
+        n: the number of words.
+        below: a bound of the numbers in ``before``, of those in ``word``, and of the positions.
 
     Returns:
-        ``(T,)`` the n-grams, each the number of the n-gram before and that of the word; ``(T,)`` the positions; the
-        number of bits of a word.
+        The sorted n-grams, each the number of the n-gram before and that of the word; their positions; the number of
+        bits of a word.
     """
+    before, last = before[: len(word) - n + 1], word[n - 1 :]
     bits = [max(bound - 1, 0).bit_length() for bound in below]
     _, of_word, of_start = bits
     if sum(bits) > _BITS:
-        both = (before << 32) | word
+        both = (before[starts] << 32) | last[starts]
         order = np.argsort(both, kind="stable")
-        return both[order], start[order], 32
-    packed = before << (of_word + of_start)
-    packed |= word << of_start
-    packed |= start
+        return both[order], starts[order], 32
+    packed = before << of_word
+    packed |= last
+    packed <<= of_start
+    packed |= np.arange(len(packed))
+    packed = packed.take(starts)
     packed.sort()
     return packed >> of_start, packed & ((1 << of_start) - 1), of_word
 

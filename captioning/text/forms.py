@@ -46,7 +46,7 @@ def number_forms(text: str) -> tuple[list[str], Integers, Integers]:
         forms = [text[start - 1 : stop - 1] for start, stop in places]
     else:
         forms = [content[start:stop].decode(*_ENCODING) for start, stop in places]
-    return forms, number[first], per_line
+    return forms, number.take(first), per_line
 
 
 def _numbers(content: bytes, begin: Integers, length: Integers) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -65,19 +65,21 @@ def _first_occurrences(
     content: bytes, begin: Integers, end: Integers, head: NDArray[np.uint64], tail: NDArray[np.uint64]
 ) -> Integers:
     """``(W,)``: the place among the words where each word occurs first."""
-    first = np.arange(len(begin))
-    waiting = first.copy()
+    first = waiting = np.arange(len(begin))
     table = np.zeros(1 << _TABLE, np.int32)
-    with np.errstate(over="ignore"):
-        mixed = head ^ (tail * np.uint64(_FACTORS[-1]))
+    mixed = head ^ (tail * np.uint64(_FACTORS[-1]))
+    known = end - begin <= _HEAD + _TAIL  # by head and tail
     for factor in _FACTORS:
-        slot = ((mixed[waiting] * np.uint64(factor)) >> np.uint64(64 - _TABLE)).astype(np.int64)
+        some = slice(None) if len(waiting) == len(first) else waiting
+        slot = ((mixed[some] * np.uint64(factor)) >> np.uint64(64 - _TABLE)).view(np.int64)
         table[slot[::-1]] = waiting[::-1]  # the first of a slot's words remains
-        found = table[slot]
-        same = (head[found] == head[waiting]) & (tail[found] == tail[waiting])
-        same &= end[waiting] - begin[waiting] <= _HEAD + _TAIL
-        first[waiting[same]] = found[same]
-        waiting = waiting[~same]
+        found = table.take(slot)
+        same = (head.take(found) == head[some]) & (tail.take(found) == tail[some]) & known[some]
+        if some is waiting:
+            first[waiting[same]] = found[same]
+        else:
+            first = np.where(same, found, waiting)
+        waiting = waiting.take(np.flatnonzero(~same))
         if not len(waiting):
             return first
     seen: dict[bytes, int] = {}
