@@ -12,14 +12,15 @@ from itertools import chain
 import numpy as np
 
 from captioning.core.errors import CaptioningError
-from captioning.metrics.merging import Counted
+from captioning.metrics.merging import Counted, Repeated
 from captioning.metrics.ngrams import Floats, NGramCounts, NGramIndex, changes, count_ngrams
 from captioning.metrics.packed import Sets
 from captioning.text.registry import Tokenizer, number_tokens
 from captioning.text.token_numbers import Integers, TokenNumbers, spans
 from captioning.text.tokenizer import tokenize_coco
 
-AT_ONCE = 20_000  # images whose tokens and n-grams are in memory at the same time
+MANY = 20_000  # images from which on they are scored in blocks
+AT_ONCE = 5_000  # images of a block: their tokens and n-grams are in memory at the same time
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class References:
 
     @property
     def are_many(self) -> bool:
-        """True for more than ``AT_ONCE`` images, which are scored in blocks."""
-        return len(self) > AT_ONCE
+        """True for more than ``MANY`` images, which are scored in blocks."""
+        return len(self) > MANY
 
     @cached_property
     def flat(self) -> Sequence[str]:
@@ -122,12 +123,15 @@ class References:
     def frequencies(self) -> DocumentFrequencies:
         """The number of these images in whose references each n-gram occurs.
 
-        Of more than ``AT_ONCE`` images, n-grams of one image are left out, which weigh what an unknown n-gram does.
+        Of more than ``MANY`` images, n-grams of one image are left out, which weigh what an unknown n-gram does.
         """
         if not self.are_many:
             counted = self._counted()
         else:
-            counted = Counted.of_all(block._counted() for _, block in self.blocks()).several()
+            repeated = Repeated(int(self.per_image.sum()))
+            for _, block in self.blocks():
+                repeated.add(block._counted())
+            counted = Counted.of_all(repeated.of(block._counted()) for _, block in self.blocks()).several()
         return DocumentFrequencies(counted.index, counted.count, len(self))
 
     def _counted(self) -> Counted:

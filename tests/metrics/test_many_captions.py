@@ -33,6 +33,7 @@ def test_scores_in_blocks_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPat
     elsewhere = References(captions(70, seed=1)[1])
     fixed = Scorer([Cider(elsewhere.frequencies)], given).score(candidates)
     monkeypatch.setattr(references, "AT_ONCE", 7)
+    monkeypatch.setattr(references, "MANY", 7)
     blocks = Scorer([*coco_metrics(), Position()], given).score(candidates)
     for name, values in blocks.images().items():
         np.testing.assert_allclose(values, whole.images()[name], atol=1e-12, rtol=0, err_msg=name)
@@ -53,6 +54,7 @@ def test_a_part_of_captions_has_the_tokens_that_the_whole_gives_it() -> None:
 
 def test_memory_holds_one_block_and_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(references, "AT_ONCE", 250)
+    monkeypatch.setattr(references, "MANY", 250)
 
     def peak(count: int) -> int:
         candidates, given = captions(count)
