@@ -182,7 +182,8 @@ def _sorted(
         The sorted n-grams, each the number of the n-gram before and that of the word; their positions; the number of
         bits of a word.
     """
-    before, last = before[: len(word) - n + 1], word[n - 1 :]
+    last = word[n - 1 :]
+    before = before[: len(last)]
     bits = [max(bound - 1, 0).bit_length() for bound in below]
     _, of_word, of_start = bits
     if sum(bits) > _BITS:
