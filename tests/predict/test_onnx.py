@@ -144,7 +144,8 @@ class NotWritten:
 def differing(captioner: Captioner, photos: list[Path], without_torch: Any) -> tuple[list[str], int]:
     """The captions, greedy and by beam, that the graphs say differently, and the number of different captions."""
     wrong, said = [], set()
-    for beam, search in ((1, Greedy(max_length=6)), (4, Beam(4, max_length=6))):
+    penalty = without_torch.settings["search"]["length_penalty"]
+    for beam, search in ((1, Greedy(max_length=6)), (4, Beam(4, max_length=6, length_penalty=penalty))):
         expected = captioner(photos, search)
         found = [without_torch(path, beam) for path in photos]
         wrong += [f"{one} / {other}" for one, other in zip(expected, found, strict=True) if one != other]
