@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
 from captioning.runs.places import run_of
+from captioning.runs.settings import data_name
 
 Row = dict[str, str]
 COLUMNS = (
@@ -44,17 +45,14 @@ def rows_of_answers(folder: Path, split: str) -> list[Row]:
     counts, scores = content.get("kinds"), content.get("scores")
     if not isinstance(counts, Mapping) or not isinstance(scores, Mapping):
         raise CaptioningError(f"{path}: these are no scores of answers. Evaluate the run again.")
-    run = folder
+    run = Path(content.get("run") or folder)  # an evaluation in a folder of its own names its run
     members = content.get("members")
     if members:
         run = run_of(Path(members[0]["checkpoint"]))
     summary = read_json(run / "summary.json", "summary of a run")
     config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
     looks = (config.get("answerer") or {}).get("looks")
-    name = str(summary.get("data", ""))
-    if name == "own_questions":  # a file of one's own is named by itself
-        name = Path(config["data"]["root"]).stem
-    common = {"data": name, "split": split}
+    common = {"data": str(content.get("data") or data_name(config)), "split": split}
     own = {
         **common,
         **{name: str(summary.get(name, "")) for name in ("encoder", "seed", "epochs", "seconds", "parameters")},

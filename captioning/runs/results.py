@@ -57,7 +57,7 @@ def row_of(folder: Path, split: str) -> Row:
     if not isinstance(content, dict) or not isinstance(content.get("scores"), dict):
         raise CaptioningError(f"{folder / f'scores_{split}.json'}: these are no scores. Evaluate the run again.")
     members = content.get("members")
-    row = _of_an_ensemble(content) if members else _of_a_run(folder)
+    row = _of_an_ensemble(content) if members else _of_a_run(Path(content.get("run") or folder))
     row["search"] = content.get("search", "")
     if "tokenizer" in content:  # another than coco-caption's
         row["tokenizer"] = content["tokenizer"]

@@ -43,7 +43,7 @@ def rows_of_translations(folder: Path, split: str) -> list[Row]:
     if not isinstance(languages, list) or not isinstance(intervals, Mapping):
         raise CaptioningError(f"{path}: these are no scores of translations. Evaluate the run again.")
     row |= {
-        "data": str(config["data"]["name"]),
+        "data": str(content.get("data") or config["data"]["name"]),
         "split": split,
         "direction": "-".join(map(str, languages)),
         "tokenizer": str(config["data"]["tokenizer"]),

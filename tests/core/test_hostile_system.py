@@ -109,7 +109,7 @@ def test_few_handles_no_home_and_a_clock_that_runs_backwards(
     place: Path, settings: Settings, tmp_path: Path, in_child: InChild
 ) -> None:
     def odd() -> None:
-        handles = len(os.listdir("/proc/self/fd")) + 44  # those of the process that was forked, and as few as 44 more
+        handles = len([*Path("/proc/self/fd").iterdir()]) + 44  # those of the forked process, and 44 more
         resource.setrlimit(resource.RLIMIT_NOFILE, (handles, handles))
         os.environ.pop("HOME")
         clock = iter(range(2_000_000_000, 0, -3600))

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from wires import compose, wired
 
 from captioning.core.build import build, call
