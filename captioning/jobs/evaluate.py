@@ -160,6 +160,7 @@ def evaluate(
     from captioning.runs.checkpoint import read_checkpoint
     from captioning.runs.places import run_of
     from captioning.runs.ranges import check_ranges
+    from captioning.runs.settings import data_name
     from captioning.runs.trust import check_task
     from captioning.tasks import Task
 
@@ -174,6 +175,8 @@ def evaluate(
     if len(paths) == 1:
         out = out or run_of(first.path)
         found = task.evaluate(paths[0], split, out=out, device=device, trust=trust, search=searched)
+        if out.resolve() != run_of(first.path).resolve():
+            found = replace(found, details={"run": str(run_of(first.path).resolve()), **found.details})
     else:
         members = members_of(paths, trust)
         if weights is not None and not task.weighted:
@@ -189,6 +192,7 @@ def evaluate(
             found, Captioner.load(paths, device, trust, average, weights), task.source_of(split)[split], searched
         )
     found = replace(signed(found, first.signature), split=split, measures={**task.measures, **found.measures})
+    found = replace(found, details={"data": data_name(config), **found.details})
     write_scores(out, found)
     return found
 

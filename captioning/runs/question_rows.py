@@ -6,6 +6,7 @@ from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.runs.places import run_of
+from captioning.runs.settings import data_name
 from captioning.runs.told import configuration_of, read_scores, read_summary
 
 Row = dict[str, str]
@@ -42,16 +43,13 @@ def rows_of_answers(folder: Path, split: str) -> list[Row]:
     counts, scores = content.get("kinds"), content["scores"]
     if not isinstance(counts, Mapping):
         raise CaptioningError(f"{path}: these are no scores of answers. Evaluate the run again.")
-    run = folder
+    run = Path(content.get("run") or folder)  # an evaluation in a folder of its own names its run
     members = content.get("members")
     if members:
         run = run_of(Path(members[0]["checkpoint"]))
     summary, config = read_summary(run), configuration_of(run)
     looks = (config.get("answerer") or {}).get("looks")
-    name = str(summary.get("data", ""))
-    if name == "own_questions":  # a file of one's own is named by itself
-        name = Path(str((config.get("data") or {}).get("root"))).stem
-    common = {"data": name, "split": split}
+    common = {"data": str(content.get("data") or data_name(config)), "split": split}
     own = {
         **common,
         **{name: str(summary.get(name, "")) for name in ("encoder", "seed", "epochs", "seconds", "parameters")},

@@ -53,7 +53,7 @@ def row_of(folder: Path, split: str) -> Row:
     """
     content = read_scores(folder / f"scores_{split}.json")
     members = content.get("members")
-    row = _of_an_ensemble(content) if members else _of_a_run(folder)
+    row = _of_an_ensemble(content) if members else _of_a_run(Path(content.get("run") or folder))
     row["search"] = content.get("search", "")
     if "tokenizer" in content:  # another than coco-caption's
         row["tokenizer"] = content["tokenizer"]

@@ -41,7 +41,7 @@ def rows_of_translations(folder: Path, split: str) -> list[Row]:
     if not isinstance(languages, list) or not isinstance(intervals, Mapping) or not isinstance(signatures, Mapping):
         raise CaptioningError(f"{path}: these are no scores of translations. Evaluate the run again.")
     row |= {
-        "data": str(data.get("name", "")),
+        "data": str(content.get("data") or data.get("name", "")),
         "split": split,
         "direction": "-".join(map(str, languages)),
         "tokenizer": str(data.get("tokenizer", "")),

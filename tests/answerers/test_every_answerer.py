@@ -51,6 +51,7 @@ MODELS: dict[str, Callable[[], AnswerModel]] = {
     "two_vis_blstm": lambda: TwoVisBLSTM(V, A, SPEC, **RECURRENT),
     "one_look": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, looks=1),
     "two_looks": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4),
+    "two_looks_and_a_bag": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, bag=True),
     "average": lambda: Average([ImgBOW(V, A, SPEC, **SMALL), VisLSTM(V, A, SPEC, **RECURRENT)]),
 }
 ASKED = Questions.of([[4, 5, 6], [7], [3, 8, 4, 4, 5], [5, 6]], [0, 1, 2, 3])

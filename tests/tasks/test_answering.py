@@ -143,12 +143,17 @@ def test_questions_of_another_set_are_answered(trained: Path, in_child: Child) -
     others = [{**row, "answer": "cat", "split": "test"} for row in rows[:2]] + [{**rows[4], "split": "test"}]
     (trained / "others.jsonl").write_text("".join(json.dumps(row) + "\n" for row in others))
     line = ["evaluate", "runs/img_bow", "data=own_questions", "data.root=others.jsonl", "--out", "others"]
-    done = in_child([*line, "data.features_root=features", "--split", "test"], cwd=trained)
+    done = in_child(
+        [*line, "data.features_root=features", "--split", "test"], ["results", "others.csv", "others"], cwd=trained
+    )
     assert done.returncode == 0, done.stderr
     assert "2 of 3 answers were never seen in training, and count as wrong." in done.stdout
     found = json.loads((trained / "others" / "scores_test.json").read_text())
     assert found["unseen_answers"] == 2 and found["scores"]["accuracy"] == pytest.approx(1 / 3)
     assert found["baselines"] == {}
+    with (trained / "others.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert (row["data"], row["model"], row["questions"]) == ("others", "img_bow", "3")  # not the training's data
 
 
 def test_attention_points_at_what_the_question_names(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
