@@ -87,7 +87,7 @@ def configuration_of(run: Path) -> dict[str, Any]:
     groups = [found, *((found.get(name) or {}) for name in ("data", "answerer"))] if isinstance(found, dict) else [None]
     if not all(isinstance(group, dict) for group in groups):
         raise CaptioningError(f"{path}: this is not the configuration of a run. The file is damaged.")
-    return found
+    return dict(found)
 
 
 def _yaml(path: Path) -> Any:
@@ -99,6 +99,10 @@ def _yaml(path: Path) -> Any:
 
 def _is_number(value: Any, finite: bool = False) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and (not finite or math.isfinite(value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _are_numbers(values: Any) -> bool:
@@ -139,7 +143,7 @@ _SCORES: dict[str, Callable[[Any], bool]] = {
     "members": _are_members,
     "questions": _is_number,
     "photographs_per_second": _is_number,
-    **dict.fromkeys(("run", "data", "search", "tokenizer"), lambda value: isinstance(value, str)),
+    **dict.fromkeys(("run", "data", "search", "tokenizer"), _is_text),
     "languages": lambda value: isinstance(value, list),
     "signatures": lambda value: isinstance(value, Mapping),
     "weights": lambda value: isinstance(value, list) and all(map(_is_number, value)),
