@@ -9,15 +9,16 @@ Dimensions: N frames of a clip.
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
 from captioning.core.errors import CaptioningError
-from captioning.core.images import open_image, read_image, to_rgb, usable
+from captioning.core.images import open_image, read_image, require_size, to_rgb, usable
 from captioning.core.regular import require_regular
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,11 @@ log = logging.getLogger(__name__)
 ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})  # formats of animations; pages of a TIFF are no frames
 SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".ts"}
+)
+MOST = 2**28  # pixels of a clip's frames in memory; of more, each frame is read at a fraction of its size
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,h264,hevc,m4v,ivf,gif,wtv,dv,mxf,"
+    "wav,mp3,flac,aac"  # so that a file of sound is told from no video
 )
 WHOLE = 0.9  # the fraction of the stated frames below which a video is taken to be cut short
 EXTRA = 'pip install "captioning[video]"'
@@ -83,14 +89,16 @@ def read_frames(path: str | os.PathLike[str], choose: Choose, content: bytes | N
             if not Path(path).exists():
                 raise CaptioningError(f"{path}: there is no such clip. Check the path.")
             require_regular(path, "clip")
-            content = Path(path).read_bytes()
-        try:
-            with open_image(BytesIO(content)) as image:
-                count = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
-                if count > 1:
-                    return [_frame_of(image, number, path) for number in _chosen(choose, count)]
-        except UnidentifiedImageError:
-            return _read_video(path, choose, content)
+        with Path(path).open("rb") if content is None else BytesIO(content) as file:
+            try:
+                with open_image(file) as image:
+                    require_size(image, path)
+                    count = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
+                    if count > 1:
+                        chosen = _chosen(choose, count)
+                        return [_frame_of(image, number, path, len(chosen)) for number in chosen]
+            except UnidentifiedImageError:
+                return _read_video(path, choose, file)
         return [read_image(path, content)]
 
 
@@ -112,29 +120,37 @@ def beside(pictures: Sequence[Image.Image], gap: int = 2) -> Image.Image:
     return strip
 
 
-def _frame_of(image: Image.Image, number: int, path: object) -> Image.Image:
+def _frame_of(image: Image.Image, number: int, path: object, count: int) -> Image.Image:
     image.seek(number)
-    return to_rgb(image.copy(), path)
+    return _fitting(to_rgb(image.copy(), path), count)
+
+
+def _fitting(frame: Image.Image, count: int) -> Image.Image:
+    """One of several frames that are in memory together, at a fraction of its size if they are large."""
+    pixels = frame.width * frame.height * count
+    divisor = next((divisor for divisor in (1, 2, 4, 8) if pixels <= MOST * divisor**2), 16)
+    return frame if divisor == 1 else frame.reduce(divisor)
 
 
 def _chosen(choose: Choose, count: int) -> list[int]:
     return sorted(set(choose(count)))
 
 
-def _read_video(path: object, choose: Choose, content: bytes) -> list[Image.Image]:
+def _read_video(path: object, choose: Choose, file: IO[bytes]) -> list[Image.Image]:
     """The chosen frames of a video; its packets are counted first, without decoding."""
     av = _av(path)
     try:
-        count, stated = _count(av, path, content)
+        count, stated = _count(av, path, file)
         if count == 1:
             log.warning("%s: this video has one frame, so that nothing moves in it.", path)
         wanted = set(_chosen(choose, count))
         found: list[Image.Image] = []
         decoded = 0
-        for number, frame in enumerate(_decoded(av, content)):
+        for number, frame in enumerate(_decoded(av, file)):
             decoded = number + 1
             if number in wanted:
-                found.append(_upright(frame))
+                require_size(frame, path)
+                found.append(_fitting(_upright(frame), len(wanted)))
             if number >= max(wanted):
                 break
     except CaptioningError:
@@ -152,18 +168,27 @@ def _read_video(path: object, choose: Choose, content: bytes) -> list[Image.Imag
     return found
 
 
-def _count(av: Any, path: object, content: bytes) -> tuple[int, int]:
+@contextmanager
+def _opened(av: Any, file: IO[bytes]) -> Iterator[Any]:
+    """A video, opened as one of ``FORMATS``: lists of other files are no videos, and would have FFmpeg open those."""
+    file.seek(0)
+    with av.open(file, options={"format_whitelist": FORMATS, "protocol_whitelist": "none"}) as container:
+        yield container
+
+
+def _count(av: Any, path: object, file: IO[bytes]) -> tuple[int, int]:
     """The number of a video's packets, and the number of frames that its container states (0: none stated).
 
     Raises:
         CaptioningError: there is no video, its codec is missing, or it is cut short.
     """
-    with av.open(BytesIO(content)) as container:
+    with _opened(av, file) as container:
         if not container.streams.video:
             raise CaptioningError(f"{path}: there is no video in this file, only sound or data. Give a video.")
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise CaptioningError(_no_codec(path))
+        require_size(stream.codec_context, path)
         stated = int(stream.frames)
         count = sum(1 for packet in container.demux(stream) if packet.size)
     if count == 0 or count < WHOLE * stated:
@@ -171,8 +196,8 @@ def _count(av: Any, path: object, content: bytes) -> tuple[int, int]:
     return count, stated
 
 
-def _decoded(av: Any, content: bytes) -> Iterator[Any]:
-    with av.open(BytesIO(content)) as container:
+def _decoded(av: Any, file: IO[bytes]) -> Iterator[Any]:
+    with _opened(av, file) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # each process that reads clips has one core
         yield from container.decode(stream)

@@ -154,12 +154,22 @@ def _divisor(image: Image.Image, path: object) -> int:
     weight = 2 if is_deep(image) else 1  # deep grey is scaled in floating point
     # A progressive JPEG is decoded whole before it is made smaller.
     in_parts = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
-    if pixels > (MOST_IN_PARTS if in_parts else MOST):
+    require_size(image, path, MOST_IN_PARTS if in_parts else MOST)
+    return next(divisor for divisor in (1, 2, 4, 8) if weight * pixels <= WHOLE * divisor**2)
+
+
+def require_size(image: Any, path: object, most: int | None = None) -> None:
+    """Check the ``width`` and ``height`` of an image, or of a video, before it is decoded.
+
+    Raises:
+        CaptioningError: it has more than ``most`` (``MOST``) pixels.
+    """
+    pixels = image.width * image.height
+    if pixels > (most or MOST):
         raise CaptioningError(
             f"{path}: {image.width} × {image.height} pixels are too many to read ({pixels / 1e6:.0f} million). "
             f"Make the picture smaller: up to {MOST / 1e6:.0f} million pixels are read."
         )
-    return next(divisor for divisor in (1, 2, 4, 8) if weight * pixels <= WHOLE * divisor**2)
 
 
 def _reduced(image: Image.Image, divisor: int) -> Image.Image:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from captioning.core.clips import FrameChoice, read_frames
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.images import ImageTransform
+from captioning.core.images import ImageTransform, usable
 from captioning.encoders.encoder import Encoder
 
 AT_ONCE = 32  # frames that the encoder is given at a time
@@ -60,7 +60,8 @@ class ClipTransform(ImageTransform):
 
     def read(self, path: str | os.PathLike[str], content: bytes | None = None) -> Tensor:
         """The clip at ``path``, see ``pack`` and ``captioning.core.clips.read_frames``."""
-        return self.pack([self.of(frame) for frame in read_frames(path, self.choice, content)])
+        with usable(path):
+            return self.pack([self.of(frame) for frame in read_frames(path, self.choice, content)])
 
     def pack(self, frames: list[Tensor]) -> Tensor:
         """T frames, uint8 ``(3, height, width)``, as uint8 ``(3, 1, N)``: the frames, zeros, and the number T."""

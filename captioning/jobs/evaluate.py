@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -112,8 +113,12 @@ def asks_for_a_search(options: argparse.Namespace) -> bool:
 
 
 def further(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The checkpoints and the settings among arguments: a setting's name has no slash."""
-    settings = [each for each in arguments if "=" in each and "/" not in each.partition("=")[0]]
+    """The paths and the settings among arguments: a setting's name has no slash, and no file has its name."""
+    settings = [
+        each
+        for each in arguments
+        if "=" in each and "/" not in each.partition("=")[0] and not os.path.exists(each)  # noqa: PTH110
+    ]
     return [Path(each) for each in arguments if each not in settings], settings
 
 

@@ -3,15 +3,16 @@
 import math
 import os
 import zipfile
-import zlib
+from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import CaptioningError
-from captioning.core.texts import lines_of, parse_json, read_text
+from captioning.core.regular import require_regular
+from captioning.core.texts import RATIO, lines_of, parse_json, read_text
 
 _WHAT = "results file"
 _CUT = "It may be cut short: fetch or write it again."
-_LARGEST = 1 << 30  # bytes of a results file in an archive
+_LARGEST, _SMALL = 1 << 30, 1 << 24  # bytes of a results file in an archive
 
 
 def read_entries(path: str | os.PathLike[str]) -> list[Any]:
@@ -41,6 +42,7 @@ def read_entries(path: str | os.PathLike[str]) -> list[Any]:
 def _from_archive(path: str | os.PathLike[str]) -> str:
     """The text of the one JSON file in an archive."""
     try:
+        require_regular(path, _WHAT)
         with zipfile.ZipFile(path) as archive:
             inside = [
                 each
@@ -52,14 +54,20 @@ def _from_archive(path: str | os.PathLike[str]) -> str:
                     f"{path}: there are {len(inside)} .json files in this archive, and one was looked for. Give the "
                     "results file itself."
                 )
-            if inside[0].file_size > _LARGEST:
-                raise CaptioningError(f"{path}: {inside[0].filename} is larger than 1 GB. Give the file itself.")
+            size = inside[0].file_size
+            if size > _LARGEST or size > max(_SMALL, RATIO * Path(path).stat().st_size):
+                raise CaptioningError(
+                    f"{path}: {inside[0].filename} would unpack to {size / 1e6:.0f} MB, too much for captions in an "
+                    "archive of this size. Give the file itself."
+                )
             return archive.read(inside[0]).decode("utf-8-sig")
+    except CaptioningError:
+        raise
     except FileNotFoundError:
         raise CaptioningError(f"{path}: there is no such {_WHAT}. Check the path.") from None
     except UnicodeDecodeError:
         raise CaptioningError(f"{path}: the {_WHAT} in this archive is not UTF-8 text. Write it as UTF-8.") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # zipfile raises anything
         raise CaptioningError(f"{path}: this archive can't be read ({error}). Fetch or write it again.") from error
 
 

@@ -274,3 +274,12 @@ def test_the_average_is_of_probabilities() -> None:
 def test_settings_out_of_range(make: Callable[[], object], said: str) -> None:
     with pytest.raises(CaptioningError, match=said):
         make()
+
+
+def test_it_learns_and_answers_without_double_precision(model: AnswerModel, no_doubles: type[Any]) -> None:
+    with no_doubles():
+        if not isinstance(model, Average):  # whose members have begun
+            model.begin(training())
+        logits = model.train()(features(), ASKED).logits
+        torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, -1, 2]), ignore_index=-1).backward()
+        model.eval()(features(), ASKED)

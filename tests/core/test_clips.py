@@ -1,6 +1,7 @@
 """Clips: the chosen frames are read, and what can't be read gets a sentence."""
 
 import logging
+import struct
 import wave
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from captioning.core import clips, images
 from captioning.core.clips import FrameChoice, beside, read_frames, read_strip
 from captioning.core.errors import CaptioningError
 from captioning.data.moving_scenes.reader import write_clip
@@ -125,3 +127,37 @@ def test_without_pyav_a_video_gets_a_sentence(tmp_path: Path, monkeypatch: pytes
         read_frames(tmp_path / "clip.mp4", FrameChoice(4))
     with pytest.raises(CaptioningError, match=r"encoder\.frames=0, encoder\.every=None: take 1 or more"):
         FrameChoice(0)
+
+
+def gif(width: int, height: int, frames: int) -> bytes:
+    """An animation of which each frame draws one pixel."""
+    one = b",\0\0\0\0\1\0\1\0\0\2\2D\1\0"
+    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + one * frames + b";"
+
+
+def test_few_bytes_do_not_take_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bomb.gif").write_bytes(gif(65535, 65535, 4))
+    with pytest.raises(CaptioningError, match=r"bomb.gif: 65535 × 65535 pixels are too many"):
+        read_frames(tmp_path / "bomb.gif", FrameChoice(4))
+    monkeypatch.setattr(clips, "MOST", 100 * 60)
+    (tmp_path / "large.gif").write_bytes(gif(200, 120, 4))
+    found = read_frames(tmp_path / "large.gif", FrameChoice(4))
+    assert [frame.size for frame in found] == [(50, 30)] * 4  # together in memory, so each at a quarter of its sides
+    path = video(colours(4, (200, 120)), tmp_path / "large.mkv")
+    assert [frame.size for frame in read_frames(path, FrameChoice(4))] == [(50, 30)] * 4
+    monkeypatch.setattr(images, "MOST", 100)
+    with pytest.raises(CaptioningError, match=r"large.mkv: 200 × 120 pixels are too many"):
+        read_frames(path, FrameChoice(4))
+
+
+@pytest.mark.parametrize("form", ["m3u8", "concat"])
+def test_a_list_of_other_files_is_no_clip(form: str, tmp_path: Path) -> None:
+    """FFmpeg would open what a playlist names, also an address."""
+    secret = video(colours(3), tmp_path / "secret.ts", "mpeg4")
+    text = {
+        "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{secret}\n#EXT-X-ENDLIST\n",
+        "concat": f"ffconcat version 1.0\nfile {secret.name}\n",
+    }
+    (tmp_path / f"clip.{form}").write_text(text[form])
+    with pytest.raises(CaptioningError, match="neither a video nor a picture that can be read"):
+        read_frames(tmp_path / f"clip.{form}", FrameChoice(2))

@@ -123,6 +123,14 @@ def test_files_of_answers_are_compared(trained: Path, in_child: Child) -> None:
     ):
         done = in_child(*lines, cwd=trained)
         assert done.returncode == status and said in done.stdout + done.stderr, done.stderr
+    texts = [{**row, "question_id": f"{row['question_id']}", "image_id": [1]} for row in rows]
+    (trained / "texts.json").write_text(json.dumps(texts))
+    same = []
+    for name in (files[1], "texts.json"):  # a number in one file may be a text in the other
+        line = ["score", str(trained / files[0]), str(trained / name), "--json", str(trained / "same.json")]
+        assert main(line) == 0
+        same.append([*json.loads((trained / "same.json").read_text())["p_values"].values()])
+    assert same[0] == same[1]
     found = json.loads((trained / "both.json").read_text())
     assert found["questions"] == 6 and found["scores"]["img_bow"]["accuracy"] == pytest.approx(5 / 6)
     assert found["scores"]["bow"]["colour"] == pytest.approx(1 / 3)
