@@ -27,6 +27,7 @@ SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".ts"}
 )
 WHOLE = 0.9  # the fraction of the stated frames below which a video is taken to be cut short
+LARGEST = 2**25  # pixels of a clip's frame: 8K has 33.2 million, and a decoder holds up to sixteen such frames
 EXTRA = 'pip install "captioning[video]"'
 
 Choose = Callable[[int], Sequence[int]]  # from N to the numbers of the frames to read
@@ -63,20 +64,26 @@ class FrameChoice:
 
 
 def read_frames(path: str | os.PathLike[str], choose: Choose, content: bytes | None = None) -> list[Image.Image]:
-    """Read some frames of a clip.
+    """Some frames of a clip, see ``each_frame``."""
+    return list(each_frame(path, choose, content))
+
+
+def each_frame(path: str | os.PathLike[str], choose: Choose, content: bytes | None = None) -> Iterator[Image.Image]:
+    """Read some frames of a clip, one at a time: as they are decoded, so that memory holds one of them.
 
     Args:
         path: the file.
         choose: a function from the number of the clip's frames to the numbers of the frames to read.
         content: the file's bytes, if they have been read already.
 
-    Returns:
+    Yields:
         RGB images, in the order of their numbers; a clip of which the decoder gives a few frames fewer than its
         container states has fewer.
 
     Raises:
         CaptioningError: the file is missing, no regular file, neither a video nor a picture, cut short or damaged; it
-            has no video, or its codec is missing; PyAV is not installed.
+            has no video, its codec is missing, or its frames are too large; PyAV is not installed. What is cut short
+            may be known after its last frame alone.
     """
     with usable(path):
         if content is None:
@@ -88,10 +95,14 @@ def read_frames(path: str | os.PathLike[str], choose: Choose, content: bytes | N
             with open_image(BytesIO(content)) as image:
                 count = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
                 if count > 1:
-                    return [_frame_of(image, number, path) for number in _chosen(choose, count)]
+                    _require_small(path, *image.size)
+                    for number in _chosen(choose, count):
+                        yield _frame_of(image, number, path)
+                    return
         except UnidentifiedImageError:
-            return _read_video(path, choose, content)
-        return [read_image(path, content)]
+            yield from _read_video(path, choose, content)
+            return
+        yield read_image(path, content)
 
 
 def read_strip(path: str | os.PathLike[str], frames: int = 4) -> Image.Image:
@@ -121,7 +132,7 @@ def _chosen(choose: Choose, count: int) -> list[int]:
     return sorted(set(choose(count)))
 
 
-def _read_video(path: object, choose: Choose, content: bytes) -> list[Image.Image]:
+def _read_video(path: object, choose: Choose, content: bytes) -> Iterator[Image.Image]:
     """The chosen frames of a video; its packets are counted first, without decoding."""
     av = _av(path)
     try:
@@ -129,12 +140,12 @@ def _read_video(path: object, choose: Choose, content: bytes) -> list[Image.Imag
         if count == 1:
             log.warning("%s: this video has one frame, so that nothing moves in it.", path)
         wanted = set(_chosen(choose, count))
-        found: list[Image.Image] = []
-        decoded = 0
+        found = decoded = 0
         for number, frame in enumerate(_decoded(av, content)):
             decoded = number + 1
             if number in wanted:
-                found.append(_upright(frame))
+                found += 1
+                yield _upright(frame)
             if number >= max(wanted):
                 break
     except CaptioningError:
@@ -149,14 +160,13 @@ def _read_video(path: object, choose: Choose, content: bytes) -> list[Image.Imag
         ) from error
     if not found or (max(wanted) >= decoded and decoded < WHOLE * max(count, stated)):
         raise CaptioningError(_cut_short(path, decoded, max(count, stated)))
-    return found
 
 
 def _count(av: Any, path: object, content: bytes) -> tuple[int, int]:
     """The number of a video's packets, and the number of frames that its container states (0: none stated).
 
     Raises:
-        CaptioningError: there is no video, its codec is missing, or it is cut short.
+        CaptioningError: there is no video, its codec is missing, its frames are too large, or it is cut short.
     """
     with av.open(BytesIO(content)) as container:
         if not container.streams.video:
@@ -164,6 +174,7 @@ def _count(av: Any, path: object, content: bytes) -> tuple[int, int]:
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise CaptioningError(_no_codec(path))
+        _require_small(path, stream.codec_context.width, stream.codec_context.height)
         stated = int(stream.frames)
         count = sum(1 for packet in container.demux(stream) if packet.size)
     if count == 0 or count < WHOLE * stated:
@@ -193,6 +204,14 @@ def _av(path: object) -> Any:
             f"{path}: this is no picture that can be read, and videos are read by PyAV, which is not installed: {EXTRA}"
         ) from error
     return av
+
+
+def _require_small(path: object, width: int, height: int) -> None:
+    if width * height > LARGEST:
+        raise CaptioningError(
+            f"{path}: frames of {width} × {height} pixels are too large ({width * height / 1e6:.0f} million). Make the "
+            f"clip smaller: up to {LARGEST / 1e6:.0f} million pixels a frame are read."
+        )
 
 
 def _no_codec(path: object) -> str:

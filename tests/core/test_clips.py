@@ -11,6 +11,7 @@ from PIL import Image
 
 from captioning.core.clips import FrameChoice, beside, read_frames, read_strip
 from captioning.core.errors import CaptioningError
+from captioning.core.images import read_image
 from captioning.data.moving_scenes.reader import write_clip
 
 
@@ -116,6 +117,24 @@ def test_what_is_no_clip_gets_a_sentence(kind: str, sentence: str, tmp_path: Pat
     path = bad(tmp_path, kind)
     with pytest.raises(CaptioningError, match=f"{kind}.avi: .*({sentence})"):
         read_frames(path, FrameChoice(4))
+
+
+@pytest.mark.parametrize("ending", ["mkv", "avi", "mp4"])
+def test_a_reader_of_photographs_says_that_a_video_is_one(ending: str, tmp_path: Path) -> None:
+    path = video(colours(), tmp_path / f"clip.{ending}", "mpeg4")
+    with pytest.raises(CaptioningError, match=f"clip.{ending}: this is a video, and photographs are read here"):
+        read_image(path)
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))  # a picture of a kind that is not read
+    with pytest.raises(CaptioningError, match="not a picture that can be read"):
+        read_image(tmp_path / "photo.heic")
+
+
+def test_frames_that_are_too_large_get_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("captioning.core.clips.LARGEST", 48 * 32 - 1)
+    write_clip(colours(3), tmp_path / "clip.png")
+    for path in (video(colours(3), tmp_path / "clip.mkv"), tmp_path / "clip.png"):
+        with pytest.raises(CaptioningError, match=f"{path.name}: frames of 48 × 32 pixels are too large"):
+            read_frames(path, FrameChoice(2))
 
 
 def test_without_pyav_a_video_gets_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
