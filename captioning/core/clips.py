@@ -176,9 +176,18 @@ def _count(av: Any, path: object, content: bytes) -> tuple[int, int]:
             raise CaptioningError(_no_codec(path))
         _require_small(path, stream.codec_context.width, stream.codec_context.height)
         stated = int(stream.frames)
-        count = sum(1 for packet in container.demux(stream) if packet.size)
+        count, end = 0, 0.0
+        for packet in container.demux():
+            count += packet.stream is stream and packet.size > 0
+            if packet.pts is not None and packet.time_base is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        seconds = (container.duration or 0) / av.time_base
     if count == 0 or count < WHOLE * stated:
         raise CaptioningError(_cut_short(path, count, stated))
+    if not stated and end < WHOLE * seconds - 1:  # WebM states seconds and no number of frames; sounds may end early
+        raise CaptioningError(
+            f"{path}: this video is cut short: {end:.1f} of {seconds:.1f} seconds can be read. Fetch it again."
+        )
     return count, stated
 
 

@@ -26,7 +26,7 @@ def video(frames: Sequence[Image.Image], path: Path, codec: str = "ffv1") -> Pat
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10)
         stream.width, stream.height = frames[0].size
-        stream.pix_fmt = {"ffv1": "bgr0", "mpeg4": "yuv420p"}[codec]
+        stream.pix_fmt = {"ffv1": "bgr0"}.get(codec, "yuv420p")
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_image(frame)))
         container.mux(stream.encode())
@@ -116,6 +116,16 @@ def test_what_is_no_clip_gets_a_sentence(kind: str, sentence: str, tmp_path: Pat
     pytest.importorskip("av", reason="videos are read by PyAV (captioning[video])")
     path = bad(tmp_path, kind)
     with pytest.raises(CaptioningError, match=f"{kind}.avi: .*({sentence})"):
+        read_frames(path, FrameChoice(4))
+
+
+def test_a_video_that_states_its_seconds_alone_is_cut_short(tmp_path: Path) -> None:
+    path = video(colours(80), tmp_path / "clip.webm", "libvpx")
+    assert len(read_frames(path, FrameChoice(4))) == 4
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(
+        CaptioningError, match=r"clip.webm: this video is cut short: [1-5]\.\d of 8\.0 seconds can be read"
+    ):
         read_frames(path, FrameChoice(4))
 
 
