@@ -30,7 +30,7 @@ WIDEST = 20  # beams
 CAPTIONS = 5
 ANSWERS = 5
 CHARACTERS = 300  # of a question
-NAME = "the picture"  # in messages: a browser's file has no path
+NAME, CLIP = "the picture", "the clip"  # in messages: a browser's file has no path
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def read_clip(transform: ImageTransform, content: bytes) -> tuple[Tensor, list[I
     except CaptioningError:
         size = (0, 0)  # no picture; the reader of videos has a bound of its own
     _check_pixels(*size)
-    width, height = next(each_frame(NAME, _first, content)).size
-    pixels = transform.read(NAME, content)
+    width, height = next(each_frame(CLIP, _first, content)).size
+    pixels = transform.read(CLIP, content)
     clips, of_clips = _clips_in(transform, pixels)
     frames = clips.frames_in(of_clips)
     if clips.of.fit == "crop":
@@ -158,7 +158,7 @@ def _first(count: int) -> list[int]:
     """
     if count > FRAMES:
         raise CaptioningError(
-            f"{NAME}: the clip has {count:,} frames; up to {FRAMES:,} are read here. Cut a shorter piece out of it."
+            f"{CLIP} has {count:,} frames; up to {FRAMES:,} are read here. Cut a shorter piece out of it."
         )
     return [0]
 
