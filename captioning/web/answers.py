@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -142,7 +143,8 @@ def _clips_in(transform: ImageTransform, pixels: Tensor) -> tuple[ClipTransform,
     if isinstance(transform, ClipTransform):
         return transform, pixels
     assert isinstance(transform, JointTransform)
-    pieces = pixels.split([rows * columns for rows, columns in (each.shape for each in transform.transforms)], dim=2)
+    sizes = [rows * columns for rows, columns in (each.shape for each in transform.transforms)]
+    pieces = torch.split(pixels, sizes, dim=2)
     return next(
         (each, piece)
         for each, piece in zip(transform.transforms, pieces, strict=True)
