@@ -30,7 +30,7 @@ LONGEST_CAPTION = 10_000  # characters; a long paragraph has 2,000
 RATIO = 100  # the most that a compressed text may grow; captions and word vectors grow fourfold
 _LINE_END = re.compile(r"\r\n|\n|\r")
 # An escaped half of a surrogate pair whose other half is not beside it; also after an escaped backslash
-_HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
+HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
 
 def read_text(path: str | os.PathLike[str], what: str = "file", encoding: str = ENCODING, remedy: str = SAVE) -> str:
@@ -195,7 +195,7 @@ def parse_json(text: str, where: object, what: str = "JSON file", remedy: str = 
         raise CaptioningError(f"{where}: lists or objects are nested too deeply. Is it captions' JSON?") from None
     except ValueError:  # an integer beyond Python's limit
         raise CaptioningError(f"{where}: a number has thousands of digits. Correct it.") from None
-    if _HALF.search(text):
+    if HALF.search(text):
         for found in _strings(value):
             if any("\ud800" <= character <= "\udfff" for character in found):
                 raise CaptioningError(

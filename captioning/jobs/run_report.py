@@ -144,7 +144,8 @@ def record_of(
     settings = read_settings(folder)
     rows = read_metrics(folder / "metrics.csv")
     logged = dict.fromkeys(key.removeprefix("val/") for row in rows for key in row if key.startswith("val/"))
-    captions, references = {}, {}
+    captions: dict[int | str, str] = {}
+    references: Mapping[int | str, Sequence[str]] = {}
     if (folder / "captions_test.json").exists() and (folder / "references_test.json").exists():
         references = read_references(folder / "references_test.json", [])
         results = with_ids_of(

@@ -3,8 +3,8 @@
 import argparse
 import csv
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from captioning.text import TREEBANK
 if TYPE_CHECKING:
     from captioning.metrics import DocumentFrequencies, Metric
     from captioning.metrics.comparison import Report
+    from captioning.metrics.packed import Ids
     from captioning.text.registry import Tokenizer
 
 
@@ -102,10 +103,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         score_answers(args, short_names(args.results))
         return 0
     keep_memory()
+    import numpy as np
+
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
     from captioning.metrics.constant import constant, say_constant
     from captioning.metrics.explanation import explain
+    from captioning.metrics.packed import Ids
     from captioning.metrics.results import check_results, read_references, read_results, with_ids_of
     from captioning.metrics.signature import signature
     from captioning.report.table import latex, sentences, table, text, units
@@ -119,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_output(path)
     training, frequencies = None, None
     if args.frequencies:
-        frequencies = References(list(read_references(args.frequencies, []).values()), tokenizer).frequencies
+        frequencies = References(read_references(args.frequencies, []).sets, tokenizer).frequencies
     if args.sets:
         return score_sets(args, _metrics(args, frequencies, tokenizer), tokenizer, frequencies)
     silent: list[int | str] | None = [] if args.subset else None
@@ -129,21 +133,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     captions = {}
     for path, name in short_names(args.results).items():
         left_out = set(silent or ())
-        named = with_ids_of(path, read_results(path), references.keys() | left_out)
-        captions[name] = {image: caption for image, caption in named.items() if image not in left_out}
-        check_results(path, captions[name].keys(), references.keys(), args.subset)
-    images = [image for image in references if all(image in results for results in captions.values())]
-    if not images:
+        known = Ids.of([*references, *left_out]) if left_out else references.ids
+        found = with_ids_of(path, read_results(path), known).all
+        captions[name] = found.without(left_out) if left_out else found
+        check_results(path, captions[name].ids, references.ids, args.subset)
+    everywhere = np.ones(len(references), np.bool_)
+    for found in captions.values():
+        everywhere &= found.ids.rows_of(references.ids) >= 0
+    scored = references.take(np.flatnonzero(everywhere))
+    images = scored.ids
+    if not len(images):
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
 
-    some = [caption for image in images[:100] for caption in references[image]]
+    prepared = References(scored.sets, tokenizer)
+    some = prepared.flat[:500]
     if blanks := say_blanks(tokenizer, some, "--tokenizer "):
         log.warning("%s", blanks)
     explained = _explained(args.explain, images)
     if args.train:
-        training = [caption for each in read_references(args.train, []).values() for caption in each]
-    said = {name: [results[image] for image in images] for name, results in captions.items()}
-    prepared = References([references[image] for image in images], tokenizer)
+        training = read_references(args.train, []).sets.flat
+    said = {name: results.sets.take(results.ids.rows_of(images)).first for name, results in captions.items()}
     used = _metrics(args, frequencies, tokenizer)
     fixed = constant(used, prepared)
     reports = compare(
@@ -155,10 +164,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=args.seed,
     )
 
-    misread = _misread(of_tokens, {**said, args.references: [each for image in prepared.texts for each in image]})
+    misread = _misread(of_tokens, {**said, args.references: prepared.flat})
     made_with = signature(prepared, of_tokens, of=len(references), frequencies=frequencies is not None)
     if args.per_image:
-        _write_per_image(args.per_image, images, captions, reports)
+        _write_per_image(args.per_image, images, said, reports)
     if args.json:
         about = {"images": len(images), "of": len(references), "signature": made_with, **misread, **told(of_tokens)}
         write_json(args.json, {**about, **_content(reports)})
@@ -171,17 +180,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         for image in explained:
             for name, captioned in said.items():
                 print(f"\n{name}, image {image}")
-                print(*explain(captioned[images.index(image)], prepared, images.index(image), frequencies), sep="\n")
+                row = images.row_of(image)
+                print(*explain(captioned[row], prepared, row, frequencies), sep="\n")
     return 0
 
 
-def _explained(ids: Sequence[str], images: Sequence[int | str]) -> list[int | str]:
+def _explained(ids: Sequence[str], images: "Ids") -> list[int | str]:
     """The images of ``--explain``.
 
     Raises:
         CaptioningError: an image is not among the scored ones.
     """
-    named = {str(image): image for image in images}
+    named = {str(image): image for image in images} if ids else {}
     for each in ids:
         if each not in named:
             raise CaptioningError(
@@ -259,12 +269,13 @@ def _content(reports: Sequence["Report"]) -> dict[str, Any]:
         for name, measure in report.measures.items()
     }
     left_out = ("images", "measures")
-    results = [{key: value for key, value in asdict(report).items() if key not in left_out} for report in reports]
+    without = [replace(report, images={}) for report in reports]  # asdict would copy those of very many images
+    results = [{key: value for key, value in asdict(each).items() if key not in left_out} for each in without]
     return {"measures": list(measures.values()), "results": results}
 
 
 def _write_per_image(
-    path: str, images: Sequence[int | str], captions: dict[str, dict[int | str, str]], reports: Sequence["Report"]
+    path: str, images: Iterable[int | str], captions: Mapping[str, Sequence[str]], reports: Sequence["Report"]
 ) -> None:
     """Write a line for each file and image, with the caption and its scores."""
     names = list(dict.fromkeys(name for report in reports for name in report.images))
@@ -272,6 +283,6 @@ def _write_per_image(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["results", "image_id", "caption", *names])
         for report in reports:
-            for place, image in enumerate(images):
+            for place, (image, caption) in enumerate(zip(images, captions[report.name], strict=True)):
                 scores = [report.images[name][place] if name in report.images else "" for name in names]
-                writer.writerow([report.name, image, captions[report.name][image], *scores])
+                writer.writerow([report.name, image, caption, *scores])

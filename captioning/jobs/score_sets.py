@@ -47,8 +47,8 @@ def score_sets(
     references = read_references(args.references, [] if args.subset else None)
     found = []
     for path in args.results:
-        sets = with_ids_of(path, read_sets(path), references.keys())
-        check_results(path, sets.keys(), references.keys(), args.subset)
+        sets = with_ids_of(path, read_sets(path), references.ids)
+        check_results(path, sets.ids, references.ids, args.subset)
         images = [image for image in references if image in sets]
         captions = [sets[image] for image in images]
         prepared = References([references[image] for image in images], tokenizer)

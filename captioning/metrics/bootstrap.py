@@ -13,7 +13,7 @@ from captioning.metrics.ngrams import Floats
 from captioning.metrics.scores import Scores
 
 _AT_ONCE = 100  # resamples
-_WEIGHTS = 5_000_000  # weights of images in memory at the same time
+_WEIGHTS = 2_000_000  # weights of images in memory at the same time
 
 
 def bootstrap(systems: Sequence[Scores], resamples: int = 1000, seed: int = 0) -> list[dict[str, Floats]]:

@@ -14,7 +14,7 @@ import numpy as np
 from captioning.metrics.metric import Metric, Pairs
 from captioning.metrics.ngrams import ORDERS, Floats, NGramCounts, count_ngrams
 from captioning.metrics.references import DocumentFrequencies, Match, References
-from captioning.text.token_numbers import Integers
+from captioning.text.token_numbers import Integers, spans
 
 SIGMA = 6.0
 
@@ -52,7 +52,7 @@ class CiderD:
         Returns:
             ``(C,)``, 0 to 10.
         """
-        counts = count_ngrams(self.references.tokenizer(candidates))
+        counts = count_ngrams(self.references.tokenizer(candidates), self.references.ngrams.counts.index)
         numbers = np.asarray(images, dtype=np.int64)
         return self.of(counts, numbers, self.references.ngrams.match(counts, numbers))
 
@@ -67,8 +67,20 @@ class CiderD:
         Returns:
             ``(C,)``, 0 to 10.
         """
-        pair, part = self.parts(counts, images, match)
-        scores: Floats = np.bincount(counts.caption[pair], part, len(images)).astype(np.float64)
+        per_image = self.references.per_image[images]
+        first = np.cumsum(per_image) - per_image  # of each candidate's pairs with a reference of its image
+        candidate = np.repeat(np.arange(len(images)), per_image)
+        reference = spans(self.references.first[images], per_image)
+        # The sum of the products of each pair, by order.
+        matched, times = counts.caption[match.pairs], match.times
+        product, known = self._products(counts, match)
+        place = np.repeat((first - self.references.first[images])[matched] * ORDERS + self._order[match.ngrams], times)
+        place += known.caption[match.entries] * ORDERS
+        sums = np.bincount(place, product, len(reference) * ORDERS).reshape(-1, ORDERS)
+        norms = self._norms_of(counts)[candidate] * self._norms[reference]
+        cosines = np.divide(sums, norms, out=np.zeros_like(norms), where=norms > 0).sum(1)
+        similarity = cosines * _penalty(counts.lengths[candidate], known.lengths[reference])
+        scores: Floats = np.bincount(candidate, similarity, len(images)) * (10 / ORDERS) / per_image
         return scores
 
     def parts(self, counts: NGramCounts, images: Integers, match: Match) -> tuple[Integers, Floats]:
@@ -82,23 +94,24 @@ class CiderD:
         Returns:
             The number of each part's pair of a candidate and an n-gram, and the parts, whose sum is CIDEr-D.
         """
-        ngrams, per_image = self.references.ngrams, self.references.per_image
-        known = ngrams.counts
-        own = _norms(counts, self.frequencies.weights(counts.index))  # (C, 4)
-        # Pairs each matching n-gram of a candidate with each reference of the candidate's image that has the n-gram.
-        times = ngrams.stop[match.keys] - ngrams.start[match.keys]
-        pair = np.repeat(match.pairs, times)
-        entry = np.repeat(ngrams.start[match.keys] - (np.cumsum(times) - times), times) + np.arange(times.sum())
-        ngram = np.repeat(match.ngrams, times)
-        candidate, reference = counts.caption[pair], known.caption[entry]
-        order = self._order[ngram]
-        product = np.minimum(counts.count[pair], known.count[entry]) * known.count[entry] * self._weights[ngram] ** 2
-        norm = own[candidate, order] * self._norms[reference, order]
-        # Lengths are numbers of word pairs, as in the original.
-        difference = np.maximum(counts.lengths[candidate] - 1, 0) - np.maximum(known.lengths[reference] - 1, 0)
-        penalty = np.exp(-(difference**2) / (2 * SIGMA**2))
-        cosine = np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0) * penalty
-        return pair, 10 * cosine / (ORDERS * per_image[images[candidate]])
+        product, known = self._products(counts, match)
+        pair = np.repeat(match.pairs, match.times)
+        order = np.repeat(self._order[match.ngrams], match.times)
+        candidate, reference = counts.caption[pair], known.caption[match.entries]
+        norm = self._norms_of(counts)[candidate, order] * self._norms[reference, order]
+        cosine = np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0)
+        cosine *= _penalty(counts.lengths[candidate], known.lengths[reference])
+        return pair, 10 * cosine / (ORDERS * self.references.per_image[images[candidate]])
+
+    def _products(self, counts: NGramCounts, match: Match) -> tuple[Floats, NGramCounts]:
+        """The clipped products of weighted counts, of each match with each reference; the references' counts."""
+        known = self.references.ngrams.counts
+        count = known.count[match.entries]
+        product: Floats = np.minimum(np.repeat(counts.count[match.pairs], match.times), count) * count
+        return product * np.repeat(self._weights[match.ngrams] ** 2, match.times), known
+
+    def _norms_of(self, counts: NGramCounts) -> Floats:
+        return _norms(counts, self.frequencies.weights(counts.index))
 
 
 class Cider(Metric):
@@ -117,6 +130,13 @@ class Cider(Metric):
         if self._scorer is None or self._scorer.references is not pairs.prepared:
             self._scorer = CiderD(pairs.prepared, self.frequencies)
         return self._scorer.of(pairs.candidate_ngrams, np.arange(len(pairs)), pairs.match)[:, None]
+
+
+def _penalty(length: Integers, other: Integers) -> Floats:
+    """The Gaussian penalty on the difference of two captions' lengths, as numbers of word pairs as in the original."""
+    difference = np.maximum(length - 1, 0) - np.maximum(other - 1, 0)
+    penalty: Floats = np.exp(-(difference**2) / (2 * SIGMA**2))
+    return penalty
 
 
 def _norms(counts: NGramCounts, weights: Floats) -> Floats:

@@ -1,10 +1,13 @@
 """Properties of captions besides their quality: vocabulary, repetitions, and reference words that never occur."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
 
 from captioning.core.measure import Measure
+from captioning.metrics.packed import Sets
 from captioning.text.endings import ends_badly
 from captioning.text.registry import OF_ENGLISH, Tokenizer
 from captioning.text.tokenizer import tokenize_each
@@ -14,6 +17,8 @@ SHARES = (
     Measure("novel", higher_is_better=True, scale=100.0, validated=False),
     Measure("bad_endings", higher_is_better=False, scale=100.0, validated=False),
 )
+
+_AT_ONCE = 10_000  # captions whose tokens are in memory
 
 
 @dataclass(frozen=True)
@@ -52,23 +57,43 @@ def diversity(
         training: all captions of the training set, as written.
         tokenizer: the tokenizer of all captions.
     """
-    captions = [tuple(tokens) for tokens in tokenizer(candidates)]
-    said = {word for caption in captions for word in caption}
-    counts = Counter(word for image in references for tokens in tokenizer(image) for word in tokens)
+    said: set[str] = set()
+    words = badly = 0
+    different: set[bytes] = set()
+    for tokens in _of_each(candidates, tokenizer):
+        said.update(tokens)
+        words += len(tokens)
+        badly += ends_badly(tokens)
+        different.add(_digest(tokens))
+    counts: Counter[str] = Counter()
+    given = references.flat if isinstance(references, Sets) else [*chain.from_iterable(references)]
+    for tokens in _of_each(given, tokenizer):
+        counts.update(tokens)
     novel = None
     if training is not None:
-        known = {tuple(tokens) for tokens in tokenizer(training)}
-        novel = sum(caption not in known for caption in captions) / len(captions)
+        known = {_digest(tokens) for tokens in _of_each(training, tokenizer)}
+        novel = sum(_digest(tokens) not in known for tokens in _of_each(candidates, tokenizer)) / len(candidates)
     return Diversity(
         vocabulary=len(said),
-        mean_length=sum(map(len, captions)) / len(captions),
-        distinct=len(set(captions)) / len(captions),
+        mean_length=words / len(candidates),
+        distinct=len(different) / len(candidates),
         novel=novel,
-        bad_endings=sum(map(ends_badly, captions)) / len(captions) if tokenizer in OF_ENGLISH else None,
+        bad_endings=badly / len(candidates) if tokenizer in OF_ENGLISH else None,
         never_said=sorted(
             ((w, n) for w, n in counts.items() if w not in said), key=lambda entry: (-entry[1], entry[0])
         ),
     )
+
+
+def _of_each(captions: Sequence[str], tokenizer: Tokenizer) -> Iterator[list[str]]:
+    """The tokens of one caption after the other; the tokens of some are in memory at a time."""
+    for begin in range(0, len(captions), _AT_ONCE):
+        yield from tokenizer(captions[begin : begin + _AT_ONCE])
+
+
+def _digest(tokens: list[str]) -> bytes:
+    """16 bytes that stand for a caption: of very many captions, the tokens take too much memory."""
+    return blake2b("\n".join(tokens).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def shares(

@@ -1,18 +1,63 @@
 """The entries of results files: a JSON list, JSON lines, or the archive that the COCO server takes."""
 
+import io
 import math
 import os
 import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, TypeVar
 
 from captioning.core.errors import CaptioningError
+from captioning.core.json_stream import NotStreamed, stream_lines, stream_list
 from captioning.core.regular import require_regular
-from captioning.core.texts import RATIO, lines_of, parse_json, read_text
+from captioning.core.texts import ENCODING, RATIO, lines_of, open_text, parse_json, read_text
+
+Value = TypeVar("Value")
 
 _WHAT = "results file"
 _CUT = "It may be cut short: fetch or write it again."
 _LARGEST, _SMALL = 1 << 30, 1 << 24  # bytes of a results file in an archive
+
+
+def gather_entries(path: str | os.PathLike[str], gather: Callable[[Iterable[Any]], Value]) -> Value:
+    """What a function makes of the entries of a results file, of which a few are in memory at a time.
+
+    Args:
+        path: see ``read_entries``.
+        gather: the function, which is called again, with all entries in memory, for a file that is not as expected.
+
+    Raises:
+        CaptioningError: see ``read_entries``.
+    """
+    if Path(path).is_file():  # a pipe can't be read twice
+        with suppress(NotStreamed), _opened(path) as file:
+            return gather(stream_lines(file) if _has_lines(path) else stream_list(file))
+    return gather(read_entries(path))
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    if not _is_archive(path):
+        with open_text(path, _WHAT) as file:
+            yield file
+        return
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive)) as content:
+            yield io.TextIOWrapper(content, ENCODING, newline="")
+    except (CaptioningError, NotStreamed):
+        raise
+    except Exception:  # zipfile raises anything
+        raise NotStreamed from None
+
+
+def _is_archive(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).lower().endswith(".zip")
+
+
+def _has_lines(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).lower().endswith((".jsonl", ".jsonl.gz"))
 
 
 def read_entries(path: str | os.PathLike[str]) -> list[Any]:
@@ -25,9 +70,8 @@ def read_entries(path: str | os.PathLike[str]) -> list[Any]:
     Raises:
         CaptioningError: the file is missing, damaged, or of another format.
     """
-    name = os.fspath(path).lower()
-    text = _from_archive(path) if name.endswith(".zip") else read_text(path, _WHAT)
-    if name.endswith((".jsonl", ".jsonl.gz")):
+    text = _from_archive(path) if _is_archive(path) else read_text(path, _WHAT)
+    if _has_lines(path):
         return [
             parse_json(line, f"{path}, line {number}", "line of a results file", _CUT)
             for number, line in enumerate(lines_of(text), start=1)
@@ -44,23 +88,7 @@ def _from_archive(path: str | os.PathLike[str]) -> str:
     try:
         require_regular(path, _WHAT)
         with zipfile.ZipFile(path) as archive:
-            inside = [
-                each
-                for each in archive.infolist()
-                if each.filename.endswith(".json") and not each.filename.startswith("__MACOSX/")
-            ]
-            if len(inside) != 1:
-                raise CaptioningError(
-                    f"{path}: there are {len(inside)} .json files in this archive, and one was looked for. Give the "
-                    "results file itself."
-                )
-            size = inside[0].file_size
-            if size > _LARGEST or size > max(_SMALL, RATIO * Path(path).stat().st_size):
-                raise CaptioningError(
-                    f"{path}: {inside[0].filename} would unpack to {size / 1e6:.0f} MB, too much for captions in an "
-                    "archive of this size. Give the file itself."
-                )
-            return archive.read(inside[0]).decode("utf-8-sig")
+            return archive.read(_member(path, archive)).decode("utf-8-sig")
     except CaptioningError:
         raise
     except FileNotFoundError:
@@ -69,6 +97,27 @@ def _from_archive(path: str | os.PathLike[str]) -> str:
         raise CaptioningError(f"{path}: the {_WHAT} in this archive is not UTF-8 text. Write it as UTF-8.") from None
     except Exception as error:  # zipfile raises anything
         raise CaptioningError(f"{path}: this archive can't be read ({error}). Fetch or write it again.") from error
+
+
+def _member(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """The one JSON file in an archive."""
+    inside = [
+        each
+        for each in archive.infolist()
+        if each.filename.endswith(".json") and not each.filename.startswith("__MACOSX/")
+    ]
+    if len(inside) != 1:
+        raise CaptioningError(
+            f"{path}: there are {len(inside)} .json files in this archive, and one was looked for. Give the "
+            "results file itself."
+        )
+    size = inside[0].file_size
+    if size > _LARGEST or size > max(_SMALL, RATIO * Path(path).stat().st_size):
+        raise CaptioningError(
+            f"{path}: {inside[0].filename} would unpack to {size / 1e6:.0f} MB, too much for captions in an archive of "
+            "this size. Give the file itself."
+        )
+    return inside[0]
 
 
 def captions_of(entry: Any) -> list[Any] | None:

@@ -1,15 +1,18 @@
-"""Document frequencies of many images, block by block: only the different n-grams are in memory, no caption."""
+"""Document frequencies of many images, block by block: memory holds the n-grams that occur in two images or more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from captioning.metrics.ngrams import NGramIndex
 from captioning.text.token_numbers import Integers
 
 _LAST_WORD = (1 << 32) - 1
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_BIT = np.left_shift(1, np.arange(8)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,60 @@ class Counted:
 
     def several(self) -> Self:
         """The n-grams of two or more images: CIDEr weights an n-gram of one image as one of none."""
-        kept = [count > 1 for count in self.by_order]
-        number = [np.cumsum(each) - 1 for each in kept]
+        return self.only([count > 1 for count in self.by_order])
+
+    def only(self, wanted: Sequence[NDArray[np.bool_]]) -> Self:
+        """Some n-grams.
+
+        Args:
+            wanted: for each order, which n-grams; one without its first or last words is left out.
+        """
+        kept, number = [wanted[0]], [np.cumsum(wanted[0]) - 1]
         words = {word: int(number[0][old]) for word, old in self.index.words.items() if kept[0][old]}
         keys = []
-        for n, old in enumerate(self.index.keys, start=1):
-            found = old[kept[n]]
-            keys.append((number[n - 1][found >> 32] << 32) | number[0][found & _LAST_WORD])
+        for old, some in zip(self.index.keys, wanted[1:], strict=True):
+            before, last = old >> 32, old & _LAST_WORD
+            kept.append(some & kept[-1][before] & kept[0][last])
+            keys.append(((number[-1][before] << 32) | number[0][last])[kept[-1]])
+            number.append(np.cumsum(kept[-1]) - 1)
         return type(self)(NGramIndex(words, tuple(keys)), self.count[np.concatenate(kept)])
+
+
+class Repeated:
+    """A sketch of the n-grams that occur in two or more images, and of a few others: two bits a place.
+
+    Most n-grams of very many captions occur in one image. The sketch, made in a first pass over the captions, tells
+    nearly all of them, so that no index ever holds them all.
+    """
+
+    def __init__(self, captions: int) -> None:
+        """Make room for the n-grams of so many captions: 16 bytes a caption."""
+        self._bits = min(max((64 * captions).bit_length(), 16), 30)
+        self._once, self._twice = (np.zeros(1 << (self._bits - 3), np.uint8) for _ in range(2))
+
+    def add(self, part: Counted) -> None:
+        """Note the n-grams of some images."""
+        for slot, count in zip(self._slots(part.index), part.by_order, strict=True):
+            place, bit = slot >> 3, _BIT[slot & 7]
+            again = np.flatnonzero((self._once[place] & bit != 0) | (count > 1))
+            np.bitwise_or.at(self._twice, place[again], bit[again])
+            np.bitwise_or.at(self._once, place, bit)
+
+    def of(self, part: Counted) -> Counted:
+        """The n-grams of some images that occur in two or more images of all, and a few others."""
+        return part.only([self._twice[slot >> 3] & _BIT[slot & 7] != 0 for slot in self._slots(part.index)])
+
+    def _slots(self, index: NGramIndex) -> Iterator[Integers]:
+        """The places of the n-grams of each order, by hashes of their words."""
+        words = np.fromiter(map(hash, index.words), np.int64, len(index.words)).view(np.uint64)
+        found = words
+        yield self._slot(found)
+        for keys in index.keys:
+            found = (found[keys >> 32] * _FACTOR) ^ (words[keys & _LAST_WORD] >> np.uint64(7))
+            yield self._slot(found)
+
+    def _slot(self, hashes: NDArray[np.uint64]) -> Integers:
+        return ((hashes * _FACTOR) >> np.uint64(64 - self._bits)).view(np.int64)
 
 
 def _added(size: int, *parts: tuple[Integers, Integers]) -> Integers:

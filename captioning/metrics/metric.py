@@ -93,7 +93,7 @@ class Pairs:
     @cached_property
     def candidate_ngrams(self) -> NGramCounts:
         """The n-grams of each candidate, of one to four words."""
-        return count_ngrams(self.candidate_numbers)
+        return count_ngrams(self.candidate_numbers, self.prepared.ngrams.counts.index)
 
     @cached_property
     def match(self) -> Match:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ ORDERS = 4
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+_BITS = 63  # of numbers that are sorted as one
 _WORD = (1 << 32) - 1  # the lower half of an n-gram's key is its last word; the upper half is the n-gram before it
 
 
@@ -74,6 +76,8 @@ class NGramCounts:
         ngram: ``(M,)`` the number of each pair's n-gram, rising; its captions rise, too.
         count: ``(M,)``, 1 or more.
         words: the numbers of the words of all captions, one after the other.
+        places: the positions among ``words``, sorted by word, then by position: those of each pair of a caption and a
+            single word follow one another, in the order of the pairs.
     """
 
     index: NGramIndex
@@ -82,6 +86,17 @@ class NGramCounts:
     ngram: Integers
     count: Integers
     words: Integers
+    places: Integers
+
+    @property
+    def singles(self) -> int:
+        """The number of pairs of a caption and a single word, which come first."""
+        return int(np.searchsorted(self.ngram, len(self.index.words)))
+
+    @property
+    def caption_of_words(self) -> Integers:
+        """The number of the caption of each of ``words``."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     def sums(self, values: Floats | Integers, pairs: Integers | None = None) -> Floats:
         """``(C, 4)``: for each caption and order, the sum of the pairs' values.
@@ -100,39 +115,96 @@ class NGramCounts:
         return sums
 
 
-def count_ngrams(captions: TokenNumbers | Sequence[Sequence[str]]) -> NGramCounts:
+def count_ngrams(captions: TokenNumbers | Sequence[Sequence[str]], near: NGramIndex | None = None) -> NGramCounts:
     """Number and count the n-grams of tokenized captions; the pairs are ordered by n-gram, then by caption.
 
     A token with a blank in it, such as "1 1/2", is several words.
+
+    Args:
+        captions: the tokens of C captions.
+        near: an index in which the n-grams will be looked up: words that are in it have its order, so that the n-grams
+            are looked up from the first to the last, and found several times as fast.
     """
     numbered = _words_of(captions if isinstance(captions, TokenNumbers) else TokenNumbers.of(captions))
+    if near is not None:
+        numbered = numbered.in_order_of(near.words)
     word, lengths, size = numbered.number, numbered.lengths, len(numbered.tokens)
-    caption = numbered.caption
+    caption = numbered.caption.astype(np.int32)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(word))  # words from here to the caption's end
-    by_word = stable_order(word, size)
-    number = np.zeros_like(word)  # of the n-gram that starts at each position, among those of its order
-    keys, ngrams, captions_of, counts, offset, different = [], [], [], [], 0, 1
+    position, before = np.arange(len(word)), np.zeros_like(word)  # and the n-gram before each position's n-th word
+    places, keys, ngrams, captions_of, counts, offset, different = position, [], [], [], [], 0, 1
     for n in range(1, ORDERS + 1):
-        # The positions of n-grams, by the last word, then by the n-gram before it, then by the position.
-        starts = by_word[by_word >= n - 1] - (n - 1)
-        starts = starts[left[starts] >= n]
-        starts = starts[stable_order(number[starts], different)]
-        key = (number[starts] << 32) | word[starts + n - 1]
-        new = np.diff(key, prepend=-1) != 0
-        unique = key[new]
-        number[starts] = np.cumsum(new) - 1
-        of_caption = caption[starts]
-        first = np.flatnonzero(new | (np.diff(of_caption, prepend=-1) != 0))  # of each pair's positions
-        keys.append(unique)
-        ngrams.append(number[starts[first]] + offset)
-        captions_of.append(of_caption[first])
-        counts.append(np.diff(first, append=len(starts)))
+        starts = np.compress(left >= n, position)
+        ngram, there, bits = _sorted(before, word, starts, n, (different, size, len(word)))
+        new = changes(ngram)
+        numbers = np.cumsum(new) - 1
+        unique = ngram.take(np.flatnonzero(new))
+        if n == 1:
+            places = there
+        if n < ORDERS:
+            before[there] = numbers
+        of_caption = caption.take(there)
+        first = np.flatnonzero(new | changes(of_caption))  # of each pair's positions
+        keys.append(((unique >> bits) << 32) | (unique & ((1 << bits) - 1)))
+        ngrams.append(numbers.take(first) + offset)
+        captions_of.append(of_caption.take(first))
+        counts.append(np.diff(first, append=len(there)))
         different = len(unique)
         offset += different
     words = dict(zip(numbered.tokens, range(size), strict=True))
     together = np.concatenate
-    index = NGramIndex(words, tuple(keys[1:]))
-    return NGramCounts(index, lengths, together(captions_of), together(ngrams), together(counts), word)
+    return NGramCounts(
+        index=NGramIndex(words, tuple(keys[1:])),
+        lengths=lengths,
+        caption=together(captions_of).astype(np.int64),
+        ngram=together(ngrams),
+        count=together(counts),
+        words=word,
+        places=places,
+    )
+
+
+def _sorted(
+    before: Integers, word: Integers, starts: Integers, n: int, below: tuple[int, int, int]
+) -> tuple[Integers, Integers, int]:
+    """N-grams sorted by the n-gram before the last word, by the last word, and by position.
+
+    The three numbers are sorted as one where they fit into it: numpy sorts numbers several times as fast as it finds
+    the order of their indices.
+
+    Args:
+        before: ``(T,)``, for each position the number of the n-gram before the n-th word.
+        word: ``(T,)``, the number of each word.
+        starts: the positions at which an n-gram starts, rising.
+        n: the number of words.
+        below: a bound of the numbers in ``before``, of those in ``word``, and of the positions.
+
+    Returns:
+        The sorted n-grams, each the number of the n-gram before and that of the word; their positions; the number of
+        bits of a word.
+    """
+    last = word[n - 1 :]
+    before = before[: len(last)]
+    bits = [max(bound - 1, 0).bit_length() for bound in below]
+    _, of_word, of_start = bits
+    if sum(bits) > _BITS:
+        both = (before[starts] << 32) | last[starts]
+        order = np.argsort(both, kind="stable")
+        return both[order], starts[order], 32
+    packed = before << of_word
+    packed |= last
+    packed <<= of_start
+    packed |= np.arange(len(packed))
+    packed = packed.take(starts)
+    packed.sort()
+    return packed >> of_start, packed & ((1 << of_start) - 1), of_word
+
+
+def changes(values: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """``(M,)``: whether each value differs from the one before; true for the first one."""
+    found = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=found[1:])
+    return found
 
 
 def _words_of(captions: TokenNumbers) -> TokenNumbers:
@@ -142,23 +214,6 @@ def _words_of(captions: TokenNumbers) -> TokenNumbers:
     return TokenNumbers.of_forms(
         [token.split() for token in captions.tokens], captions.number, captions.caption, len(captions)
     )
-
-
-def stable_order(values: Integers, below: int) -> Integers:
-    """The stable order of numbers from 0 on: numpy sorts 16 bits at a time, in time linear in the length.
-
-    Args:
-        values: ``(M,)``.
-        below: a bound of the values.
-    """
-    bits = max(below - 1, 0).bit_length()
-    if bits == 0:
-        return np.arange(len(values))
-    order = np.argsort(values.astype(np.uint16), kind="stable")
-    for place in range(16, bits, 16):
-        digit = (values >> place).astype(np.uint8 if bits <= place + 8 else np.uint16)
-        order = order[np.argsort(digit[order], kind="stable")]
-    return order
 
 
 def _find(keys: Integers, wanted: Integers) -> Integers:

@@ -12,13 +12,15 @@ from itertools import chain
 import numpy as np
 
 from captioning.core.errors import CaptioningError
-from captioning.metrics.merging import Counted
-from captioning.metrics.ngrams import Floats, NGramCounts, NGramIndex, count_ngrams
+from captioning.metrics.merging import Counted, Repeated
+from captioning.metrics.ngrams import Floats, NGramCounts, NGramIndex, changes, count_ngrams
+from captioning.metrics.packed import Sets
 from captioning.text.registry import Tokenizer, number_tokens
-from captioning.text.token_numbers import Integers, TokenNumbers
+from captioning.text.token_numbers import Integers, TokenNumbers, spans
 from captioning.text.tokenizer import tokenize_coco
 
-AT_ONCE = 20_000  # images whose tokens and n-grams are in memory at the same time
+MANY = 20_000  # images from which on they are scored in blocks
+AT_ONCE = 5_000  # images of a block: their tokens and n-grams are in memory at the same time
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class DocumentFrequencies:
         else:
             place = index.locate(self.index)
             count = np.where(place >= 0, self.count[place], 0) if len(self.count) else np.zeros_like(place)
-        weights: Floats = np.log(max(self.images, 1)) - np.log(np.maximum(count, 1))
+        logarithms = np.log(np.maximum(np.arange(int(count.max(initial=0)) + 1), 1))
+        weights: Floats = (np.log(max(self.images, 1)) - logarithms)[count]
         return weights
 
 
@@ -66,14 +69,15 @@ class References:
         Raises:
             CaptioningError: there is no image, or an image has no reference.
         """
-        without = [image for image, captions in enumerate(references) if not captions]
-        if without or not references:
+        sizes = references.sizes if isinstance(references, Sets) else map(len, references)
+        self.per_image = np.fromiter(sizes, np.int64, len(references))
+        without = np.flatnonzero(self.per_image == 0)
+        if len(without) or not references:
             raise CaptioningError(
                 f"{len(without)} of {len(references)} images have no reference to score against (the first: "
-                f"number {without[0] if without else '-'}). Leave them out, or give references."
+                f"number {without[0] if len(without) else '-'}). Leave them out, or give references."
             )
         self.texts, self.tokenizer = references, tokenizer
-        self.per_image = np.fromiter(map(len, references), np.int64, len(references))
         self.first = np.cumsum(self.per_image) - self.per_image
 
     def __len__(self) -> int:
@@ -82,17 +86,18 @@ class References:
 
     @property
     def are_many(self) -> bool:
-        """True for more than ``AT_ONCE`` images, which are scored in blocks."""
-        return len(self) > AT_ONCE
+        """True for more than ``MANY`` images, which are scored in blocks."""
+        return len(self) > MANY
 
     @cached_property
-    def _flat(self) -> list[str]:
-        return [*chain.from_iterable(self.texts)]
+    def flat(self) -> Sequence[str]:
+        """The R references, as written."""
+        return self.texts.flat if isinstance(self.texts, Sets) else [*chain.from_iterable(self.texts)]
 
     @cached_property
     def numbers(self) -> TokenNumbers:
         """The tokens of the R references as numbers."""
-        return number_tokens(self.tokenizer, self._flat)
+        return number_tokens(self.tokenizer, self.flat)
 
     @cached_property
     def tokens(self) -> list[list[list[str]]]:
@@ -105,32 +110,33 @@ class References:
         """The n-grams of the references, counted once for all metrics."""
         counts = count_ngrams(self.numbers)
         image = np.repeat(np.arange(len(self)), self.per_image)[counts.caption]
-        key = counts.ngram * len(self) + image
-        start = np.flatnonzero(np.diff(key, prepend=-1))
+        start = np.flatnonzero(changes(counts.ngram) | changes(image))
         return ReferenceNGrams(
             counts=counts,
             images=len(self),
-            keys=key[start],
+            keys=counts.ngram[start] * len(self) + image[start],
             start=start,
-            stop=np.append(start[1:], len(key)),
-            most=np.maximum.reduceat(counts.count, start) if len(key) else counts.count,
+            stop=np.append(start[1:], len(image)),
         )
 
     @cached_property
     def frequencies(self) -> DocumentFrequencies:
         """The number of these images in whose references each n-gram occurs.
 
-        Of more than ``AT_ONCE`` images, n-grams of one image are left out, which weigh what an unknown n-gram does.
+        Of more than ``MANY`` images, n-grams of one image are left out, which weigh what an unknown n-gram does.
         """
         if not self.are_many:
             counted = self._counted()
         else:
-            counted = Counted.of_all(block._counted() for _, block in self.blocks()).several()
+            repeated = Repeated(int(self.per_image.sum()))
+            for _, block in self.blocks():
+                repeated.add(block._counted())
+            counted = Counted.of_all(repeated.of(block._counted()) for _, block in self.blocks()).several()
         return DocumentFrequencies(counted.index, counted.count, len(self))
 
     def _counted(self) -> Counted:
-        index = self.ngrams.counts.index
-        return Counted(index, np.bincount(self.ngrams.keys // len(self), minlength=len(index)))
+        counts = self.ngrams.counts
+        return Counted(counts.index, np.bincount(counts.ngram[self.ngrams.start], minlength=len(counts.index)))
 
     def blocks(self) -> Iterator[tuple[int, "References"]]:
         """The references of ``AT_ONCE`` images each, with the number of the first image.
@@ -152,7 +158,7 @@ class _Block(References):
     @cached_property
     def numbers(self) -> TokenNumbers:
         end = self._begin + int(self.per_image.sum())
-        return number_tokens(self.tokenizer, self._whole._flat, self._begin, end)
+        return number_tokens(self.tokenizer, self._whole.flat, self._begin, end)
 
     @cached_property
     def frequencies(self) -> DocumentFrequencies:
@@ -169,7 +175,6 @@ class ReferenceNGrams:
         keys: ``(K,)``, rising: n-gram · N + image.
         start: ``(K,)`` the first of the M pairs that belong to each key.
         stop: ``(K,)`` one after the last of the M pairs that belong to each key.
-        most: ``(K,)`` the highest count of the n-gram in one reference of the image, which clips BLEU's counts.
     """
 
     counts: NGramCounts
@@ -177,7 +182,6 @@ class ReferenceNGrams:
     keys: Integers
     start: Integers
     stop: Integers
-    most: Integers
 
     def match(self, counts: NGramCounts, images: Integers) -> "Match":
         """The n-grams of candidates that occur in a reference of the candidate's image.
@@ -193,7 +197,10 @@ class ReferenceNGrams:
         key[key == len(self.keys)] = 0
         there = self.keys[key] == wanted if len(self.keys) else np.zeros(0, dtype=bool)
         pairs, keys = known[there], key[there]
-        return Match(pairs, keys, place[pairs], np.minimum(counts.count[pairs], self.most[keys]))
+        times = self.stop[keys] - self.start[keys]
+        entries = spans(self.start[keys], times)
+        most = np.maximum.reduceat(self.counts.count[entries], np.cumsum(times) - times) if len(keys) else times
+        return Match(pairs, keys, place[pairs], np.minimum(counts.count[pairs], most), times, entries)
 
 
 @dataclass(frozen=True)
@@ -205,9 +212,13 @@ class Match:
         keys: the number of each match among the pairs of an image and an n-gram of its references.
         ngrams: the number of each match's n-gram in the references' index.
         clipped: the candidate's count, clipped to the highest count in one reference.
+        times: the number of references of the image that have the n-gram.
+        entries: the pairs of a reference and an n-gram that belong to the matches, one match after the other.
     """
 
     pairs: Integers
     keys: Integers
     ngrams: Integers
     clipped: Integers
+    times: Integers
+    entries: Integers

@@ -3,21 +3,28 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import numpy as np
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
 from captioning.core.ids import ImageId, image_id, translation
-from captioning.core.texts import fault_of
-from captioning.metrics.entries import captions_of, read_entries, trouble
+from captioning.core.json_stream import NotStreamed, stream_members
+from captioning.core.texts import fault_of, open_text
+from captioning.metrics.entries import captions_of, gather_entries, trouble
+from captioning.metrics.packed import Ids, ImageCaptions, OneCaption, missing_from
 
 log = logging.getLogger(__name__)
 
-Value = TypeVar("Value")
+Captions = TypeVar("Captions", ImageCaptions, OneCaption)
 
 
-def read_results(path: str | os.PathLike[str]) -> dict[ImageId, str]:
+def read_results(path: str | os.PathLike[str]) -> OneCaption:
     """Read a results file: ``[{"image_id": 391895, "caption": "a man on a bike"}, …]``, see ``read_entries``.
 
     Keys beside these are ignored, a list of one caption is one, and repetitions of an image's caption are dropped with
@@ -27,48 +34,63 @@ def read_results(path: str | os.PathLike[str]) -> dict[ImageId, str]:
         CaptioningError: the file has another format, or an image has several captions; the message names the first ten,
             with a count.
     """
-    sets = read_sets(path)
-    repeated = sum(len(captions) > 1 and len(set(captions)) == 1 for captions in sets.values())
+    found = read_sets(path)
+    repeated, several = 0, list[ImageId]()
+    for image in found.ids.take(np.flatnonzero(found.sets.sizes > 1)):
+        if len(set(found[image])) > 1:
+            several.append(image)
+        else:
+            repeated += 1
     if repeated:
         log.warning("%s: %d images are there several times, each with one caption.", path, repeated)
-    several = [image for image, captions in sets.items() if len(set(captions)) > 1]
     if several:
         raise CaptioningError(
             f"{path}: {len(several)} images have more than one caption: {_first(several)}. Keep one of each; "
             "`captioning score --sets` scores sets of captions."
         )
-    silent = [image for image, captions in sets.items() if not captions[0].strip()]
+    silent = [row for row, caption in enumerate(found.sets.first) if not caption.strip()]
     if silent:
-        log.warning("%s: %d of %d captions are empty, and score 0: %s.", path, len(silent), len(sets), _first(silent))
-    return {image: captions[0] for image, captions in sets.items()}
+        images = [*found.ids.take(np.array(silent))]
+        log.warning("%s: %d of %d captions are empty, and score 0: %s.", path, len(silent), len(found), _first(images))
+    return OneCaption(found)
 
 
-def read_sets(path: str | os.PathLike[str]) -> dict[ImageId, list[str]]:
+def read_sets(path: str | os.PathLike[str]) -> ImageCaptions:
     """Read a results file with one or more captions of each image, best first, in entries of the same image or in
     lists: ``[{"image_id": 391895, "captions": ["a man on a bike", "a man rides"]}, …]``.
 
     Raises:
         CaptioningError: the file has another format; the message names the first ten entries, with a count.
     """
+    return gather_entries(path, partial(_sets_of, path))
+
+
+def _sets_of(path: str | os.PathLike[str], entries: Iterable[Any]) -> ImageCaptions:
     wrong: dict[str, list[Any]] = {}
-    found: dict[ImageId, list[str]] = {}
-    for entry in read_entries(path):
-        image = image_id(entry.get("image_id")) if isinstance(entry, dict) else None
-        reason = trouble(entry, image)
-        if reason:
-            wrong.setdefault(reason, []).append(entry)
-        elif image is not None:
-            found.setdefault(image, []).extend(captions_of(entry) or ())
+    faults: list[CaptioningError] = []
+
+    def good() -> Iterator[tuple[ImageId, str]]:
+        for entry in entries:
+            image = image_id(entry.get("image_id")) if isinstance(entry, dict) else None
+            reason = trouble(entry, image)
+            if reason:
+                wrong.setdefault(reason, []).append(entry)
+            elif image is not None:
+                for caption in captions_of(entry) or ():
+                    if not faults:
+                        faults.extend(_faults(path, image, caption))
+                    yield image, caption
+
+    found = ImageCaptions.gather(good())
     if wrong:
-        reason, entries = max(wrong.items(), key=lambda each: len(each[1]))
-        raise CaptioningError(f"{path}: {len(entries)} entries {reason}: {_first(entries)}. Correct them.")
-    _refuse_faults(path, ({"image_id": image, "caption": each} for image, texts in found.items() for each in texts))
+        reason, odd = max(wrong.items(), key=lambda each: len(each[1]))
+        raise CaptioningError(f"{path}: {len(odd)} entries {reason}: {_first(odd)}. Correct them.")
+    for fault in faults:
+        raise fault
     return found
 
 
-def with_ids_of(
-    path: str | os.PathLike[str], results: Mapping[ImageId, Value], known: Collection[ImageId]
-) -> dict[ImageId, Value]:
+def with_ids_of(path: str | os.PathLike[str], results: Captions, known: Collection[ImageId]) -> Captions:
     """Results with the references' ids in place of ids of another type or form, such as ``"1"`` for 1.
 
     One warning states the count. Ids that stand for no known id stay as they are.
@@ -81,22 +103,22 @@ def with_ids_of(
     Raises:
         CaptioningError: two ids stand for one image.
     """
+    if isinstance(results, OneCaption):
+        return OneCaption(_renamed(path, results.all, known, "the references"))
     return _renamed(path, results, known, "the references")
 
 
-def _renamed(
-    path: str | os.PathLike[str], given: Mapping[ImageId, Value], known: Collection[ImageId], of: str
-) -> dict[ImageId, Value]:
-    stands_for = translation(given, known)
+def _renamed(path: str | os.PathLike[str], given: ImageCaptions, known: Collection[ImageId], of: str) -> ImageCaptions:
+    stands_for = translation(given, known) if missing_from(known, given.ids) else {}
     if not stands_for:
-        return dict(given)
+        return given
     first, meant = next(iter(stands_for.items()))
     log.warning(
         "%s: %d of %d image ids are taken as ids of another type in %s, such as %s as %s.",
         *(path, len(stands_for), len(given), of, _typed(first), _typed(meant)),
     )
     _refuse_twice(path, [stands_for.get(image, image) for image in given])
-    return {stands_for.get(image, image): value for image, value in given.items()}
+    return given.renamed(stands_for)
 
 
 def _refuse_twice(path: str | os.PathLike[str], images: Iterable[ImageId]) -> None:
@@ -125,13 +147,13 @@ def check_results(
     Raises:
         CaptioningError: images are unknown or missing; the message names the first ten, with a count.
     """
-    unknown = [image for image in results if image not in known]
+    unknown = missing_from(known, results)
     if unknown:
         raise CaptioningError(
             f"{path}: {len(unknown)} of {len(results)} images are not in the references: {_first(unknown)}. "
             "Score against the references of the split that was captioned."
         )
-    missing = [image for image in known if image not in results]
+    missing = missing_from(results, known)
     if missing and not subset:
         raise CaptioningError(
             f"{path}: {len(missing)} of {len(known)} images have no caption: {_first(missing)}. Caption them all, or "
@@ -139,7 +161,7 @@ def check_results(
         )
 
 
-def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None = None) -> dict[ImageId, list[str]]:
+def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None = None) -> ImageCaptions:
     """Read annotations in COCO's format: the captions of each image, in the order of the file's list of images.
 
     Args:
@@ -149,20 +171,9 @@ def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None
     Raises:
         CaptioningError: the file has another format, or an image has no caption and ``left_out`` is None.
     """
-    content = read_json(path, "annotations file")
-    annotations = content.get("annotations") if isinstance(content, dict) else None
-    if not isinstance(annotations, list) or not annotations or not all(map(_is_caption, annotations)):
-        raise CaptioningError(
-            f"{path}: these are no caption annotations in COCO's format: a list called annotations, each with an "
-            "image_id and a caption. Give a file such as captions_val2017.json."
-        )
-    _refuse_faults(path, annotations)
-    found: dict[ImageId, list[str]] = {}
-    for annotation in annotations:
-        found.setdefault(_id(annotation), []).append(annotation["caption"])
-    images = _images(path, content.get("images"))
+    found, images = _annotations(path)
     references = _renamed(path, found, images, "its list of images")
-    without = [image for image in images if image not in references]
+    without = missing_from(references.ids, images)
     if without and left_out is None:
         raise CaptioningError(
             f"{path}: {len(without)} images have no reference: {_first(without)}. Leave them out, or say --subset to "
@@ -170,7 +181,53 @@ def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None
         )
     if left_out is not None:
         left_out += without
-    return {image: references[image] for image in dict.fromkeys([*images, *references]) if image in references}
+    listed = references.ids.rows_of(images)
+    listed = listed[listed >= 0]
+    others = np.ones(len(references), np.bool_)
+    others[listed] = False
+    return references.take(np.concatenate([listed, np.flatnonzero(others)]))
+
+
+def _annotations(path: str | os.PathLike[str]) -> tuple[ImageCaptions, Ids]:
+    """The captions of an annotations file by image, and the ids in its list of images."""
+    if Path(path).is_file():  # a pipe can't be read twice
+        with suppress(NotStreamed), open_text(path, "annotations file") as file:
+            return _streamed(file)
+    content = read_json(path, "annotations file")
+    annotations = content.get("annotations") if isinstance(content, dict) else None
+    if not isinstance(annotations, list) or not annotations or not all(map(_is_caption, annotations)):
+        raise CaptioningError(
+            f"{path}: these are no caption annotations in COCO's format: a list called annotations, each with an "
+            "image_id and a caption. Give a file such as captions_val2017.json."
+        )
+    for entry in annotations:
+        for fault in _faults(path, entry["image_id"], entry["caption"]):
+            raise fault
+    found = ImageCaptions.gather((_id(each), each["caption"]) for each in annotations)
+    return found, Ids.of(_images(path, content.get("images")))
+
+
+def _streamed(file: TextIO) -> tuple[ImageCaptions, Ids]:
+    """The same of a file in which all is well.
+
+    Raises:
+        NotStreamed: something is wrong.
+    """
+    images = list[ImageId]()
+
+    def captions() -> Iterator[tuple[ImageId, str]]:
+        for name, entry in stream_members(file, ("annotations", "images")):
+            if name == "annotations" and _is_caption(entry) and not fault_of(entry["caption"]):
+                yield _id(entry), entry["caption"]
+            elif name == "images" and isinstance(entry, dict) and (image := image_id(entry.get("id"))) is not None:
+                images.append(image)
+            else:
+                raise NotStreamed
+
+    found = ImageCaptions.gather(captions())
+    if not len(found):
+        raise NotStreamed
+    return found, Ids.of(images)
 
 
 def _images(path: str | os.PathLike[str], images: Any) -> list[ImageId]:
@@ -197,10 +254,10 @@ def _is_caption(entry: Any) -> bool:
     return image_id(entry.get("image_id")) is not None
 
 
-def _refuse_faults(path: str | os.PathLike[str], entries: Iterable[Mapping[str, Any]]) -> None:
-    for entry in entries:
-        if fault := fault_of(entry["caption"]):
-            raise CaptioningError(f"{path}: the caption of image {entry['image_id']!r:.80} {fault}. Correct it.")
+def _faults(path: str | os.PathLike[str], image: object, caption: str) -> Iterator[CaptioningError]:
+    """The error about a caption that can't be scored."""
+    if fault := fault_of(caption):
+        yield CaptioningError(f"{path}: the caption of image {image!r:.80} {fault}. Correct it.")
 
 
 def _id(entry: Mapping[str, Any]) -> ImageId:

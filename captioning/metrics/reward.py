@@ -74,7 +74,7 @@ class CiderReward:
             ``(C,)``.
         """
         images = np.asarray(photos, dtype=np.int64)
-        counts = count_ngrams(self._tokens(captions, ended))
+        counts = count_ngrams(self._tokens(captions, ended), self.references.ngrams.counts.index)
         match = self.references.ngrams.match(counts, images)
         rewards: Floats = np.zeros(len(captions))
         if self.cider:

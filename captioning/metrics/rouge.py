@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from captioning.metrics.metric import Metric, Pairs
 from captioning.metrics.ngrams import Floats
-from captioning.text.token_numbers import Integers
+from captioning.text.token_numbers import Integers, spans
 
 BETA = 1.2
 _BITS = 63  # places of a candidate's words in a number of numpy
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8).sum(1)  # of each byte
 
 
 class RougeL(Metric):
@@ -51,38 +52,25 @@ def _of_all(pairs: Pairs) -> Floats:
     """
     prepared, ours = pairs.prepared, pairs.candidate_ngrams
     known = prepared.ngrams.counts
-    images = np.repeat(np.arange(len(pairs)), prepared.per_image)  # of each reference
-    size = len(known.index.words) + 1
-    # For each candidate and each of its words that the references know, the bits of the word's places.
-    number = ours.index.locate(known.index)[: len(ours.index.words)][ours.words] if len(ours.words) else ours.words
-    candidate = np.repeat(np.arange(len(pairs)), ours.lengths)
-    place = np.arange(len(number)) - np.repeat(np.cumsum(ours.lengths) - ours.lengths, ours.lengths)
-    kept = (number >= 0) & (place < _BITS)
-    key = candidate[kept] * size + number[kept]
-    order = np.argsort(key, kind="stable")
-    key, bit = key[order], np.left_shift(np.uint64(1), place[kept][order].astype(np.uint64))
-    begins = np.flatnonzero(np.diff(key, prepend=-1))
-    keys, bits = key[begins], np.bitwise_or.reduceat(bit, begins) if len(bit) else bit
-    # The bits of each word of the references.
     lengths = known.lengths
-    wanted = np.repeat(images, lengths) * size + known.words
-    found = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-    matching = (
-        np.where(keys[found] == wanted, bits[found], np.uint64(0)) if len(keys) else np.zeros(len(wanted), np.uint64)
-    )
-    # Longer references first: those that have an n-th word are the first ones.
-    by_length = np.argsort(-lengths, kind="stable")
-    starts = (np.cumsum(lengths) - lengths)[by_length]
-    longer = np.searchsorted(-lengths[by_length], -np.arange(int(lengths.max(initial=0))), side="left")
+    matching = _matching(pairs)
+    # The words of each reference that the candidate has; the others change no row.
+    hits = np.flatnonzero(matching)
+    per_reference = np.bincount(known.caption_of_words[hits], minlength=len(lengths))
+    # References with more such words first: those that have an n-th one are the first ones.
+    by_hits = np.argsort(-per_reference, kind="stable")
+    starts = (np.cumsum(per_reference) - per_reference)[by_hits]
+    more = np.searchsorted(-per_reference[by_hits], -np.arange(int(per_reference.max(initial=0))), side="left")
     everywhere = (np.uint64(1) << np.minimum(ours.lengths, _BITS).astype(np.uint64)) - np.uint64(1)
-    rows = everywhere[images[by_length]]
-    for word, count in enumerate(longer.tolist()):
+    whole = np.repeat(everywhere, prepared.per_image)[by_hits]
+    rows: NDArray[np.uint64] = whole.copy()
+    bits = matching[hits]
+    for word, count in enumerate(more.tolist()):
         row = rows[:count]
-        here = row & matching[starts[:count] + word]
+        here = row & bits[starts[:count] + word]
         rows[:count] = (row + here) | (row - here)
     common = np.empty(len(lengths))
-    whole = everywhere[images[by_length]]
-    common[by_length] = _ones(~rows & whole)
+    common[by_hits] = _ones(~rows & whole)
     precision = np.maximum.reduceat(common, prepared.first) / np.maximum(ours.lengths, 1)
     recall = np.maximum.reduceat(common / np.maximum(lengths, 1), prepared.first)
     below = recall + BETA**2 * precision
@@ -90,9 +78,28 @@ def _of_all(pairs: Pairs) -> Floats:
     return scores
 
 
+def _matching(pairs: Pairs) -> NDArray[np.uint64]:
+    """For each word of all references, the bits of the places at which the image's candidate has the word."""
+    ours, known, match = pairs.candidate_ngrams, pairs.prepared.ngrams.counts, pairs.match
+    matching = np.zeros(len(known.words), np.uint64)
+    single = slice(int(np.searchsorted(match.pairs, ours.singles)))
+    pair, times = match.pairs[single], match.times[single]
+    # The bits of each single word of the candidates: the places of a pair follow one another.
+    place = ours.places - np.repeat(np.cumsum(ours.lengths) - ours.lengths, ours.lengths)[ours.places]
+    begin = np.cumsum(ours.count[: ours.singles]) - ours.count[: ours.singles]
+    bit = np.left_shift(np.uint64(1), place.astype(np.uint64))
+    bits = np.bitwise_or.reduceat(bit, begin)[pair] if len(bit) else bit
+    # The places of the same word in the references of the image.
+    entry = match.entries[: int(times.sum())]
+    count = known.count[: known.singles]
+    places = known.places[spans((np.cumsum(count) - count)[entry], count[entry])]
+    matching[places] = np.repeat(np.repeat(bits, times), count[entry])
+    return matching
+
+
 def _ones(values: NDArray[np.uint64]) -> Integers:
     """The number of ones among the bits of each value."""
-    ones: Integers = np.unpackbits(values.view(np.uint8)).reshape(len(values), 64).sum(1, dtype=np.int64)
+    ones: Integers = _ONES[values.view(np.uint8)].reshape(len(values), 8).sum(1)
     return ones
 
 

@@ -4,7 +4,7 @@ Dimensions: C captions, T tokens of all captions, F forms (different words as wr
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
@@ -53,6 +53,18 @@ class TokenNumbers:
         times = of_forms.lengths[form]
         number = of_forms.number[spans((np.cumsum(of_forms.lengths) - of_forms.lengths)[form], times)]
         return cls(of_forms.tokens, number, np.bincount(caption, times, captions).astype(np.int64))
+
+    def in_order_of(self, known: Mapping[str, int]) -> Self:
+        """The same tokens, numbered in the order that others have; tokens that are not among the others come last.
+
+        Args:
+            known: the numbers of the other tokens.
+        """
+        place = np.fromiter((known.get(token, len(known)) for token in self.tokens), np.int64, len(self.tokens))
+        order = np.argsort(place, kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        return type(self)([*map(self.tokens.__getitem__, order.tolist())], rank[self.number], self.lengths)
 
     @property
     def caption(self) -> Integers:

@@ -23,6 +23,7 @@ from itertools import chain
 
 import numpy as np
 
+from captioning.text.forms import number_forms
 from captioning.text.token_numbers import TokenNumbers, numbering
 from captioning.text.treebank import LONGEST, NEWLINE, is_plain, split
 
@@ -48,6 +49,8 @@ _INDEPENDENT = re.compile(
     r"|(?!(?i:ca|figs?|prop|nos?|art|bldg|pp|op)\.)"  # a number may follow, even in the next caption
     r"\"?[A-Za-z]+(?:['\-][A-Za-z]+)*(?:(?<=[A-Za-z]{2})\.|[,;:!?])?\"?"
 )
+# Such a word of letters and hyphens, perhaps with "'s", and punctuation that is removed.
+_PARTS = re.compile(r"\"?([A-Za-z]{2,}(?:-[A-Za-z]+)*)('s)?([.,;:!?])?\"?")
 _KNOWN_WORDS = 200_000
 _AT_ONCE = 50_000  # captions whose words are in memory at the same time
 
@@ -92,29 +95,30 @@ def number_coco(captions: Sequence[str], begin: int = 0, end: int | None = None)
         end: one after the last one; by default all, and as many as ``captions``.
     """
     end = len(captions) if end is None else end
-    forms, codes = numbering(), []
-    separator = forms["\n"]
+    numbers = numbering()
+    codes, counts = [], []
     for start in range(begin, end, _AT_ONCE):
         block = captions[start : min(start + _AT_ONCE, end)]
         text = "\n".join(block)
         if text.count("\n") >= len(block):
             text = "\n".join([each.replace("\n", " ") if "\n" in each else each for each in block])
-        words = f"{text}\n".replace("\n", " \n ").split(" ")
-        del words[-1]  # after the last separator
-        codes.append(np.fromiter(map(forms.__getitem__, words), np.int64, len(words)))
-    code = np.concatenate(codes) if codes else np.zeros(0, np.int64)
-    after = np.flatnonzero(code == separator)  # the separator after each caption
-    caption = np.repeat(np.arange(len(after)), np.diff(after, prepend=-1))
-    tokens: list[Sequence[str] | None] = [*map(_words.__getitem__, forms)]
-    tokens[separator] = ()
+        forms, code, per_caption = number_forms(text)
+        codes.append(np.fromiter(map(numbers.__getitem__, forms), np.int64, len(forms))[code])
+        counts.append(per_caption)
+    code, count = (np.concatenate(each) if each else np.zeros(0, np.int64) for each in (codes, counts))
+    caption = np.repeat(np.arange(len(count)), count)
+    tokens: list[Sequence[str] | None] = [*map(_words.__getitem__, numbers)]
     known = np.fromiter((each is not None for each in tokens), np.bool_, len(tokens))
-    for place in np.unique(caption[~known[code]]).tolist() if not known.all() else ():
-        # The caption's first word stands for all of its tokens, and its other words for none.
-        first = int(after[place - 1]) + 1 if place else 0
-        code[first : after[place]] = separator
-        code[first] = len(tokens)
-        tokens.append(_tokenize_in_file(captions, begin + place))
-    return TokenNumbers.of_forms([each or () for each in tokens], code, caption, len(after))
+    if not known.all():
+        tokens.append(())
+        ends = np.cumsum(count)
+        for place in np.unique(caption[~known[code]]).tolist():
+            # The caption's first word stands for all of its tokens, and its other words for none.
+            first = int(ends[place] - count[place])
+            code[first : ends[place]] = len(known)
+            code[first] = len(tokens)
+            tokens.append(_tokenize_in_file(captions, begin + place))
+    return TokenNumbers.of_forms([each or () for each in tokens], code, caption, len(count))
 
 
 def tokenize_file(captions: Sequence[str]) -> list[list[str]]:
@@ -199,11 +203,15 @@ class _Words(dict[str, tuple[str, ...] | None]):
     """
 
     def __missing__(self, word: str) -> tuple[str, ...] | None:
-        letters = word if word.isalpha() or word[-1:] not in (".", ",") else word[:-1]
+        letters = word[:-1] if word[-1:] in (".", ",") else word
         if letters.isalpha() and letters.isascii() and len(word) <= LONGEST and is_plain(word, letters):
             tokens: tuple[str, ...] | None = (letters.lower(),)
-        elif word in ("", ".", ",") or (len(word) <= LONGEST and _INDEPENDENT.fullmatch(word)):
-            tokens = tuple(_tokenize(word))
+        elif word in ("", ".", ","):
+            tokens = ()
+        elif len(word) <= LONGEST and _INDEPENDENT.fullmatch(word):
+            parts = _PARTS.fullmatch(word)
+            known = parts is not None and is_plain(parts[1] + (parts[3] or ""), parts[1])
+            tokens = (parts[1].lower(), *filter(None, [parts[2]])) if parts and known else tuple(_tokenize(word))
         else:
             tokens = None
         if len(self) >= _KNOWN_WORDS:

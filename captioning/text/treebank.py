@@ -250,7 +250,7 @@ def is_plain(written: str, word: str) -> bool:
     if (word.partition("-")[0] if "-" in word else word).lower() in _SPLIT_WORDS:
         return False
     # No abbreviation is longer than bancorp.
-    return not (written[-1] == "." and len(written) < 10 and "-" not in word and _ABBREVIATION.fullmatch(written))
+    return not (written[-1] == "." and len(written) < 9 and "-" not in word and _ABBREVIATION.fullmatch(written))
 
 
 _BLANKS = re.compile(rf" {_SPACE}*")

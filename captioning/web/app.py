@@ -25,7 +25,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.predict.answerer import Answerer
 from captioning.predict.captioner import Captioner
-from captioning.web.answers import BYTES, Wish, answer, reply, too_large
+from captioning.web.answers import BYTES, Wish, answer, reads_clips, reply, too_large
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ def make_app(
             {
                 "captioners": list(captioners),
                 "answerers": list(answerers),
+                "clips": any(map(reads_clips, captioners.values())),
                 "photographs": PHOTOGRAPHS,
                 "bytes": BYTES,
             },

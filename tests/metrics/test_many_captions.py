@@ -1,12 +1,17 @@
 """Very many captions: scores in blocks are those of all at once, and memory holds one block."""
 
+import json
 import random
 import tracemalloc
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from captioning.core import json_stream
 from captioning.metrics import Cider, Metric, Pairs, References, Scorer, coco_metrics, references
+from captioning.metrics.results import read_references, read_results
 from captioning.text.tokenizer import number_coco, tokenize_coco
 
 TEXT = "a A the dog dogs cat on in of is I. S. U.S. no. fig. 5 1/2 (red) don't dogs' & $5 é \n ."
@@ -33,6 +38,7 @@ def test_scores_in_blocks_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPat
     elsewhere = References(captions(70, seed=1)[1])
     fixed = Scorer([Cider(elsewhere.frequencies)], given).score(candidates)
     monkeypatch.setattr(references, "AT_ONCE", 7)
+    monkeypatch.setattr(references, "MANY", 7)
     blocks = Scorer([*coco_metrics(), Position()], given).score(candidates)
     for name, values in blocks.images().items():
         np.testing.assert_allclose(values, whole.images()[name], atol=1e-12, rtol=0, err_msg=name)
@@ -53,6 +59,7 @@ def test_a_part_of_captions_has_the_tokens_that_the_whole_gives_it() -> None:
 
 def test_memory_holds_one_block_and_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(references, "AT_ONCE", 250)
+    monkeypatch.setattr(references, "MANY", 250)
 
     def peak(count: int) -> int:
         candidates, given = captions(count)
@@ -66,3 +73,37 @@ def test_memory_holds_one_block_and_the_statistics(monkeypatch: pytest.MonkeyPat
     peak(500)  # caches of words
     few, many = peak(1000), peak(4000)
     assert many - few < 3000 * 450  # bytes: 12 numbers an image, twice, and places of texts; no tokens, no n-grams
+
+
+@pytest.mark.parametrize("name", ["results.json", "results.jsonl", "results.zip", "references.json"])
+def test_files_are_read_in_pieces(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20,000 further captions take what their texts and ids take, whatever the form of the file."""
+    monkeypatch.setattr(json_stream, "_PIECE", 1 << 16)
+
+    def peak(count: int) -> int:
+        path = tmp_path / f"{count}_{name}"
+        entries = [
+            json.dumps({"image_id": 3 * number, "caption": f"a man on a bike {number}"}) for number in range(count)
+        ]
+        if name == "references.json":
+            images = ", ".join(f'{{"id": {3 * number}}}' for number in range(count))
+            path.write_text(f'{{"images": [{images}], "annotations": [{", ".join(entries)}]}}')
+        elif name == "results.jsonl":
+            path.write_text("\n".join(entries))
+        elif name == "results.json":
+            path.write_text(f"[{', '.join(entries)}]")
+        else:
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("results.json", f"[{', '.join(entries)}]")
+        del entries
+        tracemalloc.start()
+        try:
+            found = read_references(path) if name == "references.json" else read_results(path)
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert len(found) == count and [*found][-1] == 3 * (count - 1)
+        return most
+
+    few, many = peak(5_000), peak(25_000)
+    assert many - few < 20_000 * 150  # bytes; the parsed entries and the file's text take 600

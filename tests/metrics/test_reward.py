@@ -8,7 +8,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from captioning.core.errors import CaptioningError
 from captioning.metrics import Cider, CiderReward, DocumentFrequencies, Pairs, References, reward
-from captioning.metrics.ngrams import NGramCounts, count_ngrams
+from captioning.metrics.ngrams import NGramCounts, NGramIndex, count_ngrams
 from captioning.text.tokenizer import tokenize
 
 REFERENCES = [
@@ -61,9 +61,9 @@ def test_a_cut_caption_has_no_end_among_its_words(monkeypatch: pytest.MonkeyPatc
     scored = CiderReward(REFERENCES)
     seen: list[Sequence[Sequence[str]]] = []
 
-    def counting(captions: Sequence[Sequence[str]]) -> NGramCounts:
+    def counting(captions: Sequence[Sequence[str]], near: NGramIndex) -> NGramCounts:
         seen.append(captions)
-        return count_ngrams(captions)
+        return count_ngrams(captions, near)
 
     monkeypatch.setattr(reward, "count_ngrams", counting)
     cut, whole, twice = (scored(["a man with a surfboard"], [2], ended) for ended in ([False], [True], None))

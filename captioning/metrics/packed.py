@@ -1,0 +1,330 @@
+"""The captions of very many images, packed: some 60 bytes a caption, where strings in lists and dictionaries take 300.
+
+Dimensions: T texts, N images.
+"""
+
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captioning.core.ids import ImageId
+from captioning.metrics.ngrams import changes
+from captioning.text.token_numbers import Integers, spans
+
+_BITS = 10  # of a text's place in its block
+_BLOCK = 1 << _BITS
+_ENCODING = ("utf-8", "surrogatepass")
+
+
+class Texts:
+    """Texts in blocks of bytes, which grow without a copy."""
+
+    def __init__(self) -> None:
+        """Begin without a text."""
+        self._blocks: list[tuple[bytes, array[int]]] = []
+        self._last: list[str] = []
+
+    def append(self, text: str) -> None:
+        """Add a text."""
+        self._last.append(text)
+        if len(self._last) == _BLOCK:
+            parts = [each.encode(*_ENCODING) for each in self._last]
+            ends = array("i", accumulate(map(len, parts), initial=0))
+            self._blocks.append((b"".join(parts), ends))
+            self._last = []
+
+    def __len__(self) -> int:
+        """The number of texts."""
+        return len(self._blocks) * _BLOCK + len(self._last)
+
+    def __getitem__(self, place: int) -> str:
+        """The text of a place, 0 or more."""
+        block = place >> _BITS
+        if block == len(self._blocks):
+            return self._last[place & (_BLOCK - 1)]
+        content, ends = self._blocks[block]
+        within = place & (_BLOCK - 1)
+        return content[ends[within] : ends[within + 1]].decode(*_ENCODING)
+
+
+class Chosen(Sequence[str]):
+    """Some texts in some order."""
+
+    def __init__(self, texts: Texts, places: NDArray[np.int32]) -> None:
+        """Take the texts, and ``(T,)`` their places."""
+        self._texts, self._places = texts, places
+
+    def __len__(self) -> int:
+        """The number of texts."""
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        """A text, or the texts of a slice."""
+        found = self._places[place].tolist()
+        return [*map(self._texts.__getitem__, found)] if isinstance(place, slice) else self._texts[found]
+
+    def __iter__(self) -> Iterator[str]:
+        """One text after the other."""
+        for begin in range(0, len(self), _BLOCK):
+            yield from self[begin : begin + _BLOCK]
+
+
+class Sets(Sequence[list[str]]):
+    """The captions of each of N images.
+
+    Attributes:
+        flat: all captions, those of one image after the other.
+        sizes: ``(N,)``, the number of captions of each image.
+    """
+
+    def __init__(self, texts: Texts, places: NDArray[np.int32], begin: Integers, sizes: Integers) -> None:
+        """Take the captions.
+
+        Args:
+            texts: the texts.
+            places: the texts' places, those of an image side by side.
+            begin: ``(N,)``, where each image's captions begin among ``places``.
+            sizes: see above.
+        """
+        self._texts, self._places, self._begin, self.sizes = texts, places, begin, sizes
+
+    @property
+    def flat(self) -> Chosen:
+        return Chosen(self._texts, self._places[spans(self._begin, self.sizes)])
+
+    @property
+    def first(self) -> Chosen:
+        """The first caption of each image."""
+        return Chosen(self._texts, self._places[self._begin])
+
+    def take(self, images: Integers | slice) -> "Sets":
+        """The captions of some images by their numbers."""
+        return Sets(self._texts, self._places, self._begin[images], self.sizes[images])
+
+    def __len__(self) -> int:
+        """The number of images N."""
+        return len(self.sizes)
+
+    @overload
+    def __getitem__(self, place: int) -> list[str]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Sets": ...
+
+    def __getitem__(self, place: int | slice) -> "list[str] | Sets":
+        """The captions of an image, or those of the images of a slice."""
+        if isinstance(place, slice):
+            return self.take(place)
+        begin = int(self._begin[place])
+        return [*map(self._texts.__getitem__, self._places[begin : begin + int(self.sizes[place])].tolist())]
+
+
+class Ids(Collection[ImageId]):
+    """The different ids of N images, in some order: 16 bytes an id where all are whole numbers."""
+
+    def __init__(self, ids: Integers | Sequence[ImageId]) -> None:
+        """Take ids that differ; an array if they are whole numbers of 64 bits."""
+        self._ids = ids
+        self._rows: dict[ImageId, int] | None = None
+        self._order = np.zeros(0, np.int64)
+        if isinstance(ids, np.ndarray):
+            self._order = np.argsort(ids)
+        else:
+            self._rows = {image: row for row, image in enumerate(ids)}
+
+    @classmethod
+    def of(cls, images: Iterable[ImageId]) -> "Ids":
+        """Ids, each once, in the order of their first occurrence."""
+        column = _Column()
+        for image in images:
+            column.append(image)
+        return cls(_grouped(column.numbers)[0] if column.names is None else [*dict.fromkeys(column.names)])
+
+    def rows_of(self, images: "Ids | Iterable[ImageId]") -> Integers:
+        """The row of each of some images here, -1 for an image that is not here."""
+        if isinstance(images, Ids) and isinstance(images._ids, np.ndarray) and isinstance(self._ids, np.ndarray):
+            if not len(self._ids):
+                return np.full(len(images), -1)
+            place = np.searchsorted(self._ids, images._ids, sorter=self._order)
+            row = self._order[np.minimum(place, len(self._ids) - 1)]
+            return np.where(self._ids[row] == images._ids, row, -1)
+        return np.fromiter(map(self.row_of, images), np.int64)
+
+    def row_of(self, image: object) -> int:
+        """The row of an image, -1 for an image that is not here."""
+        if self._rows is not None:
+            return self._rows.get(image, -1) if isinstance(image, int | str) else -1
+        if not isinstance(image, int) or not -(1 << 63) <= image < 1 << 63 or not len(self):
+            return -1
+        row = int(self._order[min(int(np.searchsorted(self._ids, image, sorter=self._order)), len(self) - 1)])
+        return row if self._ids[row] == image else -1
+
+    def take(self, rows: Integers) -> "Ids":
+        """The ids of some rows."""
+        if isinstance(self._ids, np.ndarray):
+            return Ids(self._ids[rows])
+        return Ids([self._ids[row] for row in rows.tolist()])
+
+    def __contains__(self, image: object) -> bool:
+        """Whether an id is among these."""
+        return self.row_of(image) >= 0
+
+    def __iter__(self) -> Iterator[ImageId]:
+        """One id after the other."""
+        for begin in range(0, len(self), _BLOCK):
+            part = self._ids[begin : begin + _BLOCK]
+            yield from part.tolist() if isinstance(part, np.ndarray) else part
+
+    def __len__(self) -> int:
+        """The number of ids N."""
+        return len(self._ids)
+
+
+class ImageCaptions(Mapping[ImageId, list[str]]):
+    """The captions of images by id.
+
+    Attributes:
+        ids: the images' ids.
+        sets: the captions of the images, in the order of the ids.
+    """
+
+    def __init__(self, ids: Ids, sets: Sets) -> None:
+        """Take ids and captions."""
+        self.ids, self.sets = ids, sets
+
+    @classmethod
+    def gather(cls, captions: Iterable[tuple[ImageId, str]]) -> "ImageCaptions":
+        """The captions of images, in the order in which the images occur first.
+
+        Args:
+            captions: pairs of an image's id and one of its captions, in any order.
+        """
+        texts, column = Texts(), _Column()
+        for image, text in captions:
+            texts.append(text)
+            column.append(image)
+        names = None if column.names is None else {each: row for row, each in enumerate(dict.fromkeys(column.names))}
+        if names is None or column.names is None:
+            ids, places, begin, sizes = _grouped(column.numbers)
+            return cls(Ids(ids), Sets(texts, places, begin, sizes))
+        rows = np.fromiter(map(names.__getitem__, column.names), np.int64, len(column.names))
+        return cls(Ids([*names]), Sets(texts, *_grouped(rows)[1:]))
+
+    def take(self, rows: Integers) -> "ImageCaptions":
+        """The images of some rows."""
+        return ImageCaptions(self.ids.take(rows), self.sets.take(rows))
+
+    def without(self, images: Collection[ImageId]) -> "ImageCaptions":
+        """All but some images."""
+        return self.take(np.array([row for row, image in enumerate(self.ids) if image not in images], np.int64))
+
+    def renamed(self, names: Mapping[ImageId, ImageId]) -> "ImageCaptions":
+        """The same with other ids in place of some."""
+        return ImageCaptions(Ids([names.get(image, image) for image in self.ids]), self.sets)
+
+    def __getitem__(self, image: ImageId) -> list[str]:
+        """The captions of an image."""
+        row = self.ids.row_of(image)
+        if row < 0:
+            raise KeyError(image)
+        return self.sets[row]
+
+    def __contains__(self, image: object) -> bool:
+        """Whether an image is among these."""
+        return image in self.ids
+
+    def __iter__(self) -> Iterator[ImageId]:
+        """One id after the other."""
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        """The number of images N."""
+        return len(self.ids)
+
+
+class OneCaption(Mapping[ImageId, str]):
+    """One caption of each image by id, the first of ``all``."""
+
+    def __init__(self, captions: ImageCaptions) -> None:
+        """Take the captions of images that have one or more."""
+        self.all = captions
+
+    def __getitem__(self, image: ImageId) -> str:
+        """The caption of an image."""
+        return self.all[image][0]
+
+    def __contains__(self, image: object) -> bool:
+        """Whether an image is among these."""
+        return image in self.all
+
+    def __iter__(self) -> Iterator[ImageId]:
+        """One id after the other."""
+        return iter(self.all)
+
+    def __len__(self) -> int:
+        """The number of images N."""
+        return len(self.all)
+
+
+class _Column:
+    """Ids as they come: an array of numbers, or a list once there is another id.
+
+    Attributes:
+        names: the ids; None while all are whole numbers of 64 bits.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+        self.names: list[ImageId] | None = None
+
+    def append(self, image: ImageId) -> None:
+        if self.names is None:
+            try:
+                self._numbers.append(image)  # type: ignore[arg-type]
+            except (TypeError, OverflowError):
+                self.names = [*self._numbers, image]
+        else:
+            self.names.append(image)
+
+    @property
+    def numbers(self) -> Integers:
+        """The ids, if they are whole numbers."""
+        return np.frombuffer(self._numbers, np.int64) if self._numbers else np.zeros(0, np.int64)
+
+
+def missing_from(known: Collection[ImageId], images: Collection[ImageId]) -> list[ImageId]:
+    """The images that are not among others, in their order."""
+    if isinstance(known, Ids) and isinstance(images, Ids):
+        return [*images.take(np.flatnonzero(known.rows_of(images) < 0))]
+    return [image for image in images if image not in known]
+
+
+def _grouped(image: Integers) -> tuple[Integers, NDArray[np.int32], Integers, Integers]:
+    """Texts grouped by image, the images in the order of their first occurrence.
+
+    Args:
+        image: ``(T,)``, the image of each text.
+
+    Returns:
+        ``(N,)`` the images; ``(T,)`` the places of the texts by image; ``(N,)`` each image's first among these places;
+        ``(N,)`` the number of texts of each image.
+    """
+    order = np.arange(len(image), dtype=np.int32)
+    begin = np.flatnonzero(changes(image))
+    if len(np.unique(image[begin])) < len(begin):  # not side by side
+        order = np.argsort(image, kind="stable").astype(np.int32)
+        begin = np.flatnonzero(changes(image[order]))
+    sizes = np.diff(begin, append=len(image))
+    by_first = np.argsort(order[begin])
+    begin = begin[by_first]
+    return image[order[begin]], order, begin, sizes[by_first]
