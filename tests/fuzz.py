@@ -466,8 +466,8 @@ class Kinds:
         queries = ["", "?beam=3", "?beam=-1", "?beam=x", "?captioner=other", "?x=%ff", "?beam=9&beam=9", "?seed=1e9"]
         query = rng.choice(queries)
         kinds = ["application/octet-stream"] * 4 + ["text/plain", "multipart/form-data; boundary=x"]
-        connection = HTTPConnection(*self.address, timeout=SLOW)
         for body, path, kind in ((content, f"/caption{query}", rng.choice(kinds)), (self.good, "/caption", kinds[0])):
+            connection = HTTPConnection(*self.address, timeout=6 * SLOW)  # its own: an idle one is closed after seconds
             connection.request("POST", path, body, {"Content-Type": kind})
             answer = connection.getresponse()
             told = json.loads(answer.read())
@@ -477,7 +477,7 @@ class Kinds:
                 refused = CaptioningError(told["error"])
             elif body is self.good:
                 assert told["caption"] == self.said[0], "the next picture's answer is another"
-        connection.close()
+            connection.close()
         if "refused" in locals():
             raise refused
 

@@ -20,6 +20,7 @@ from captioning.core.images import ImageTransform
 from captioning.data.photos import Box, CaptionedPhotos, Photo
 from captioning.data.questions import Question, QuestionSet
 from captioning.metrics import Accuracy, AccuracyByKind
+from captioning.predict.answerer import Answer, Reply
 from captioning.tasks.answering.baselines import Blind, Majority
 from captioning.tasks.answering.evaluation import compare_answers, play_pointing
 from captioning.text.words import tokenize_words_each
@@ -307,3 +308,18 @@ def test_the_report_tells_scores_baselines_and_questions(trained: Path) -> None:
     both = out.read_text("utf-8")
     assert "<th>img_bow</th><th>bow</th>" in both
     assert re.search(r"<li>(img_bow|bow) [^<]* (img_bow|bow)[^<]*accuracy", both)
+
+
+def test_a_photograph_that_is_not_looked_at_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Blind:
+        encoder = None
+
+        def ask(self, *_: object, **settings: object) -> Reply:
+            return Reply([Answer("red", 1.0)])
+
+    monkeypatch.setattr(Answerer, "load", lambda *_: Blind())
+    assert main(["ask", "photo.jpg", "what is it", "--checkpoint", "run"]) == 0
+    assert "photo.jpg: this model reads the question alone" in caplog.text + capsys.readouterr().err
+    assert main(["ask", "https://a.b/c.jpg", "what is it", "--checkpoint", "run"]) == 1
