@@ -56,7 +56,8 @@ def stream_members(file: TextIO, lists: Collection[str]) -> Iterator[tuple[str, 
     Raises:
         NotStreamed: the text is no JSON object, or one of ``lists`` is no list or is there twice.
     """
-    text, seen = _Text(file), set()
+    text = _Text(file)
+    seen: set[str] = set()
     text.expect("{")
     if text.next() == "}":
         raise NotStreamed

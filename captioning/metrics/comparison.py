@@ -8,6 +8,7 @@ from captioning.core.measure import Measure
 from captioning.metrics.bootstrap import bootstrap, interval, p_value
 from captioning.metrics.diversity import Diversity, diversity
 from captioning.metrics.metric import Metric, Pairs, UnavailableError, measures_of
+from captioning.metrics.ngrams import Floats
 from captioning.metrics.references import References
 from captioning.metrics.scores import Scores, coco_metrics
 from captioning.text.registry import without_faults
@@ -26,7 +27,7 @@ class Report:
         intervals: the 95 % intervals of the bootstrap; empty without a bootstrap.
         p_values: the p-value of each difference from the first report; empty for the first report.
         diversity: the diversity of the captions.
-        images: the scores of each image.
+        images: ``(N,)`` each, the scores of each image.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Report:
     intervals: dict[str, tuple[float, float]]
     p_values: dict[str, float]
     diversity: Diversity
-    images: dict[str, list[float]]
+    images: dict[str, Floats]
 
 
 def compare(
@@ -73,7 +74,7 @@ def compare(
             intervals={measure: interval(each) for measure, each in values.items()},
             p_values={m: p_value(drawn[0][m], each) for m, each in values.items() if m in drawn[0]} if number else {},
             diversity=diversity(candidates, prepared.texts, training, without_faults(prepared.tokenizer)),
-            images={measure: each.tolist() for measure, each in score.images().items()},
+            images=score.images(),
         )
         for number, ((name, candidates), score, values) in enumerate(zip(captions.items(), scores, drawn, strict=True))
     ]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
+import numpy as np
+
 from captioning.core.measure import Measure
 from captioning.metrics.packed import Sets
 from captioning.text.endings import ends_badly
@@ -59,24 +61,25 @@ def diversity(
     """
     said: set[str] = set()
     words = badly = 0
-    different: set[bytes] = set()
+    hashes = bytearray()
     for tokens in _of_each(candidates, tokenizer):
         said.update(tokens)
         words += len(tokens)
         badly += ends_badly(tokens)
-        different.add(_digest(tokens))
+        hashes += _hash(tokens)
     counts: Counter[str] = Counter()
     given = references.flat if isinstance(references, Sets) else [*chain.from_iterable(references)]
     for tokens in _of_each(given, tokenizer):
         counts.update(tokens)
+    captions = np.frombuffer(hashes, np.uint64)
     novel = None
     if training is not None:
-        known = {_digest(tokens) for tokens in _of_each(training, tokenizer)}
-        novel = sum(_digest(tokens) not in known for tokens in _of_each(candidates, tokenizer)) / len(candidates)
+        known = b"".join(map(_hash, _of_each(training, tokenizer)))
+        novel = float(np.mean(~np.isin(captions, np.frombuffer(known, np.uint64))))
     return Diversity(
         vocabulary=len(said),
         mean_length=words / len(candidates),
-        distinct=len(different) / len(candidates),
+        distinct=len(np.unique(captions)) / len(candidates),
         novel=novel,
         bad_endings=badly / len(candidates) if tokenizer in OF_ENGLISH else None,
         never_said=sorted(
@@ -91,9 +94,9 @@ def _of_each(captions: Sequence[str], tokenizer: Tokenizer) -> Iterator[list[str
         yield from tokenizer(captions[begin : begin + _AT_ONCE])
 
 
-def _digest(tokens: list[str]) -> bytes:
-    """16 bytes that stand for a caption: of very many captions, the tokens take too much memory."""
-    return blake2b("\n".join(tokens).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _hash(tokens: list[str]) -> bytes:
+    """8 bytes that stand for a caption's tokens, which take too much memory where there are very many."""
+    return blake2b("\n".join(tokens).encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def shares(

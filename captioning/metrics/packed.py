@@ -100,6 +100,7 @@ class Sets(Sequence[list[str]]):
 
     @property
     def flat(self) -> Chosen:
+        """All captions."""
         return Chosen(self._texts, self._places[spans(self._begin, self.sizes)])
 
     @property

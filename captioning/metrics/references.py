@@ -69,8 +69,10 @@ class References:
         Raises:
             CaptioningError: there is no image, or an image has no reference.
         """
-        sizes = references.sizes if isinstance(references, Sets) else map(len, references)
-        self.per_image = np.fromiter(sizes, np.int64, len(references))
+        if isinstance(references, Sets):
+            self.per_image = references.sizes
+        else:
+            self.per_image = np.fromiter(map(len, references), np.int64, len(references))
         without = np.flatnonzero(self.per_image == 0)
         if len(without) or not references:
             raise CaptioningError(

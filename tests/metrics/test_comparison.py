@@ -97,7 +97,7 @@ def test_the_shorter_one_is_better_where_fewer_words_are() -> None:
     assert "bad is better than good by 1.6667 length, p = 0.002." in said
     assert any(line.startswith("good is better than bad by ") and "BLEU-1" in line for line in said)
     assert r"length $\downarrow$ & 3.6667 [" in latex(rows)
-    assert reports[0].images["length"] == [3.0, 3.0, 5.0] * 20
+    assert reports[0].images["length"].tolist() == [3.0, 3.0, 5.0] * 20
     low, high = reports[0].intervals["length"]
     assert low < 11 / 3 < high
 
