@@ -186,6 +186,25 @@ class Sketch:
         self.drawn.add(self.kind(*rest))
 
 
+@pytest.fixture
+def no_doubles(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
+    """A context in which no operation may give numbers in double precision, which Apple's GPUs (mps) lack."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from captioning.core import draw
+
+    class NoDoubles(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), settings=None):
+            found = function(*arguments, **(settings or {}))
+            for each in found if isinstance(found, tuple | list) else [found]:
+                assert not (isinstance(each, torch.Tensor) and each.dtype == torch.double), f"{function}: a double"
+            return found
+
+    monkeypatch.setattr(draw, "precise", lambda device: torch.float)
+    return NoDoubles
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     import torch

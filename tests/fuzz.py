@@ -19,6 +19,7 @@ import logging
 import random
 import resource
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -26,8 +27,8 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,22 +40,43 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from captioning.bulk.journal import Journal
+from captioning.bulk.sources import items_of, shards_of
 from captioning.core.archives import verify_archive
+from captioning.core.clips import FrameChoice, read_frames
 from captioning.core.errors import CaptioningError
-from captioning.core.images import read_image
+from captioning.core.features import NO_FEATURES
+from captioning.core.images import ImageTransform, read_image
+from captioning.core.questions import AnswerSet, QuestionVocabulary
+from captioning.core.sentences import SourceVocabulary
 from captioning.core.texts import read_text
-from captioning.core.vocabulary import SPECIAL, Vocabulary
+from captioning.core.vocabulary import SPECIAL, CharacterVocabulary, Vocabulary
 from captioning.data import read_flickr8k, read_karpathy, read_own
 from captioning.data.coco import load_captions
+from captioning.data.coco_qa import read_coco_qa
+from captioning.data.daquar import read_daquar
 from captioning.data.download import fetch, unzip
+from captioning.data.movie_reviews import read_movie_reviews
+from captioning.data.msr_vtt import read_msr_vtt
+from captioning.data.msvd import read_msvd
+from captioning.data.own_questions import read_own_questions
+from captioning.data.parallel import read_own_translation
+from captioning.data.vqa import read_vqa
 from captioning.decoders.embeddings import load_glove
+from captioning.jobs import score
 from captioning.jobs.config import compose
 from captioning.jobs.serve import listen
-from captioning.metrics.results import read_references, read_results
+from captioning.metrics.results import read_references, read_results, read_sets
+from captioning.predict.answerer import Answerer
 from captioning.predict.captioner import Captioner
+from captioning.predict.pictures import read_picture
+from captioning.predict.translator import Translator
+from captioning.predict.writer import Writer
 from captioning.runs import parts
 from captioning.runs.checkpoint import contents_of, own_part, read_checkpoint
 from captioning.runs.metrics_file import read_metrics
+from captioning.runs.places import WEIGHTS
+from captioning.text.reversible import join_words, split_words
 from captioning.text.tokenizer import tokenize
 from captioning.text.words import tokenize_words
 
@@ -129,6 +151,24 @@ KARPATHY = {
     ],
 }
 RESULTS = [{"image_id": number, "caption": f"a dog {number}"} for number in range(4)]
+QUESTIONS = [
+    {"image": f"{number % 3}.png", "question": f"what is {number}?", "answer": "dog", "kind": "object", "split": split}
+    for number, split in enumerate(["train", "val", "test"] * 2)
+]
+VQA = {
+    "questions": [{"question_id": number, "image_id": number // 2, "question": "is it?"} for number in range(6)],
+    "annotations": [
+        {"question_id": number, "answer_type": "yes/no", "answers": [{"answer": "yes"}] * 3} for number in range(6)
+    ],
+}
+MSR_VTT = {
+    "videos": [{"video_id": str(number), "split": split} for number, split in enumerate(["train", "validate", "test"])],
+    "sentences": [{"video_id": str(number % 3), "caption": "a dog"} for number in range(6)],
+}
+ANSWERS = [
+    {"question_id": number, "question": "what?", "kind": "object", "answer": "dog", "answers": ["dog", "cat"]}
+    for number in range(4)
+]
 
 
 class Kinds:
@@ -152,7 +192,12 @@ class Kinds:
             for number in range(3):
                 archive.writestr(f"folder/{number}.png", self.pictures["png"])
         self.zip = zipped.getvalue()
+        self.models = models()
         self.captioner = untrained([*TINY, "data.root=nowhere"])
+        self.captioner.save_pretrained(folder / "published")
+        self.published = {name: (folder / "published" / name).read_bytes() for name in ("config.json", WEIGHTS)}
+        self.sources = sources(folder, self.pictures)
+        self.clips = clips(folder)
         self.said = self.captioner(str(folder / "0.png"))
         self.address = serve(self.captioner)
 
@@ -247,11 +292,152 @@ class Kinds:
     def compressed(self, rng: random.Random) -> None:
         read_text(self._write("t.txt.gz", mutated(gzip.compress(b"a dog runs\n" * rng.randint(1, 999)), rng)))
 
+    def questions(self, rng: random.Random) -> None:
+        """Your own questions, as a table or as JSON lines."""
+        if rng.random() < 0.5:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, list(QUESTIONS[0]))
+            writer.writeheader()
+            writer.writerows(QUESTIONS)
+            path = self._write("questions.csv", mutated(text.getvalue().encode(), rng))
+        else:
+            path = self._write("questions.jsonl", self._lines(QUESTIONS, rng))
+        found = read_own_questions(path)
+        assert sum(map(len, found.splits.values())) <= 12
+
+    def vqa(self, rng: random.Random) -> None:
+        chosen = rng.choice(list(VQA))
+        for key, entries in VQA.items():
+            name = f"v2_OpenEnded_mscoco_t_{key}.json" if key == "questions" else f"v2_mscoco_t_{key}.json"
+            content = {key: entries}
+            self._write(name, broken(content, rng) if key == chosen else json.dumps(content).encode())
+        found = read_vqa(self.folder, splits={"train": "t"}, validation=1)
+        assert sum(map(len, found.splits.values())) <= 12
+
+    def questions_of_others(self, rng: random.Random) -> None:
+        """COCO-QA and DAQUAR as released."""
+        if rng.random() < 0.5:
+            root = self.folder / "coco_qa"
+            texts = {"questions": "what is it\n", "answers": "dog\n", "img_ids": "7\n", "types": "0\n"}
+            chosen = rng.choice(list(texts))
+            for split, count in (("train", 6), ("test", 2)):
+                for name, line in texts.items():
+                    lines = "".join(line.replace("7", str(number)) for number in range(count)).encode()
+                    self._write(f"coco_qa/{split}/{name}.txt", mutated(lines, rng) if name == chosen else lines)
+            read_coco_qa(root)
+            return
+        for split in ("train", "test"):
+            lines = "".join(f"what is on the table in the image{number} ?\ncup, plate\n" for number in range(5))
+            self._write(f"qa.894.raw.{split}.txt", mutated(lines.encode(), rng))
+        read_daquar(self.folder)
+
+    def sentences(self, rng: random.Random) -> None:
+        """Parallel text in files or a table, and film reviews."""
+        form = rng.randrange(3)
+        if form == 0:
+            chosen = rng.choice(("train.en", "train.de", "val.en", "val.de"))
+            for name in ("train.en", "train.de", "val.en", "val.de"):
+                lines = b"A dog runs.\nTwo cats sit.\n"
+                self._write(f"parallel/{name}", mutated(lines, rng) if name == chosen else lines)
+            read_own_translation(self.folder / "parallel", "en", "de")
+        elif form == 1:
+            rows = [{"source": "A dog.", "target": "Ein Hund.", "split": split} for split in ("train", "val", "test")]
+            read_own_translation(self._write("parallel.jsonl", self._lines(rows, rng)))
+        else:
+            for name in ("rt-polarity.pos", "rt-polarity.neg"):
+                self._write(name, mutated(b"a fine film\na dull film\n" * 5, rng))
+            read_movie_reviews(self.folder, rng.choice(("latin-1", "utf-8")))
+
+    def videos(self, rng: random.Random) -> None:
+        """MSR-VTT's and MSVD's captions; the clips lie beside them."""
+        for number in range(3):
+            self._write(f"videos/{number}.mp4", b"a clip")
+        if rng.random() < 0.5:
+            self._write("videos/all.json", broken(MSR_VTT, rng))
+            read_msr_vtt(self.folder / "videos", ["all.json"], self.folder / "videos")
+            return
+        files = {"youtube_mapping.txt": "".join(f"{number} vid{number}\n" for number in range(3))}
+        for number, split in enumerate(("train", "val", "test")):
+            files[f"sents_{split}_lc_nopunc.txt"] = f"vid{number}\ta dog runs\n" * 2
+        chosen = rng.choice(list(files))
+        for name, text in files.items():
+            self._write(f"videos/{name}", mutated(text.encode(), rng) if name == chosen else text.encode())
+        read_msvd(self.folder / "videos", self.folder / "videos")
+
+    def scored(self, rng: random.Random) -> None:
+        """Files of answers, of sets of captions, and results in an archive of zip."""
+        form = rng.randrange(3)
+        with redirect_stdout(io.StringIO()):
+            if form == 0:
+                good = self._write("good.json", json.dumps(ANSWERS).encode())
+                other = self._write("answers.json", broken(ANSWERS, rng))
+                score.main([*rng.sample([str(good), str(other)], 2), "--resamples", "5"])
+            elif form == 1:
+                sets = [{"image_id": number, "captions": ["a dog", "a cat"]} for number in range(4)]
+                read_sets(self._write("sets.json", broken(sets, rng)))
+            else:
+                zipped = io.BytesIO()
+                with zipfile.ZipFile(zipped, "w", rng.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])) as archive:
+                    archive.writestr("results.json", json.dumps(RESULTS))
+                found = read_results(self._write("results.zip", mutated(zipped.getvalue(), rng)))
+                assert list(found) == [0, 1, 2, 3] and found[3] == "a dog 3", "other content, unseen"
+
+    def many(self, rng: random.Random) -> None:
+        """Sources of many pictures: tar files, Parquet files, lists; and the journal of what has been captioned."""
+        name = rng.choice(list(self.sources))
+        path = self._write(name, mutated(self.sources[name], rng))
+        if name.endswith(".jsonl"):
+            with Journal(path) as journal:
+                assert 0 <= journal.count <= 5
+            return
+        read, transform = 0, ImageTransform((8, 8))
+        for item in items_of(shards_of([str(path)])):
+            with suppress(CaptioningError):
+                read += read_picture(item.picture, 0, transform).shape == (3, 8, 8)
+        assert read <= 10
+
+    def clip(self, rng: random.Random) -> None:
+        """Videos and animated pictures."""
+        name = rng.choice(list(self.clips))
+        frames = read_frames(self._write(f"mutated.{name}", mutated(self.clips[name], rng)), FrameChoice(4))
+        assert 1 <= len(frames) <= 4 and all(frame.mode == "RGB" for frame in frames)
+
+    def published_captioners(self, rng: random.Random) -> None:
+        """A published captioner with damaged weights or another configuration: as it was, or refused."""
+        chosen = rng.choice(list(self.published))
+        for name, content in self.published.items():
+            if name != chosen:
+                self._write(f"published/{name}", content)
+            elif name == WEIGHTS:
+                self._write(f"published/{name}", mutated(content, rng))
+            else:
+                self._write(f"published/{name}", broken(json.loads(content), rng))
+        found = Captioner.load(self.folder / "published", "cpu")
+        if chosen == WEIGHTS:
+            own = self.captioner.decoder.state_dict()
+            theirs = found.decoder.state_dict()
+            assert all(torch.equal(own[name], theirs[name]) for name in own), "other weights, unseen"
+        found(str(self.folder / "0.png"))
+
+    def checkpoints_of_others(self, rng: random.Random) -> None:
+        """Whole checkpoints of every task whose settings, words or weights are others."""
+        load, weights, config, contents, use = rng.choice(self.models)
+        part = {**own_part(config, contents), "config": replaced(config, rng) if rng.random() < 0.6 else config}
+        if rng.random() < 0.5:
+            part = {**part, "contents": replaced(contents, rng)}
+        if rng.random() < 0.2:
+            part = replaced(part, rng)
+        content = {"state_dict": replaced(weights, rng) if rng.random() < 0.1 else weights, "captioning": part}
+        written = io.BytesIO()
+        torch.save(content, written)
+        use(load(self._write("other.ckpt", written.getvalue()), "cpu"))
+
     def captions(self, rng: random.Random) -> None:
         units = ["a", "é", "😀", "'", '"', "<", "(", "-", ".", "1,", " ", "http://", "x@", "\u200d", "中", "n't ", "$"]
         text = "".join(rng.choices(units, k=rng.randint(1, 300))) if rng.random() < 0.7 else rng.choice(units) * 1500
-        for tokens in (tokenize(text), tokenize_words(text)):
+        for tokens in (tokenize(text), tokenize_words(text), split_words(text)):
             assert all(token and not token.isspace() for token in tokens)
+        assert split_words(join_words(split_words(text))) == split_words(text)
 
     def download(self, rng: random.Random) -> None:
         content = self.pictures["bmp"]
@@ -280,8 +466,8 @@ class Kinds:
         queries = ["", "?beam=3", "?beam=-1", "?beam=x", "?captioner=other", "?x=%ff", "?beam=9&beam=9", "?seed=1e9"]
         query = rng.choice(queries)
         kinds = ["application/octet-stream"] * 4 + ["text/plain", "multipart/form-data; boundary=x"]
-        connection = HTTPConnection(*self.address, timeout=SLOW)
         for body, path, kind in ((content, f"/caption{query}", rng.choice(kinds)), (self.good, "/caption", kinds[0])):
+            connection = HTTPConnection(*self.address, timeout=6 * SLOW)  # its own: an idle one is closed after seconds
             connection.request("POST", path, body, {"Content-Type": kind})
             answer = connection.getresponse()
             told = json.loads(answer.read())
@@ -291,7 +477,7 @@ class Kinds:
                 refused = CaptioningError(told["error"])
             elif body is self.good:
                 assert told["caption"] == self.said[0], "the next picture's answer is another"
-        connection.close()
+            connection.close()
         if "refused" in locals():
             raise refused
 
@@ -333,8 +519,17 @@ class Kinds:
 
     def _write(self, name: str, content: bytes) -> Path:
         path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return path
+
+    def _lines(self, rows: Sequence[dict[str, Any]], rng: random.Random) -> bytes:
+        """JSON lines, one of which is replaced in part, or whose bytes are mutated."""
+        lines: list[Any] = list(rows)
+        place = rng.randrange(len(lines))
+        lines[place] = replaced(lines[place], rng)
+        content = "\n".join(map(json.dumps, lines)).encode()
+        return content if rng.random() < 0.5 else mutated(content, rng)
 
 
 TINY = [
@@ -349,6 +544,89 @@ def untrained(line: list[str]) -> Captioner:
     torch.manual_seed(0)
     encoder = parts.make_encoder(config)
     return Captioner(encoder, parts.make_decoder(config, vocabulary, encoder.spec), vocabulary, config)
+
+
+Model = tuple[Callable[..., Any], dict[str, torch.Tensor], dict[str, Any], dict[str, Any], Callable[[Any], object]]
+
+
+def models() -> list[Model]:
+    """An untrained model of each task: how it is loaded, its weights, configuration and contents, and a use of it."""
+    torch.manual_seed(0)
+    words, made = ["a", "dog", "cat", "runs", "sits"], list[Model]()
+    plain = untrained([*TINY, "data.root=nowhere"])
+    picture = Image.new("RGB", (8, 8), "red")
+    weights = torch.nn.ModuleDict({"encoder": plain.encoder, "decoder": plain.decoder}).state_dict()
+    made.append((Captioner.load, weights, dict(plain.config), contents_of(plain.vocabulary), lambda one: one(picture)))
+
+    of_answers = ("task=answering", "data=own_questions", "data.root=nowhere", "encoder=none", "answerer=lstm")
+    config = compose([*of_answers, "answerer.embedding_size=8", "answerer.hidden_size=8"])
+    asked, answers = QuestionVocabulary([*SPECIAL, *words]), AnswerSet(["one", "two"])
+    model = parts.make_answerer(config, asked, answers, NO_FEATURES)
+    contents: dict[str, Any] = {"questions": list(asked.words), "answers": answers.words}
+    weights = torch.nn.ModuleDict({"answerer": model}).state_dict()
+    made.append((Answerer.load, weights, config, contents, lambda one: one(None, "a dog?")))
+
+    of_text = ("task=translation", "data=own_translation", "data.root=nowhere", "encoder=sentence")
+    small = ("encoder.embedding_size=8", "encoder.hidden_size=8", "decoder.embedding_size=8", "decoder.hidden_size=8")
+    config = compose([*of_text, *small, "decoder=show_attend_tell", "decoder.attention_size=8", "search=greedy"])
+    sources, targets = SourceVocabulary([*SPECIAL, *words]), Vocabulary([*SPECIAL, *words])
+    encoder = parts.make_sentence_encoder(config, sources)
+    decoder = parts.make_decoder(config, targets, encoder.spec)
+    contents = {"sources": list(sources.words), "targets": list(targets.words)}
+    contents["segmenters"] = [{"lower": True, "subwords": None}] * 2
+    weights = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder}).state_dict()
+    made.append((Translator.load, weights, config, contents, lambda one: one("a dog runs")))
+
+    config = compose(["experiment=char_rnn", "decoder.embedding_size=8", "decoder.hidden_size=8", "decoder.depth=1"])
+    characters = CharacterVocabulary(list("\nadog"))
+    language = parts.make_decoder(config, characters, NO_FEATURES)
+    weights = torch.nn.ModuleDict({"decoder": language}).state_dict()
+    made.append((Writer.load, weights, config, contents_of(characters), lambda one: one.write("a", 5)))
+    return made
+
+
+def sources(folder: Path, pictures: dict[str, bytes]) -> dict[str, bytes]:
+    """Valid sources of many pictures, by the name of the file."""
+    found = {"list.txt": "".join(f"{number}.png\n" for number in range(3)).encode()}
+    for name, mode in (("many.tar", "w"), ("many.tar.gz", "w:gz")):
+        written = io.BytesIO()
+        with tarfile.open(fileobj=written, mode=mode) as tar:  # type: ignore[call-overload]
+            for kind, content in list(pictures.items())[:3]:
+                member = tarfile.TarInfo(f"{'long/' * 30}picture.{kind}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        found[name] = written.getvalue()
+    with suppress(ImportError):
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        table = pa.table({"image": [pictures["png"], pictures["gif"], None], "number": [1, 2, 3]})
+        parquet.write_table(table, folder / "many.parquet")
+        found["many.parquet"] = (folder / "many.parquet").read_bytes()
+    rows = [{"image": f"{number}.png", "caption": "a dog", "score": -1.5} for number in range(3)]
+    found["journal.jsonl"] = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    return found
+
+
+def clips(folder: Path) -> dict[str, bytes]:
+    """Valid clips of five frames, by the ending of the file."""
+    rng, found = np.random.default_rng(1), dict[str, bytes]()
+    frames = [Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)) for _ in range(5)]
+    for ending in ("gif", "png", "webp"):
+        frames[0].save(folder / f"clip.{ending}", save_all=True, append_images=frames[1:])
+        found[ending] = (folder / f"clip.{ending}").read_bytes()
+    with suppress(ImportError):
+        import av
+
+        for ending, codec in (("mp4", "mpeg4"), ("mkv", "mpeg4"), ("avi", "mpeg4")):
+            with av.open(str(folder / f"clip.{ending}"), "w") as container:
+                stream = container.add_stream(codec, rate=10)
+                stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+                for frame in frames:
+                    container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+                container.mux(stream.encode())
+            found[ending] = (folder / f"clip.{ending}").read_bytes()
+    return found
 
 
 def serve(captioner: Captioner) -> tuple[str, int] | None:

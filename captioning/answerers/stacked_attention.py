@@ -26,6 +26,7 @@ class StackedAttention(RecurrentModel):
     ::
 
         v_i = tanh(W_I f_i + b_I)                 u_0 = h_T, the state that has read the question
+                                                  or, with ``bag``, h_T + W_B Σ_t e(w_t)
         p_k = softmax(w_k tanh(W_k v + W'_k u_{k-1} + b_k))
         u_k = Σ_i p_k,i v_i + u_{k-1}             softmax(W u_K + b)
     """
@@ -40,6 +41,8 @@ class StackedAttention(RecurrentModel):
         attends: str = "grid",
         attention_size: int = 256,
         looks: int = 2,
+        bag: bool = False,
+        region_dropout: float = 0.0,
         output_dropout: float = 0.5,
         **common: Any,
     ) -> None:
@@ -52,7 +55,9 @@ class StackedAttention(RecurrentModel):
             cell: a function that makes one recurrent layer.
             attends: the part of the features whose regions are attended to.
             attention_size: the hidden units of the attention.
-            looks: K, the number of looks; 0 for the question alone.
+            looks: K, the number of looks.
+            bag: whether the sum of the word vectors asks beside the last state, as in IMG+BOW.
+            region_dropout: the fraction of the regions' features that training drops.
             output_dropout: the fraction of the classifier's inputs that training drops.
             common: the settings of ``RecurrentModel``.
         """
@@ -64,15 +69,19 @@ class StackedAttention(RecurrentModel):
         self.looks = nn.ModuleList(
             AdditiveAttention(self.hidden_size, self.hidden_size, attention_size) for _ in range(looks)
         )
+        self.bag_layer = nn.Linear(self.embedding_size, self.hidden_size, bias=False) if bag else None
+        self.region_dropout = nn.Dropout(region_dropout)
         self.output_dropout = nn.Dropout(output_dropout)
         self.classifier = nn.Linear(self.hidden_size, answers)
 
     def forward(self, features: Features, questions: Questions) -> Answers:
         """The answers, and the weights of the regions at each look."""
         grid, mask = find_regions(features, self.attends)
-        regions = torch.tanh(self.region_layer(grid))  # (Q, L, H)
+        regions = torch.tanh(self.region_layer(self.region_dropout(grid)))  # (Q, L, H)
         words = self.dropout(self.embedding(questions.words))
         asked = last_hidden(self.recurrent, words, questions.lengths)
+        if self.bag_layer is not None:
+            asked = asked + self.bag_layer(words.sum(1))
         weights = []
         for look in self.looks:
             assert isinstance(look, AdditiveAttention)

@@ -197,7 +197,7 @@ def caption_shard(bulk: Bulk, shard: Shard, folder: Path) -> Written:
         if known.get("shard") != shard.identity:
             raise CaptioningError(f"{final}: it is of other pictures: they have changed since. Name another folder.")
         unfinished.unlink(missing_ok=True)
-        return Written(int(known["pictures"]), int(known["pictures"]), int(known["problems"]))
+        return Written(known["pictures"], known["pictures"], known["problems"])
     written = caption_into(bulk, shard.items(), unfinished, shard.number << 32)
     with atomic_write(final, "wb") as file:
         parquet.write_table(_table(unfinished, bulk.n_best, shard, written), file)
@@ -263,12 +263,12 @@ def _table(path: Path, n_best: int, shard: Shard, written: Written) -> Any:
     return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def _metadata(path: Path) -> dict[str, Any]:
     try:
         metadata = parquet_library().read_metadata(path).metadata or {}
         found = json.loads(metadata[b"captioning"])
-    except (OSError, ValueError, KeyError) as error:
+        return {"shard": found["shard"], "pictures": int(found["pictures"]), "problems": int(found["problems"])}
+    except Exception as error:  # pyarrow raises anything
         raise CaptioningError(
             f"{path}: this is no finished shard of this command ({error}). Move it away, and run again."
         ) from error
-    return dict(found)

@@ -24,6 +24,8 @@ from captioning.predict.pictures import Encoded
 COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "picture", "photo")  # of a Parquet file, by default
 AT_ONCE = 64  # rows of a Parquet file in memory
 LARGEST = 2**28  # bytes of a file within a tar file
+NAMING = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)  # of names alone
+LONGEST = 2**20  # bytes of such a member
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def shards_of(pictures: Sequence[str], size: int = 10_000, column: str | None = 
 
     for name in pictures:
         for path in _matches(name):
-            if path.lower().endswith(TARS + PARQUET) and not Path(path).is_dir():
+            if path.lower().endswith(TARS + PARQUET) and not os.path.isdir(path):  # noqa: PTH112
                 yield from files()
                 yield Shard(number, "tar" if path.lower().endswith(TARS) else "parquet", (path,), column)
                 number += 1
@@ -118,7 +120,7 @@ def items_of(shards: Iterable[Shard]) -> Iterator[Item]:
 
 
 def _matches(name: str) -> list[str]:
-    if Path(name).exists() or not glob.has_magic(name):
+    if os.path.exists(name) or not glob.has_magic(name):  # noqa: PTH110  # Path raises for a name that is too long
         return [name]
     found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
     if not found:
@@ -128,7 +130,7 @@ def _matches(name: str) -> list[str]:
 
 def _files(path: str) -> Iterator[str]:
     """The files of a folder, of a list, or a file alone."""
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         empty = True
         for found in walk_images(path):
             empty = False
@@ -145,11 +147,21 @@ def _files(path: str) -> Iterator[str]:
         yield path
 
 
+class _Member(tarfile.TarInfo):
+    """A member of a tar file whose name does not ask for memory: a few bytes can unpack to gigabytes."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in NAMING and self.size > LONGEST:
+            raise tarfile.ReadError(f"a name of {self.size} bytes")
+        found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return found
+
+
 def _of_tar(path: str) -> Iterator[Item]:
     """The pictures of a tar file, in one pass, so that it may be compressed; other files in it are passed over."""
     try:
         require_regular(path, "tar file")
-        with tarfile.open(path, "r|*") as tar:
+        with tarfile.open(path, "r|*", tarinfo=_Member) as tar:
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # of which a tar file of a million pictures would keep a million
                 name = PurePosixPath(member.name)
@@ -162,7 +174,9 @@ def _of_tar(path: str) -> Iterator[Item]:
                 yield Item(shown, Encoded(shown, file.read() if file else b""))
     except FileNotFoundError:
         raise CaptioningError(f"{path}: there is no such tar file. Check the path.") from None
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except CaptioningError:
+        raise
+    except Exception as error:  # tarfile and the libraries of compression raise anything
         raise CaptioningError(f"{path}: this tar file can't be read on ({error}). Fetch or make it again.") from error
 
 
@@ -184,7 +198,9 @@ def _of_parquet(path: str, column: str | None) -> Iterator[Item]:
                     place += 1
     except FileNotFoundError:
         raise CaptioningError(f"{path}: there is no such Parquet file. Check the path.") from None
-    except (OSError, ValueError) as error:  # what pyarrow raises
+    except CaptioningError:
+        raise
+    except Exception as error:  # pyarrow raises anything
         raise CaptioningError(f"{path}: this Parquet file can't be read ({error}). Fetch or make it again.") from error
 
 

@@ -27,9 +27,10 @@ def read_all(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None) -> t
     """
     B, T, _ = vectors.shape
     if lengths is None:
-        lengths = torch.full((B,), T, device=vectors.device)
-    there = torch.arange(T, device=lengths.device) < lengths.unsqueeze(1)
-    packing = Packing.of(there.long().unsqueeze(1))  # 0 is <pad>
+        packing = Packing.even(B, T).to(vectors.device)
+    else:
+        there = torch.arange(T, device=lengths.device) < lengths.unsqueeze(1)
+        packing = Packing.of(there.long().unsqueeze(1))  # 0 is <pad>
     x = packing.pack(vectors.unsqueeze(1))
     hidden, after = recurrent.run(x, packing.sizes, recurrent.initial(len(packing.captions), like=x))
     return packing.unpack(hidden).squeeze(1), torch.zeros_like(after).index_copy(0, packing.captions, after)

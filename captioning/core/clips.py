@@ -9,15 +9,16 @@ Dimensions: N frames of a clip.
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
 from captioning.core.errors import CaptioningError
-from captioning.core.images import open_image, read_image, to_rgb, usable
+from captioning.core.images import open_image, read_image, require_size, to_rgb, usable
 from captioning.core.regular import require_regular
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,13 @@ ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})  # formats of animations; p
 SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".ts"}
 )
+MOST = 2**28  # pixels of a clip's frames in memory; of more, each frame is read at a fraction of its size
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,h264,hevc,m4v,ivf,gif,wtv,dv,mxf,"
+    "wav,mp3,flac,aac"  # so that a file of sound is told from no video
+)
 WHOLE = 0.9  # the fraction of the stated frames below which a video is taken to be cut short
+LARGEST = 2**25  # pixels of a clip's frame: 8K has 33.2 million, and a decoder holds up to sixteen such frames
 EXTRA = 'pip install "captioning[video]"'
 
 Choose = Callable[[int], Sequence[int]]  # from N to the numbers of the frames to read
@@ -63,35 +70,47 @@ class FrameChoice:
 
 
 def read_frames(path: str | os.PathLike[str], choose: Choose, content: bytes | None = None) -> list[Image.Image]:
-    """Read some frames of a clip.
+    """Some frames of a clip, see ``each_frame``."""
+    return list(each_frame(path, choose, content))
+
+
+def each_frame(path: str | os.PathLike[str], choose: Choose, content: bytes | None = None) -> Iterator[Image.Image]:
+    """Read some frames of a clip, one at a time: as they are decoded, so that memory holds one of them.
 
     Args:
         path: the file.
         choose: a function from the number of the clip's frames to the numbers of the frames to read.
         content: the file's bytes, if they have been read already.
 
-    Returns:
+    Yields:
         RGB images, in the order of their numbers; a clip of which the decoder gives a few frames fewer than its
         container states has fewer.
 
     Raises:
         CaptioningError: the file is missing, no regular file, neither a video nor a picture, cut short or damaged; it
-            has no video, or its codec is missing; PyAV is not installed.
+            has no video, its codec is missing, or its frames are too large; PyAV is not installed. What is cut short
+            may be known after its last frame alone.
     """
     with usable(path):
         if content is None:
             if not Path(path).exists():
                 raise CaptioningError(f"{path}: there is no such clip. Check the path.")
             require_regular(path, "clip")
-            content = Path(path).read_bytes()
-        try:
-            with open_image(BytesIO(content)) as image:
-                count = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
-                if count > 1:
-                    return [_frame_of(image, number, path) for number in _chosen(choose, count)]
-        except UnidentifiedImageError:
-            return _read_video(path, choose, content)
-        return [read_image(path, content)]
+        with Path(path).open("rb") if content is None else BytesIO(content) as file:
+            try:
+                with open_image(file) as image:
+                    require_size(image, path)
+                    count = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
+                    if count > 1:
+                        _require_small(path, *image.size)
+                        chosen = _chosen(choose, count)
+                        for number in chosen:
+                            yield _frame_of(image, number, path, len(chosen))
+                        return
+            except UnidentifiedImageError:
+                yield from _read_video(path, choose, file)
+                return
+        yield read_image(path, content)
 
 
 def read_strip(path: str | os.PathLike[str], frames: int = 4) -> Image.Image:
@@ -112,29 +131,37 @@ def beside(pictures: Sequence[Image.Image], gap: int = 2) -> Image.Image:
     return strip
 
 
-def _frame_of(image: Image.Image, number: int, path: object) -> Image.Image:
+def _frame_of(image: Image.Image, number: int, path: object, count: int) -> Image.Image:
     image.seek(number)
-    return to_rgb(image.copy(), path)
+    return _fitting(to_rgb(image.copy(), path), count)
+
+
+def _fitting(frame: Image.Image, count: int) -> Image.Image:
+    """One of several frames that are in memory together, at a fraction of its size if they are large."""
+    pixels = frame.width * frame.height * count
+    divisor = next((divisor for divisor in (1, 2, 4, 8) if pixels <= MOST * divisor**2), 16)
+    return frame if divisor == 1 else frame.reduce(divisor)
 
 
 def _chosen(choose: Choose, count: int) -> list[int]:
     return sorted(set(choose(count)))
 
 
-def _read_video(path: object, choose: Choose, content: bytes) -> list[Image.Image]:
+def _read_video(path: object, choose: Choose, file: IO[bytes]) -> Iterator[Image.Image]:
     """The chosen frames of a video; its packets are counted first, without decoding."""
     av = _av(path)
     try:
-        count, stated = _count(av, path, content)
+        count, stated = _count(av, path, file)
         if count == 1:
             log.warning("%s: this video has one frame, so that nothing moves in it.", path)
         wanted = set(_chosen(choose, count))
-        found: list[Image.Image] = []
-        decoded = 0
-        for number, frame in enumerate(_decoded(av, content)):
+        found = decoded = 0
+        for number, frame in enumerate(_decoded(av, file)):
             decoded = number + 1
             if number in wanted:
-                found.append(_upright(frame))
+                _require_small(path, frame.width, frame.height)
+                found += 1
+                yield _fitting(_upright(frame), len(wanted))
             if number >= max(wanted):
                 break
     except CaptioningError:
@@ -149,30 +176,47 @@ def _read_video(path: object, choose: Choose, content: bytes) -> list[Image.Imag
         ) from error
     if not found or (max(wanted) >= decoded and decoded < WHOLE * max(count, stated)):
         raise CaptioningError(_cut_short(path, decoded, max(count, stated)))
-    return found
 
 
-def _count(av: Any, path: object, content: bytes) -> tuple[int, int]:
+@contextmanager
+def _opened(av: Any, file: IO[bytes]) -> Iterator[Any]:
+    """A video, opened as one of ``FORMATS``: lists of other files are no videos, and would have FFmpeg open those."""
+    file.seek(0)
+    with av.open(file, options={"format_whitelist": FORMATS, "protocol_whitelist": "none"}) as container:
+        yield container
+
+
+def _count(av: Any, path: object, file: IO[bytes]) -> tuple[int, int]:
     """The number of a video's packets, and the number of frames that its container states (0: none stated).
 
     Raises:
-        CaptioningError: there is no video, its codec is missing, or it is cut short.
+        CaptioningError: there is no video, its codec is missing, its frames are too large, or it is cut short.
     """
-    with av.open(BytesIO(content)) as container:
+    with _opened(av, file) as container:
         if not container.streams.video:
             raise CaptioningError(f"{path}: there is no video in this file, only sound or data. Give a video.")
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise CaptioningError(_no_codec(path))
+        _require_small(path, stream.codec_context.width, stream.codec_context.height)
         stated = int(stream.frames)
-        count = sum(1 for packet in container.demux(stream) if packet.size)
+        count, end = 0, 0.0
+        for packet in container.demux():
+            count += packet.stream is stream and packet.size > 0
+            if packet.pts is not None and packet.time_base is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        seconds = (container.duration or 0) / av.time_base
     if count == 0 or count < WHOLE * stated:
         raise CaptioningError(_cut_short(path, count, stated))
+    if not stated and end < WHOLE * seconds - 1:  # WebM states seconds and no number of frames; sounds may end early
+        raise CaptioningError(
+            f"{path}: this video is cut short: {end:.1f} of {seconds:.1f} seconds can be read. Fetch it again."
+        )
     return count, stated
 
 
-def _decoded(av: Any, content: bytes) -> Iterator[Any]:
-    with av.open(BytesIO(content)) as container:
+def _decoded(av: Any, file: IO[bytes]) -> Iterator[Any]:
+    with _opened(av, file) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # each process that reads clips has one core
         yield from container.decode(stream)
@@ -193,6 +237,14 @@ def _av(path: object) -> Any:
             f"{path}: this is no picture that can be read, and videos are read by PyAV, which is not installed: {EXTRA}"
         ) from error
     return av
+
+
+def _require_small(path: object, width: int, height: int) -> None:
+    if width * height > LARGEST:
+        raise CaptioningError(
+            f"{path}: frames of {width} × {height} pixels are too large ({width * height / 1e6:.0f} million). Make the "
+            f"clip smaller: up to {LARGEST / 1e6:.0f} million pixels a frame are read."
+        )
 
 
 def _no_codec(path: object) -> str:

@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 
 
+def precise(device: torch.device) -> torch.dtype:
+    """The most precise floating-point numbers of a device: Apple's GPUs lack double precision."""
+    return torch.float if device.type == "mps" else torch.double
+
+
 def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """One index for each distribution, by the inverse of the cumulative distribution.
 
@@ -18,7 +23,7 @@ def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Ten
     Returns:
         ``(…)``, indices.
     """
-    kind = torch.float if probabilities.device.type == "mps" else torch.double  # Apple's GPUs lack double precision
+    kind = precise(probabilities.device)
     cumulative = probabilities.cumsum(-1, dtype=kind)
     shape = (*cumulative.shape[:-1], 1)
     point = torch.rand(shape, dtype=kind, device=cumulative.device, generator=generator) * cumulative[..., -1:]

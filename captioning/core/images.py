@@ -36,6 +36,8 @@ HIDDEN = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 REFUSED = frozenset({"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"})  # no photographs; EPS runs a program
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")  # the first bytes of pictures
 BRANDS = (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypheix", b"ftypmif1", b"jP  \r\n\x87\n")  # after four bytes
+STILL = (b"avi", b"hei", b"hev", b"mif", b"msf", b"M4A", b"M4B")  # brands of pictures and of sound alone
+VIDEOS = (b"\x1aE\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"0&\xb2u\x8ef\xcf\x11")  # Matroska, …, WMV
 
 WHOLE = 2**26  # pixels that are decoded as they are (67 million); larger photographs are read at a fraction
 MOST, MOST_IN_PARTS = 2**27, 2**28  # pixels of the largest photograph; of a JPEG that is decoded at a fraction
@@ -105,6 +107,11 @@ def usable(path: object) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise CaptioningError(f"{path}: there is no such picture. Check the path.") from None
+    except VideoError:
+        raise CaptioningError(
+            f"{path}: this is a video, and photographs are read here. Take a photograph, or a captioner of clips "
+            "(encoder=frames, docs/video.md)."
+        ) from None
     except UnidentifiedImageError:
         raise CaptioningError(f"{path}: this is not a picture that can be read. Save it as JPEG or PNG.") from None
     except MemoryError as error:
@@ -139,9 +146,27 @@ def open_image(file: IO[bytes]) -> Image.Image:
             return Image.open(file, formats=COMMON)
         except UnidentifiedImageError:
             Image.init()
-            return Image.open(file, formats=[each for each in Image.ID if each not in (*COMMON, *REFUSED)])
+            try:
+                return Image.open(file, formats=[each for each in Image.ID if each not in (*COMMON, *REFUSED)])
+            except UnidentifiedImageError:
+                file.seek(0)
+                if is_video(file.read(12)):
+                    raise VideoError from None
+                raise
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+class VideoError(UnidentifiedImageError):
+    """A file is a video by its first bytes, and no picture."""
+
+
+def is_video(first: bytes) -> bool:
+    """True for a video (MP4, QuickTime, Matroska, WebM, AVI, FLV, MPEG, WMV) by the first 12 bytes of its file."""
+    kind, brand = first[4:8], first[8:12]
+    if kind == b"ftyp":
+        return not brand.startswith(STILL)
+    return kind in (b"moov", b"mdat", b"wide") or brand == b"AVI " or first.startswith(VIDEOS)
 
 
 def _divisor(image: Image.Image, path: object) -> int:
@@ -154,12 +179,22 @@ def _divisor(image: Image.Image, path: object) -> int:
     weight = 2 if is_deep(image) else 1  # deep grey is scaled in floating point
     # A progressive JPEG is decoded whole before it is made smaller.
     in_parts = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
-    if pixels > (MOST_IN_PARTS if in_parts else MOST):
+    require_size(image, path, MOST_IN_PARTS if in_parts else MOST)
+    return next(divisor for divisor in (1, 2, 4, 8) if weight * pixels <= WHOLE * divisor**2)
+
+
+def require_size(image: Any, path: object, most: int | None = None) -> None:
+    """Check the ``width`` and ``height`` of an image, or of a video, before it is decoded.
+
+    Raises:
+        CaptioningError: it has more than ``most`` (``MOST``) pixels.
+    """
+    pixels = image.width * image.height
+    if pixels > (most or MOST):
         raise CaptioningError(
             f"{path}: {image.width} × {image.height} pixels are too many to read ({pixels / 1e6:.0f} million). "
             f"Make the picture smaller: up to {MOST / 1e6:.0f} million pixels are read."
         )
-    return next(divisor for divisor in (1, 2, 4, 8) if weight * pixels <= WHOLE * divisor**2)
 
 
 def _reduced(image: Image.Image, divisor: int) -> Image.Image:

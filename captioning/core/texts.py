@@ -64,6 +64,15 @@ def lines_of(text: str) -> list[str]:
     return _LINE_END.split(text)
 
 
+def rows_of(text: str) -> list[str]:
+    """The lines of a text that a line feed ends, as in files of which the same lines belong together.
+
+    A carriage return ends a line only in a text without line feeds. Behind the last end there is no further line.
+    """
+    rows = text.split("\n" if "\n" in text else "\r")
+    return rows[:-1] if rows[-1] == "" else rows
+
+
 @contextmanager
 def open_text(
     path: str | os.PathLike[str], what: str = "file", encoding: str = ENCODING, remedy: str = SAVE

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 def assemble(name: str, splits: Mapping[str, Iterable[Photo]], where: object) -> CaptionedPhotos:
     """Put photographs together, split by split, and check them.
 
-    Empty captions, and photographs without any other caption, are left out. One warning for each kind states the count.
+    Empty captions, and photographs without any other caption, are left out, and so are photographs without any caption.
+    One warning for each kind states the count.
 
     Args:
         name: the data set's name.
@@ -97,7 +98,7 @@ def _refuse_duplicates(splits: Mapping[str, Sequence[Photo]], where: object) -> 
 
 
 def _drop_empty(splits: Mapping[str, Sequence[Photo]], where: object) -> dict[str, list[Photo]]:
-    empty, silent = 0, 0
+    empty, silent, bare = 0, 0, list[str]()
     kept: dict[str, list[Photo]] = {}
     for split, photos in splits.items():
         kept[split] = []
@@ -105,9 +106,15 @@ def _drop_empty(splits: Mapping[str, Sequence[Photo]], where: object) -> dict[st
             _require_texts(photo, where)
             captions = tuple(caption.strip() for caption in photo.captions if caption.strip())
             empty += len(photo.captions) - len(captions)
-            silent += not captions
+            silent += not captions and bool(photo.captions)
+            bare += [] if photo.captions else [str(photo.id)]
             if captions:
                 kept[split].append(replace(photo, captions=captions))
+    if bare:
+        log.warning(
+            "%s: %d of %d photographs have no caption and are left out: %s. Is the file of captions whole?",
+            *(where, len(bare), sum(map(len, splits.values())), first_ten(bare)),
+        )
     if empty or silent:
         log.warning("%s: %d empty captions were left out, and %d photographs that have no other.", where, empty, silent)
     return kept

@@ -1,11 +1,12 @@
 """COCO-QA as released: Ren, Kiros and Zemel, "Exploring Models and Data for Image Question Answering" (2015)."""
 
 import os
+import re
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.core.questions import KINDS
-from captioning.core.texts import read_text
+from captioning.core.texts import read_text, rows_of
 from captioning.data.questions import Question, QuestionSet, assemble_questions, hold_out_questions, pictures_by_number
 
 FILES = ("questions", "answers", "img_ids", "types")
@@ -63,7 +64,7 @@ def _read_split(folder: Path) -> list[Question]:
 
 
 def _numbers(folder: Path, number: int, image: str, kind: str) -> tuple[int, str]:
-    if not image.strip().isdecimal() or kind.strip() not in ("0", "1", "2", "3"):
+    if not re.fullmatch(r"[0-9]{1,18}", image) or kind not in ("0", "1", "2", "3"):
         raise CaptioningError(
             f"{folder}, line {number + 1}: the image id is {image!r:.30} and the kind {kind!r:.30}; a number is wanted "
             "in img_ids.txt, and 0, 1, 2 or 3 in types.txt."
@@ -72,4 +73,4 @@ def _numbers(folder: Path, number: int, image: str, kind: str) -> tuple[int, str
 
 
 def _lines(path: Path) -> list[str]:
-    return read_text(path).rstrip("\n").split("\n")
+    return [line.strip() for line in rows_of(read_text(path).rstrip("\r\n"))]

@@ -7,13 +7,14 @@ from pathlib import Path
 from captioning.core.errors import CaptioningError
 from captioning.core.ids import ImageId
 from captioning.core.questions import kind_of
-from captioning.core.texts import read_text
+from captioning.core.texts import fault_of, read_text, rows_of
 from captioning.data.assemble import find_first
 from captioning.data.questions import PICTURES, Question, QuestionSet, assemble_questions, hold_out_questions, numbered
 
 NAMES = {split: (f"qa.894.raw.{split}.txt", f"qa.37.raw.{split}.txt") for split in ("train", "test")}
 REMEDY = "Fetch DAQUAR from its authors' site (MPI Informatics), and set data.root to the folder of its qa.*.txt."
-_IMAGE = re.compile(r"[\s,]*(?:\b(?:in|on|of|from)\s+)?(?:the\s+)?(image\d+)\b\s*\??\s*$")
+_IMAGE = re.compile(r"(image\d+)\s*\??$")  # of a text without blanks at its end
+_BEFORE = re.compile(r"(?:\b(?:in|on|of|from)(?:\s+the)?|\bthe)?$")
 
 
 def read_daquar(
@@ -46,7 +47,7 @@ def read_daquar(
 
 
 def _read(path: Path) -> list[Question]:
-    lines = [line for line in read_text(path).split("\n") if line.strip()]
+    lines = [line.strip() for line in rows_of(read_text(path)) if line.strip()]
     if len(lines) % 2:
         raise CaptioningError(
             f"{path}: questions and answers take turns, line by line, and there are {len(lines)} lines: a question has "
@@ -54,10 +55,12 @@ def _read(path: Path) -> list[Question]:
         )
     found = []
     for place in range(0, len(lines), 2):
-        text, answer = lines[place], lines[place + 1].strip()
+        text, answer = lines[place], lines[place + 1]
+        if fault := fault_of(text):
+            raise CaptioningError(f"{path}: the question {place // 2 + 1} {fault}. Correct it.")
         image = _IMAGE.search(text)
         if image is None:
             raise CaptioningError(f"{path}, question {place // 2 + 1}: {text!r:.80} names no photograph (image3).")
-        question = text[: image.start()].strip()
+        question = _BEFORE.sub("", text[: image.start()].rstrip()).rstrip(" \t,")
         found.append(Question(0, question, (answer,), image[1], kind_of(question)))
     return numbered(found)

@@ -129,7 +129,7 @@ def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
             if not os.path.lexists(root / entry):  # no other process has put it there meanwhile
                 (aside / entry).rename(root / entry)
         _dismantle(aside)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise CaptioningError(f"{archive}: it is damaged ({error}). Delete it and run again.") from error
     except OSError as error:
         raise write_error(aside, error) from error

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
-from captioning.core.ids import ImageId
+from captioning.core.ids import ImageId, key
 from captioning.core.questions import KINDS, kind_of
 from captioning.data.assemble import first_ten
 from captioning.data.own import READERS, SPLIT_NAMES
@@ -44,9 +44,11 @@ def read_own_questions(
         raise CaptioningError(f"{path}: own questions are a .jsonl or .csv file. Set data.root to one.")
     found: list[tuple[str | None, Question]] = []
     split_of: dict[ImageId, str] = {}
+    forms: dict[str, str] = {}  # a photograph may be named with accents in two forms of Unicode
     without = []
     for line, row in READERS[path.suffix.lower()](path, ("question", "answer")):
         image = str(row.get("image") or "").strip()
+        image = forms.setdefault(key(image), image)
         if not image:
             without.append(line)
         split = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from captioning.core.errors import CaptioningError
-from captioning.core.texts import fault_of, read_text
+from captioning.core.texts import fault_of, read_text, rows_of
 from captioning.data.assemble import first_ten
 from captioning.data.own import READERS, SPLIT_NAMES
 from captioning.data.tables import split_name
@@ -179,9 +179,8 @@ def _read_files(source: Path, target: Path) -> list[SentencePair]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file, without blanks around them; other characters than a line feed end no line."""
-    lines = read_text(path).split("\n")
-    return [_one_line(line) for line in (lines[:-1] if lines[-1] == "" else lines)]
+    """The lines of a file, without blanks around them, see ``rows_of``."""
+    return [_one_line(line) for line in rows_of(read_text(path))]
 
 
 def _one_line(text: str) -> str:

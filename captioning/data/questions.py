@@ -10,9 +10,9 @@ from types import MappingProxyType
 import numpy as np
 
 from captioning.core.errors import CaptioningError
-from captioning.core.ids import ImageId
+from captioning.core.ids import ImageId, translation
 from captioning.core.texts import fault_of
-from captioning.data.photos import Box, CaptionedPhotos, Photo, require_files
+from captioning.data.photos import Box, CaptionedPhotos, Listings, Photo, require_files
 
 log = logging.getLogger(__name__)
 
@@ -110,19 +110,25 @@ def assemble_questions(
     if paths is None:
         _require_some(kept, where)
         return QuestionSet(name, kept, noun=noun)
+    stands_for = translation((each.image for questions in kept.values() for each in questions), paths)
+    kept = {
+        split: [replace(each, image=stands_for.get(each.image, each.image)) for each in questions]
+        for split, questions in kept.items()
+    }
     kept = {split: [each for each in questions if each.image in paths] for split, questions in kept.items()}
     left_out = sum(map(len, splits.values())) - sum(map(len, kept.values()))
     if left_out:
         log.warning("%s: %d questions are about photographs that are not here, and are left out.", where, left_out)
     _require_some(kept, where)
+    listings = Listings()
     photos = {
         split: [
-            Photo(image, paths[image], (), boxes.get(image, ()))
+            Photo(image, listings.on_disk(paths[image]), (), boxes.get(image, ()))
             for image in dict.fromkeys(each.image for each in questions)
         ]
         for split, questions in kept.items()
     }
-    require_files(photo.path for of_split in photos.values() for photo in of_split)
+    require_files((photo.path for of_split in photos.values() for photo in of_split), listings)
     return QuestionSet(name, kept, CaptionedPhotos(name, photos), noun)
 
 

@@ -1,14 +1,14 @@
 """VQA, versions 1 and 2: Antol et al. 2015 (arXiv 1505.00468), Goyal et al. 2017 (arXiv 1612.00837)."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
-from captioning.core.ids import image_id
+from captioning.core.ids import ImageId, image_id, translation
 from captioning.core.questions import KINDS, kind_of
 from captioning.data.assemble import find_first, first_ten
 from captioning.data.questions import Question, QuestionSet, assemble_questions, hold_out_questions, pictures_by_number
@@ -61,13 +61,16 @@ def read_vqa(
 def _read_set(root: Path, name: str) -> list[Question]:
     asked = _find(root, name, "questions", f"OpenEnded_mscoco_{name}_questions")
     told = _find(root, name, "annotations", f"mscoco_{name}_annotations")
-    answers = {entry.get("question_id"): entry for entry in _entries(told, "annotations")}
+    answers = dict(_numbered(_entries(told, "annotations")))
+    entries = _entries(asked, "questions")
+    # a number in one file may be a text in the other
+    stands_for = translation((number for number, _ in _numbered(entries)), answers)
     found, without = [], []
-    for entry in _entries(asked, "questions"):
+    for entry in entries:
         number, image, text = image_id(entry.get("question_id")), image_id(entry.get("image_id")), entry.get("question")
         if number is None or image is None or not isinstance(text, str):
             raise CaptioningError(f"{asked}: a question lacks its question_id, image_id or question: {entry!r:.100}.")
-        annotation = answers.get(number)
+        annotation = answers.get(stands_for.get(number, number))
         if annotation is None:
             without.append(str(number))
             continue
@@ -81,6 +84,14 @@ def _read_set(root: Path, name: str) -> list[Question]:
             "two files of one set."
         )
     return found
+
+
+def _numbered(entries: Iterable[dict[str, Any]]) -> Iterator[tuple[ImageId, dict[str, Any]]]:
+    """The entries with a question's id, and these ids."""
+    for entry in entries:
+        number = image_id(entry.get("question_id"))
+        if number is not None:
+            yield number, entry
 
 
 def _answers(path: Path, annotation: Mapping[str, Any]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from captioning.core.clips import FrameChoice, read_frames
+from captioning.core.clips import FrameChoice, each_frame
 from captioning.core.errors import CaptioningError
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.frames import ClipTransform, Frames
@@ -53,7 +53,7 @@ class FlowTransform(ClipTransform):
         """The flow of the clip at ``path``, from each chosen frame to the next frame (of the last frame: to it).
 
         Raises:
-            CaptioningError: the clip has one frame, OpenCV is not installed, or see ``read_frames``.
+            CaptioningError: the clip has one frame, OpenCV is not installed, or see ``each_frame``.
         """
         pairs: list[tuple[int, int]] = []
 
@@ -63,11 +63,11 @@ class FlowTransform(ClipTransform):
             pairs[:] = [(min(each, count - 2), min(each, count - 2) + 1) for each in self.choice(count)]
             return sorted({number for pair in pairs for number in pair})
 
-        frames = read_frames(path, choose, content)
+        frames = [self.of(frame) for frame in each_frame(path, choose, content)]
         if not pairs:
             choose(len(frames))
         numbers = sorted({number for pair in pairs for number in pair})
-        inputs = dict(zip(numbers, (self.of(frame) for frame in frames), strict=False))
+        inputs = dict(zip(numbers, frames, strict=False))
         there = [pair for pair in pairs if pair[1] in inputs]
         return self.pack([flow_picture(inputs[a], inputs[b], self.method, self.scale) for a, b in there])
 

@@ -21,10 +21,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from captioning.core.clips import FrameChoice, read_frames
+from captioning.core.clips import FrameChoice, each_frame
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
-from captioning.core.images import ImageTransform
+from captioning.core.images import ImageTransform, usable
 from captioning.encoders.encoder import Encoder
 
 AT_ONCE = 32  # frames that the encoder is given at a time
@@ -59,8 +59,9 @@ class ClipTransform(ImageTransform):
         return self.pack([self.of(image)])
 
     def read(self, path: str | os.PathLike[str], content: bytes | None = None) -> Tensor:
-        """The clip at ``path``, see ``pack`` and ``captioning.core.clips.read_frames``."""
-        return self.pack([self.of(frame) for frame in read_frames(path, self.choice, content)])
+        """The clip at ``path``, see ``pack`` and ``captioning.core.clips.each_frame``."""
+        with usable(path):
+            return self.pack([self.of(frame) for frame in each_frame(path, self.choice, content)])
 
     def pack(self, frames: list[Tensor]) -> Tensor:
         """T frames, uint8 ``(3, height, width)``, as uint8 ``(3, 1, N)``: the frames, zeros, and the number T."""
@@ -84,10 +85,14 @@ class ClipTransform(ImageTransform):
         frames = clips[:, :, 0, : most * rows * columns].reshape(len(clips), 3, most, rows, columns)
         return frames.transpose(1, 2), counts
 
+    def frames_in(self, clip: Tensor) -> list[Image.Image]:
+        """The frames of a clip as ``pack`` lays them, uint8 ``(3, 1, N)``, as pictures."""
+        frames, counts = self.unpack(clip.unsqueeze(0))
+        return [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in frames[0, : int(counts)]]
+
     def frames_of(self, path: str | os.PathLike[str]) -> list[Image.Image]:
         """The frames of a clip as the encoder is given them, in its order and size, for pictures."""
-        frames, counts = self.unpack(self.read(path).unsqueeze(0))
-        return [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in frames[0, : int(counts)]]
+        return self.frames_in(self.read(path))
 
 
 def order_of(frames: list[Tensor]) -> list[int]:

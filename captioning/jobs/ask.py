@@ -9,6 +9,9 @@ from captioning.core.errors import UsageError
 from captioning.core.ownership import require_output
 from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import STDOUT, add_json_option, add_trust_option, parse, trusted, write_json
+from captioning.jobs.paths import named_picture
+
+log = logging.getLogger(__name__)
 
 AVERAGES = ("probabilities", "log-probabilities")
 
@@ -45,13 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_log(logging.WARNING)
     if len(options.what) > 2:
         raise UsageError('A photograph and a question are asked for. Put the question in quotes: "how many dogs?".')
-    photo = Path(options.what[0]) if len(options.what) == 2 else None
+    photo = Path(named_picture(options.what[0])) if len(options.what) == 2 else None
     question = options.what[-1]
     for path in filter(None, (None if options.json == STDOUT else options.json, options.attention)):
         require_output(path)
     from captioning.predict.answerer import Answerer
 
     answerer = Answerer.load(options.checkpoint, options.device, trusted(options.trust), options.average)
+    if photo is not None and answerer.encoder is None:
+        log.warning("%s: this model reads the question alone, and does not look at the photograph.", photo)
     reply = answerer.ask(photo, question, options.best, attention=options.attention is not None)
     if options.json != STDOUT:
         for answer in reply.answers:

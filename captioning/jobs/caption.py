@@ -170,9 +170,10 @@ def find_pictures(names: Sequence[str], missing: list[CaptioningError] | None = 
             failed.append(error)
             continue
         path = Path(name)
-        if path.is_dir():
+        # os.path: False of a name that is too long, or in a closed folder; its reading says what is wrong
+        if os.path.isdir(path):  # noqa: PTH112
             paths = find_images(path)
-        elif not path.exists() and glob.has_magic(name):
+        elif not os.path.exists(path) and glob.has_magic(name):  # noqa: PTH110
             paths = sorted(Path(match) for match in glob.glob(name, recursive=True))  # noqa: PTH207
         else:
             paths = [path]

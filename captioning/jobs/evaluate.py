@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -112,8 +113,12 @@ def asks_for_a_search(options: argparse.Namespace) -> bool:
 
 
 def further(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The checkpoints and the settings among arguments: a setting's name has no slash."""
-    settings = [each for each in arguments if "=" in each and "/" not in each.partition("=")[0]]
+    """The paths and the settings among arguments: a setting's name has no slash, and no file has its name."""
+    settings = [
+        each
+        for each in arguments
+        if "=" in each and "/" not in each.partition("=")[0] and not os.path.exists(each)  # noqa: PTH110
+    ]
     return [Path(each) for each in arguments if each not in settings], settings
 
 
@@ -155,6 +160,7 @@ def evaluate(
     from captioning.runs.checkpoint import read_checkpoint
     from captioning.runs.places import run_of
     from captioning.runs.ranges import check_ranges
+    from captioning.runs.settings import data_name
     from captioning.runs.trust import check_task
     from captioning.tasks import Task
 
@@ -169,6 +175,8 @@ def evaluate(
     if len(paths) == 1:
         out = out or run_of(first.path)
         found = task.evaluate(paths[0], split, out=out, device=device, trust=trust, search=searched)
+        if out.resolve() != run_of(first.path).resolve():
+            found = replace(found, details={"run": str(run_of(first.path).resolve()), **found.details})
     else:
         members = members_of(paths, trust)
         if weights is not None and not task.weighted:
@@ -184,6 +192,7 @@ def evaluate(
             found, Captioner.load(paths, device, trust, average, weights), task.source_of(split)[split], searched
         )
     found = replace(signed(found, first.signature), split=split, measures={**task.measures, **found.measures})
+    found = replace(found, details={"data": data_name(config), **found.details})
     write_scores(out, found)
     return found
 

@@ -1,11 +1,13 @@
 """``captioning export``: a trained captioner for others: a folder of safetensors, ONNX graphs, or on the hub."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import UsageError
+from captioning.core.terminal import show_log
 from captioning.jobs.options import add_trust_option, parse, trusted
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError("--without-encoder is of --pretrained alone: the hub's captioner has all of its weights.")
     if options.private and not options.hub:
         raise UsageError("--private is of --hub alone. Leave it out, or name the place: --hub someone/captioner.")
+    show_log(logging.WARNING)
     from captioning.core.texts import read_text
     from captioning.predict.captioner import Captioner
 

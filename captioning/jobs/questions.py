@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captioning.core.errors import UsageError
-from captioning.core.files import atomic_write
-from captioning.core.ownership import require_output
+from captioning.core.errors import CaptioningError, UsageError
+from captioning.core.ownership import output, require_output
 from captioning.core.terminal import show_log
+from captioning.jobs.evaluate import further
 from captioning.jobs.options import parse
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(parser(), argv)
     show_log()
     require_output(options.out)
-    settings = [each for each in options.captions if "=" in each]
-    files = [each for each in options.captions if each not in settings]
+    files, settings = further(options.captions)
     if bool(settings) == bool(files) or len(files) > 1:
         raise UsageError("Name one annotations file, or a data set by its settings (data=flickr8k data.root=…).")
-    captions = _of_a_data_set(settings) if settings else _of_a_file(Path(files[0]), options.images)
+    captions = _of_a_data_set(settings) if settings else _of_a_file(files[0], options.images)
     from captioning.data.captions_to_questions import agreed, questions_of, thinned
 
     def asked() -> Iterator[tuple[dict[str, str], "Asked"]]:
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 yield place, each
 
     kinds: dict[str, Counter[str]] = {}
-    with atomic_write(options.out) as file:
+    with output(options.out) as file:
         for place, each in asked() if options.all else thinned(asked(), options.seed):
             row = {**place, "question": each.text, "answer": each.answer, "kind": each.kind}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -67,12 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _of_a_file(path: Path, images: Path | None) -> Iterator[tuple[dict[str, str], list[str]]]:
+    from captioning.core.texts import fault_of
     from captioning.data.coco import load_captions
 
     coco: Any = load_captions(path)
     for image, annotations in coco.imgToAnns.items():
         name = coco.imgs[image].get("file_name", str(image))
         captions = [annotation["caption"] for annotation in annotations]
+        if fault := next(filter(None, map(fault_of, captions)), None):
+            raise CaptioningError(f"{path}: a caption of image {image} {fault}. Correct it.")
         yield {"image": str(images / name if images else name)}, captions
 
 

@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             "own: name a table for each."
         )
     kind = found.pop()
+    key = KEY if kind is None else kinds[kind][3]
+    read_rows(options.table, key)  # before METEOR takes its time
     rows: list[dict[str, Any]] = []
     if kind is not None:
         rows = kinds[kind][1](folders, options.split)
@@ -71,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             row["METEOR"] = meteor_of(folder, options.split)
         rows.append(row)
     rows = [row | {"commit": code.commit, "date": code.date} for row in rows]
-    table = merged(read_rows(options.table), rows, KEY if kind is None else kinds[kind][3])
-    columns = columns_of(table) if kind is None else list(kinds[kind][2])
+    table = merged(read_rows(options.table, key), rows, key)
+    own = columns_of(table) if kind is None else kinds[kind][2]
+    columns = list(dict.fromkeys([*own, *(name for row in table for name in row)]))
     options.table.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(options.table) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")

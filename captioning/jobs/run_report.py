@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 REPORT = "report.html"
 ANSWERS = "answers_test.json"
-NEEDED = {"question_id", "answer", "answers"}  # of a row of it
 LOOKED = 3  # photographs with where the captioner looked
 UNTOLD = ("choices.", "out", "sweep", "resume", "name", "hydra")  # settings that say nothing of what was trained
 
@@ -134,13 +133,13 @@ def record_of(
     Raises:
         CaptioningError: the folder is not a run's, or a file in it is damaged.
     """
-    from captioning.core.files import read_json
     from captioning.core.measure import Measure
     from captioning.core.texts import read_text
     from captioning.metrics.results import read_references, read_results, with_ids_of
     from captioning.report.page import RunRecord
     from captioning.runs.metrics_file import read_metrics
     from captioning.runs.monitor import LOSSES
+    from captioning.runs.told import read_answers, read_scores, read_summary
 
     settings = read_settings(folder)
     rows = read_metrics(folder / "metrics.csv")
@@ -154,25 +153,24 @@ def record_of(
         )
         captions = {each: results[each] for each in references if each in results}
     files = [folder / f"scores_{split}.json" for split in ("test", "val")]
-    scores: Any = next((read_json(file) for file in files if file.exists()), {})
-    answers = read_json(folder / ANSWERS) if (folder / ANSWERS).exists() else []
-    summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
+    scores: dict[str, Any] = next((read_scores(file) for file in files if file.exists()), {})
+    answers = read_answers(folder / ANSWERS) if (folder / ANSWERS).exists() else []
     samples = folder / "samples.txt"
     return RunRecord(
         name=name,
         settings={key: value for key, value in settings.items() if not key.startswith(UNTOLD)},
         rows=rows,
-        summary=summary if isinstance(summary, dict) else {},
+        summary=read_summary(folder) if (folder / "summary.json").exists() else {},
         measures={key: Measure(key, higher_is_better=key not in LOSSES) for key in logged},
         captions=captions,
         references=references,
-        search=str(scores.get("search", "")) if isinstance(scores, dict) else "",
+        search=scores.get("search") or "",
         commands=list(_commands(folder, bool(captions or answers))),
         photos=photos,
         coloured=_coloured(folder, trust) if thorough and samples.exists() else (),
         looked=_looked(folder, photos, trust) if photos and captions and "decoder.attends" in settings else (),
-        told=scores if isinstance(scores, dict) and not captions else {},
-        answers=[each for each in answers if isinstance(each, dict) and set(each) >= NEEDED],
+        told={} if captions else scores,
+        answers=answers,
         samples=read_text(samples, "samples")[-1500:] if samples.exists() else "",
     )
 
@@ -197,7 +195,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _commands(folder: Path, scored: bool) -> Iterator[str]:
-    from captioning.runs.results import overrides_of
+    from captioning.runs.told import overrides_of
 
     yield shlex.join(["captioning", "train", *overrides_of(folder)])
     if scored:

@@ -8,6 +8,7 @@ from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.core.files import read_json
+from captioning.core.ids import ImageId, image_id, translation
 from captioning.core.questions import KINDS
 from captioning.jobs.options import STDOUT, write_json
 
@@ -39,6 +40,9 @@ def score_answers(options: argparse.Namespace, names: Mapping[str, str]) -> None
 
     read = {name: _read(path) for path, name in names.items()}
     first, *others = read
+    for name in others:  # a number in one file may be a text in the other
+        stands_for = translation(read[name], read[first])
+        read[name] = {stands_for.get(number, number): row for number, row in read[name].items()}
     asked = {number: (row["question"], row["answers"]) for number, row in read[first].items()}
     for name in others:
         different = sum((row["question"], row["answers"]) != asked.get(number) for number, row in read[name].items())
@@ -48,7 +52,7 @@ def score_answers(options: argparse.Namespace, names: Mapping[str, str]) -> None
                 f"({len(asked)} questions). Compare answers to one split of one data set."
             )
     questions = [
-        Question(number, row["question"], tuple(row["answers"]), row.get("image_id", number), row["kind"])
+        Question(number, row["question"], tuple(row["answers"]), _image_of(row, number), row["kind"])
         for number, row in read[first].items()
     ]
     metrics: list[Metric] = [Accuracy(), AccuracyByKind(KINDS), Wups(0.9), Wups(0.0)]
@@ -82,7 +86,7 @@ def _read(path: str) -> dict[Any, dict[str, Any]]:
             f"{path}: {len(wrong)} of {len(rows)} entries lack one of {', '.join(KEYS)}, which `captioning evaluate` "
             "writes into answers_SPLIT.json. Score such files alone, or captions with --references."
         )
-    found = {row["question_id"]: row for row in rows}
+    found = {number: row for row in rows if (number := image_id(row["question_id"])) is not None}
     if len(found) < len(rows):
         raise CaptioningError(f"{path}: {len(rows) - len(found)} questions are there twice. Keep one answer of each.")
     return found
@@ -93,4 +97,10 @@ def _is_row(row: Any) -> bool:
         return False
     texts = isinstance(row["answers"], list) and bool(row["answers"])
     texts = texts and all(isinstance(each, str) for each in [row["answer"], row["question"], *row["answers"]])
-    return texts and isinstance(row["question_id"], int | str)
+    return texts and image_id(row["question_id"]) is not None
+
+
+def _image_of(row: dict[str, Any], number: ImageId) -> ImageId:
+    """The photograph of a question; a question without one stands alone."""
+    image = image_id(row.get("image_id"))
+    return number if image is None else image

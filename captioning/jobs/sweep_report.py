@@ -14,8 +14,8 @@ from captioning.core.ownership import output, require_output
 from captioning.jobs.run_report import REPORT, record_of
 from captioning.report.page import Effect, SweepRecord, report_html
 from captioning.runs.monitor import Monitor
-from captioning.runs.results import overrides_of
 from captioning.runs.sweep_table import job_rows, monitor_of
+from captioning.runs.told import overrides_of
 from captioning.text.registry import find_tokenizer
 
 log = logging.getLogger(__name__)

@@ -37,7 +37,7 @@ from captioning.runs.metrics_file import read_metrics
 from captioning.runs.monitor import Monitor
 from captioning.runs.ranges import check_ranges
 from captioning.runs.resuming import check_resumable
-from captioning.runs.settings import epochs_of
+from captioning.runs.settings import data_name, epochs_of
 from captioning.runs.sweep_table import unfinished_jobs
 from captioning.runs.trust import targets_of
 from captioning.tasks import Task
@@ -262,6 +262,7 @@ def score_test(run: RunFolder, task: Task, source: Any) -> dict[str, float]:
     trust = targets_of(config)
     found = task.evaluate(run.folder, "test", out=run.folder, device=device_of(config), source=source, trust=trust)
     found = replace(signed(found, read_checkpoint(run.folder, trust).signature), split="test")
+    found = replace(found, details={"data": data_name(config), **found.details})
     write_scores(run.folder, found)
     for line in found.lines:
         log.info("%s", line)

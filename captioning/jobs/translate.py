@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from captioning.jobs.options import (
     trusted,
     write_json,
 )
+from captioning.jobs.paths import expanded
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,12 +76,12 @@ def sentences_of(given: str) -> list[str]:
     Raises:
         CaptioningError: the file can't be read or has no line, or the name of a file that is not there was given.
     """
-    from captioning.core.texts import read_text
+    from captioning.core.texts import read_text, rows_of
 
-    path = Path(given)
-    if given.strip() and len(given) < 256 and (path.exists() or path.suffix in (".txt", ".gz")):
-        lines = read_text(path, "file of sentences").split("\n")
-        lines = lines[:-1] if lines[-1] == "" else lines
+    path = Path(expanded(given))
+    # False, too, of a sentence that is longer than a file's name may be
+    if given.strip() and (os.path.exists(path) or path.suffix in (".txt", ".gz")):  # noqa: PTH110
+        lines = rows_of(read_text(path, "file of sentences"))
         if not lines:
             raise CaptioningError(f"{path}: the file is empty. Write a sentence in each line.")
         return lines

@@ -107,7 +107,7 @@ class CiderD:
         """The clipped products of weighted counts, of each match with each reference; the references' counts."""
         known = self.references.ngrams.counts
         count = known.count[match.entries]
-        product = np.minimum(np.repeat(counts.count[match.pairs], match.times), count) * count
+        product: Floats = np.minimum(np.repeat(counts.count[match.pairs], match.times), count) * count
         return product * np.repeat(self._weights[match.ngrams] ** 2, match.times), known
 
     def _norms_of(self, counts: NGramCounts) -> Floats:

@@ -4,7 +4,6 @@ import io
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,13 +11,14 @@ from typing import Any, TextIO, TypeVar
 
 from captioning.core.errors import CaptioningError
 from captioning.core.json_stream import NotStreamed, stream_lines, stream_list
-from captioning.core.texts import ENCODING, lines_of, open_text, parse_json, read_text
+from captioning.core.regular import require_regular
+from captioning.core.texts import ENCODING, RATIO, lines_of, open_text, parse_json, read_text
 
 Value = TypeVar("Value")
 
 _WHAT = "results file"
 _CUT = "It may be cut short: fetch or write it again."
-_LARGEST = 1 << 30  # bytes of a results file in an archive
+_LARGEST, _SMALL = 1 << 30, 1 << 24  # bytes of a results file in an archive
 
 
 def gather_entries(path: str | os.PathLike[str], gather: Callable[[Iterable[Any]], Value]) -> Value:
@@ -46,7 +46,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive)) as content:
             yield io.TextIOWrapper(content, ENCODING, newline="")
-    except (OSError, UnicodeError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError):
+    except (CaptioningError, NotStreamed):
+        raise
+    except Exception:  # zipfile raises anything
         raise NotStreamed from None
 
 
@@ -84,13 +86,16 @@ def read_entries(path: str | os.PathLike[str]) -> list[Any]:
 def _from_archive(path: str | os.PathLike[str]) -> str:
     """The text of the one JSON file in an archive."""
     try:
+        require_regular(path, _WHAT)
         with zipfile.ZipFile(path) as archive:
             return archive.read(_member(path, archive)).decode("utf-8-sig")
+    except CaptioningError:
+        raise
     except FileNotFoundError:
         raise CaptioningError(f"{path}: there is no such {_WHAT}. Check the path.") from None
     except UnicodeDecodeError:
         raise CaptioningError(f"{path}: the {_WHAT} in this archive is not UTF-8 text. Write it as UTF-8.") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # zipfile raises anything
         raise CaptioningError(f"{path}: this archive can't be read ({error}). Fetch or write it again.") from error
 
 
@@ -106,8 +111,12 @@ def _member(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> zipfile.Z
             f"{path}: there are {len(inside)} .json files in this archive, and one was looked for. Give the "
             "results file itself."
         )
-    if inside[0].file_size > _LARGEST:
-        raise CaptioningError(f"{path}: {inside[0].filename} is larger than 1 GB. Give the file itself.")
+    size = inside[0].file_size
+    if size > _LARGEST or size > max(_SMALL, RATIO * Path(path).stat().st_size):
+        raise CaptioningError(
+            f"{path}: {inside[0].filename} would unpack to {size / 1e6:.0f} MB, too much for captions in an archive of "
+            "this size. Give the file itself."
+        )
     return inside[0]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,7 +200,7 @@ def _sorted(
     return packed >> of_start, packed & ((1 << of_start) - 1), of_word
 
 
-def changes(values: Integers) -> NDArray[np.bool_]:
+def changes(values: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """``(M,)``: whether each value differs from the one before; true for the first one."""
     found = np.ones(len(values), np.bool_)
     np.not_equal(values[1:], values[:-1], out=found[1:])

@@ -63,7 +63,8 @@ def _of_all(pairs: Pairs) -> Floats:
     more = np.searchsorted(-per_reference[by_hits], -np.arange(int(per_reference.max(initial=0))), side="left")
     everywhere = (np.uint64(1) << np.minimum(ours.lengths, _BITS).astype(np.uint64)) - np.uint64(1)
     whole = np.repeat(everywhere, prepared.per_image)[by_hits]
-    rows, bits = whole.copy(), matching[hits]
+    rows: NDArray[np.uint64] = whole.copy()
+    bits = matching[hits]
     for word, count in enumerate(more.tolist()):
         row = rows[:count]
         here = row & bits[starts[:count] + word]

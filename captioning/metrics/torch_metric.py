@@ -93,7 +93,7 @@ class CaptionScores(TorchMetric):
         both = [known[image] for image in sorted(known, key=lambda image: (isinstance(image, str), image))] + unknown
         references = References([given for _, given in both], self.tokenizer)
         scores = Scorer(self.metrics, references).score([caption for caption, _ in both]).corpus()
-        return {name: torch.tensor(value, device=self.device) for name, value in scores.items()}
+        return {name: torch.tensor(float(value), device=self.device) for name, value in scores.items()}
 
     def _rows(self) -> list[list[Any]]:
         texts, sizes = (torch.cat([*each]) if isinstance(each, list) else each for each in (self.texts, self.sizes))

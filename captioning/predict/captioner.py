@@ -322,10 +322,13 @@ class Captioner(Publishing):
         found = self._caption_features(features, self._search(search, n), attention, n)
         return found if n is not None else (captions[0] for captions in found)
 
-    def look(self, picture: Image.Image, search: Search | None = None, n: int = 1) -> tuple[Features, list[Caption]]:
-        """The features of one RGB image, and its n best captions with attention maps if the decoder has attention."""
+    def look(
+        self, picture: Image.Image | Tensor, search: Search | None = None, n: int = 1
+    ) -> tuple[Features, list[Caption]]:
+        """The features of one RGB image (or encoder's input), and its n best captions, with the maps of attention."""
+        pixels = picture if isinstance(picture, Tensor) else self.encoder.transform(picture)
         with torch.inference_mode():
-            features: Features = self.encoder(stack([self.encoder.transform(picture)]).to(self.device))
+            features: Features = self.encoder(stack([pixels]).to(self.device))
         (captions,) = self.caption_features(features, search, attention=True, n=n)
         return features, captions
 

@@ -17,6 +17,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,13 +32,15 @@ from captioning.core.state import State
 from captioning.core.vocabulary import END, START
 from captioning.predict.captioner import Captioner
 from captioning.runs.parts import make_search
-from captioning.search import Beam
+from captioning.search import Beam, Greedy
 from captioning.search.search import NEVER_SAID
 
 GRAPHS = ("encoder", "start", "step")
 SETTINGS = "captioner.json"
+UNTOLD = ("block_ngrams", "remove_bad_endings")  # settings of a search that the file of settings has no place for
 BEAMS = 3  # of the traced example; any number runs
 
+log = logging.getLogger(__name__)
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -55,6 +58,44 @@ def write_onnx(captioner: Captioner, folder: Path) -> list[Path]:
         CaptioningError: the packages are not installed, or the captioner can't be written so.
     """
     _require_packages()
+    with torch.no_grad(), _quiet():
+        for graph in graphs_of(captioner):
+            _export(graph, folder / f"{graph.name}.onnx")
+    _write_settings(captioner, folder)
+    return [*(folder / f"{name}.onnx" for name in GRAPHS), folder / SETTINGS]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A part of a captioner before it is written.
+
+    Attributes:
+        name: the name in ``GRAPHS``.
+        module: what the graph computes.
+        arguments: an example of its inputs.
+        inputs: the names of the inputs.
+        outputs: the names of the outputs.
+        dynamic: the dimensions of each input that vary, as ``torch.onnx.export`` takes them.
+    """
+
+    name: str
+    module: nn.Module
+    arguments: tuple[Tensor, ...]
+    inputs: list[str]
+    outputs: list[str]
+    dynamic: Any = None
+
+
+@torch.no_grad()
+def graphs_of(captioner: Captioner) -> list[Graph]:
+    """The three graphs of a captioner, not yet written.
+
+    Args:
+        captioner: the captioner, on the CPU; no ensemble.
+
+    Raises:
+        CaptioningError: the captioner can't be written so.
+    """
     if not hasattr(captioner.decoder, "word_layer"):
         raise CaptioningError("An ensemble is no single graph: export its members, or their mean weights.")
     encoder, decoder = _plain(captioner.encoder.fused()), _plain(captioner.decoder)
@@ -62,39 +103,29 @@ def write_onnx(captioner: Captioner, folder: Path) -> list[Path]:
     varying = [part for part in parts if part in spec.varying]
     if varying:
         raise CaptioningError(f"Photographs differ in their numbers of {varying[0]}, which the graphs can't express.")
-    with torch.no_grad(), _quiet():
-        image = captioner.encoder.picture().cpu()
-        encode = _Encode(encoder, parts)
-        features = encode(image)
-        start = _Start(decoder, parts)
-        state, later = start.state(*features), None
-        tokens = torch.full((1, BEAMS), END)
-        several = state.reorder(torch.zeros(1, BEAMS, dtype=torch.long))
-        _, later = decoder.step(tokens, several)
-        names = {"image": list(state.image), "sequence": list(state.sequence)}
-        step = _Step(decoder, names["image"], names["sequence"])
-        given = (*state.image.values(), *several.sequence.values())
-        grows = {name: _grown(several.sequence[name], later.sequence[name]) for name in names["sequence"]}
-        shapes = [{} for _ in names["image"]] + [
-            {1: torch.export.Dim.DYNAMIC, **dict.fromkeys(grows[name], torch.export.Dim.DYNAMIC)}
-            for name in names["sequence"]
-        ]
-        inputs = [*_numbered("image", names["image"]), *_numbered("sequence", names["sequence"])]
-        after = _numbered("sequence", names["sequence"])
-        outputs = ["log_probs", *_numbered("image", names["image"]), *after]
-        next_outputs = ["log_probs", *(f"next_{name}" for name in after)]
-        write = [
-            ("encoder", encode, (image,), ["image"], [f"features_{n}" for n in range(len(parts))], None),
-            ("start", start, features, [f"features_{n}" for n in range(len(parts))], outputs, None),
-            (
-                *("step", step, (tokens, *given), ["tokens", *inputs], next_outputs),
-                ({1: torch.export.Dim.DYNAMIC}, tuple(shapes)),
-            ),
-        ]
-        for name, module, arguments, named, results, dynamic in write:
-            _export(module, arguments, folder / f"{name}.onnx", named, results, dynamic)
-    _write_settings(captioner, folder)
-    return [*(folder / f"{name}.onnx" for name in GRAPHS), folder / SETTINGS]
+    image = captioner.encoder.picture().cpu()
+    encode, start = _Encode(encoder, parts), _Start(decoder, parts)
+    features = encode(image)
+    state = start.state(*features)
+    tokens = torch.full((1, BEAMS), END)
+    several = state.reorder(torch.zeros(1, BEAMS, dtype=torch.long))
+    _, later = decoder.step(tokens, several)
+    of_image, of_sequence = list(state.image), list(state.sequence)
+    step = _Step(decoder, of_image, of_sequence)
+    beams = torch.export.Dim.DYNAMIC
+    growing = {name: _grown(several.sequence[name], later.sequence[name]) for name in of_sequence}
+    shapes = [{} for _ in of_image] + [{1: beams, **dict.fromkeys(growing[name], beams)} for name in of_sequence]
+    given = (tokens, *state.image.values(), *several.sequence.values())
+    read = _numbered("features", parts)
+    images, sequences = _numbered("image", of_image), _numbered("sequence", of_sequence)
+    after = [f"next_{name}" for name in sequences]
+    return [
+        Graph("encoder", encode, (image,), ["image"], read),
+        Graph("start", start, features, read, ["log_probs", *images, *sequences]),
+        Graph(
+            *("step", step, given, ["tokens", *images, *sequences], ["log_probs", *after]), ({1: beams}, tuple(shapes))
+        ),
+    ]
 
 
 class _Encode(nn.Module):
@@ -160,11 +191,15 @@ def _numbered(kind: str, names: Sequence[str]) -> list[str]:
     return [f"{kind}_{number}" for number in range(len(names))]
 
 
-def _export(
-    module: nn.Module, arguments: tuple[Any, ...], path: Path, names: list[str], results: list[str], dynamic: Any
-) -> None:
+def _export(graph: Graph, path: Path) -> None:
     program = torch.onnx.export(
-        module, arguments, dynamo=True, input_names=names, output_names=results, dynamic_shapes=dynamic, verbose=False
+        graph.module,
+        graph.arguments,
+        dynamo=True,
+        input_names=graph.inputs,
+        output_names=graph.outputs,
+        dynamic_shapes=graph.dynamic,
+        verbose=False,
     )
     assert program is not None
     with output(path, "wb") as file:
@@ -173,6 +208,11 @@ def _export(
 
 def _write_settings(captioner: Captioner, folder: Path) -> None:
     search = make_search(captioner.config)
+    lost = [f"search.{name}={value}" for name in UNTOLD if (value := getattr(search, name, False))]
+    if type(search) not in (Beam, Greedy):
+        lost.append(f"the search {type(search).__name__}")
+    if lost:
+        log.warning("%s holds a greedy or beam search without %s.", folder / SETTINGS, ", ".join(lost))
     settings = {
         "vocabulary": captioner.vocabulary.words,
         "start": START,
@@ -193,7 +233,9 @@ def _write_settings(captioner: Captioner, folder: Path) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the exporter says of its own workings."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    loggers = [
+        logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export", "torch.__trace")
+    ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -62,7 +62,8 @@ def sentences(told: Mapping[str, Told], answers: Mapping[str, Sequence[Row]], re
     for name, each in told.items():
         for baseline, chances in (each.get("p_values") or {}).items():
             measure = next(iter(chances), None)
-            if measure is not None:
+            pair = (each["scores"], (each.get("baselines") or {}).get(baseline, {}))
+            if measure is not None and all(measure in scores for scores in pair):
                 difference = each["scores"][measure] - each["baselines"][baseline][measure]
                 lines.append(_sentence(name, f"the {baseline} baseline", measure, difference, chances[measure]))
     answered = {name: rows for name, rows in answers.items() if rows}

@@ -45,7 +45,9 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path, measures: Mappi
             line(scores, f"val/{name}", name, "o-")
     scores.set(title="validation", xlabel="step")
     line(gradients, "train/gradient_norm", "before clipping")
-    gradients.set(title="norm of the gradient", xlabel="step", yscale="log")
+    norms = [row["train/gradient_norm"] for row in rows if "train/gradient_norm" in row]
+    scale = "log" if any(norm > 0 for norm in norms) else "linear"  # a model that only counts has no gradient
+    gradients.set(title="norm of the gradient", xlabel="step", yscale=scale)
     for axes in (losses, scores, gradients):
         axes.grid(alpha=0.3)
         if axes.lines:

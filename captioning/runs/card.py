@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json
 from captioning.core.terminal import printable
 from captioning.runs.places import WEIGHTS, run_of
 from captioning.runs.published import read_settings
-from captioning.runs.results import UNTOLD, overrides_of
+from captioning.runs.results import UNTOLD
+from captioning.runs.told import overrides_of, read_scores, read_summary
 
 DATA = {  # what a reader must know of the data that a captioner was trained on
     "flickr8k": "Flickr8k (Hodosh, Young & Hockenmaier 2013): 6,000 photographs of people and dogs doing something, "
@@ -51,12 +50,10 @@ def about(checkpoint: Path) -> dict[str, Any]:
     if (run / ".hydra" / "overrides.yaml").exists():
         told = [each for each in overrides_of(run) if _is_told(each)]
         found["command"] = shlex.join(["captioning", "train", *told])
-    for name, file in (("summary", "summary.json"), ("scores", "scores_test.json")):
-        if (run / file).exists():
-            content = read_json(run / file, "file of a run")
-            if not isinstance(content, dict):
-                raise CaptioningError(f"{run / file}: this is no file of a run. Evaluate the run again.")
-            found[name] = content
+    if (run / "summary.json").exists():
+        found["summary"] = read_summary(run)
+    if (run / "scores_test.json").exists():
+        found["scores"] = read_scores(run / "scores_test.json")
     return found
 
 

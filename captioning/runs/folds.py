@@ -7,12 +7,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json
 from captioning.runs.question_rows import BASELINES
-from captioning.runs.results import UNTOLD, Row, overrides_of
+from captioning.runs.results import UNTOLD, Row
+from captioning.runs.told import configuration_of, overrides_of, read_scores, read_summary
 
 COLUMNS = (
     *("experiment", "overrides", "data", "split", "model", "cell", "folds", "accuracy", "low", "high", "questions"),
@@ -24,7 +22,7 @@ OF_A_PLACE = ("name", "out", "sweep", "report", "logger")  # settings that tell 
 
 def folds_of(run: Path) -> tuple[int, int] | None:
     """The fold of a run and the number of folds; None for a run without folds."""
-    data = _config(run).get("data") or {}
+    data = configuration_of(run).get("data") or {}
     fold, folds = data.get("fold"), data.get("folds")
     return (fold, folds) if isinstance(fold, int) and isinstance(folds, int) else None
 
@@ -83,22 +81,25 @@ def rows_of_folds(runs: Sequence[Path], split: str) -> list[Row]:
         twice = [run for run, other in pairwise(group) if folds_of(run) == folds_of(other)]
         if twice:
             raise CaptioningError(f"{twice[0]}: another of these runs has its settings and its fold, too. Name one.")
-        contents = [read_json(run / f"scores_{split}.json", "scores file") for run in group]
-        summaries = [read_json(run / "summary.json", "summary of a run") for run in group]
-        overrides = _settings(group[0])
+        contents = [read_scores(run / f"scores_{split}.json") for run in group]
+        summaries = [read_summary(run, ("epochs", "seconds", "parameters")) for run in group]
+        odd = [run for run, content in zip(group, contents, strict=True) if "accuracy" not in content["scores"]]
+        if odd:
+            raise CaptioningError(f"{odd[0] / f'scores_{split}.json'}: there is no accuracy. Evaluate the run again.")
+        overrides, answerer = _settings(group[0]), configuration_of(group[0]).get("answerer") or {}
         chosen = [each.partition("=")[2] for each in overrides if each.startswith("experiment=")]
         common = {
             "data": str(summaries[0].get("data", "")),
             "split": split,
             "folds": _count(group).removesuffix(" folds"),
-            "questions": str(sum(content["questions"] for content in contents)),
+            "questions": str(sum(content.get("questions", 0) for content in contents)),
         }
         own = {
             **common,
             "experiment": chosen[-1] if chosen else group[0].name,
             "overrides": " ".join(each for each in overrides if not each.startswith("experiment=")),
             "model": str(summaries[0].get("answerer", "")),
-            "cell": str(summaries[0].get("cell", "")) if "hidden_size" in _config(group[0]).get("answerer", {}) else "",
+            "cell": str(summaries[0].get("cell", "")) if "hidden_size" in answerer else "",
             "seed": str(summaries[0].get("seed", "")),
             "epochs": f"{mean(each['epochs'] for each in summaries):.1f}",
             "seconds": str(sum(each["seconds"] for each in summaries)),
@@ -106,7 +107,7 @@ def rows_of_folds(runs: Sequence[Path], split: str) -> list[Row]:
         }
         found.append(own | _accuracies([content["scores"]["accuracy"] for content in contents]))
         for name in BASELINES:
-            scores = [content.get("baselines", {}).get(name, {}).get("accuracy") for content in contents]
+            scores = [(content.get("baselines") or {}).get(name, {}).get("accuracy") for content in contents]
             if None not in scores:
                 found.append({**common, "model": name} | _accuracies(scores))
     return found
@@ -135,14 +136,8 @@ def _settings(run: Path) -> list[str]:
 
 def _without_fold(run: Path) -> str:
     """The settings of a run without its fold and its place, as one text."""
-    config = {name: value for name, value in _config(run).items() if name not in OF_A_PLACE}
+    config = {name: value for name, value in configuration_of(run).items() if name not in OF_A_PLACE}
     data = dict(config["data"])
     source = {name: value for name, value in (data.pop("source", None) or {}).items() if name != "fold"}
     data.pop("fold")
     return json.dumps({**config, "data": {**data, "source": source}}, sort_keys=True, default=str)
-
-
-def _config(run: Path) -> dict[str, Any]:
-    path = run / "config.yaml"
-    found: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else {}
-    return found if isinstance(found, dict) else {}

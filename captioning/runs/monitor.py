@@ -9,6 +9,7 @@ from captioning.core.build import build
 from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
 
+OPTIONAL = {"METEOR": Measure("METEOR", higher_is_better=True, scale=100.0)}  # which evaluation adds where it can
 LOSSES = ("nll", "loss")  # the names of validation losses, before any other measurement of which less is better
 
 
@@ -93,4 +94,6 @@ class Monitor:
 
     def text(self, name: str, value: float, digits: int = 1) -> str:
         """A value of ``val/NAME`` or ``test/NAME``, formatted for people."""
-        return self.measures.get(name.rpartition("/")[2], Measure(name, higher_is_better=False)).text(value, digits)
+        short = name.rpartition("/")[2]
+        known = self.measures.get(short) or OPTIONAL.get(short) or Measure(name, higher_is_better=False)
+        return known.text(value, digits)

@@ -13,6 +13,7 @@ names the package and the SHA-256 of the weights.
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -32,6 +33,8 @@ Storage = Literal["float32", "float16", "int8"]
 CONFIG, CARD = "config.json", "README.md"
 PUBLISHED = (WEIGHTS, CONFIG, CARD)
 FORMAT = 1
+CHECKSUM = "crc32"  # the name of the checksum of model.safetensors, which has none itself
+BLOCK = 1 << 20  # bytes
 SCALE = "scale/"  # the prefix of the names of the scales of 8-bit matrices
 KEPT = ("encoder", "decoder", "cell", "search", "choices", "task", "metrics")
 SAID = ("name", "language", "tokenizer")  # the texts among the settings of the data; the others may be paths
@@ -94,8 +97,10 @@ def write_published(
     stored: dict[str, Tensor] = {}
     for name, tensor in kept.items():
         stored |= _stored(name, tensor.detach().cpu(), storage)
+    content = save(stored, {"format": "pt"})
+    settings[CHECKSUM] = zlib.crc32(content)
     with output(folder / WEIGHTS, "wb") as file:
-        file.write(save(stored, {"format": "pt"}))
+        file.write(content)
     with output(folder / CONFIG) as file:
         json.dump({**settings, "storage": storage, "about": dict(about)}, file, ensure_ascii=False, indent=1)
         file.write("\n")
@@ -128,6 +133,7 @@ def read_published(path: Path) -> dict[str, Any]:
     settings = read_settings(path.parent)
     require_regular(path, "checkpoint")
     try:
+        _verify(path, settings.get(CHECKSUM))
         stored = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CaptioningError(
@@ -144,6 +150,25 @@ def read_published(path: Path) -> dict[str, Any]:
         weights |= _from_the_package(settings["encoder"], path)
     own = {"version": 2, "config": settings.get("config"), "unresolved": None, "contents": settings.get("contents")}
     return {"state_dict": weights, "captioning": own}
+
+
+def _verify(path: Path, expected: Any) -> None:
+    """Compare the checksum of a file of weights; earlier versions wrote none.
+
+    Raises:
+        CaptioningError: the checksum differs.
+    """
+    if expected is None:
+        return
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            found = zlib.crc32(block, found)
+    if found != expected:
+        raise CaptioningError(
+            f"{path}: its checksum is not the one in {CONFIG}: the file is damaged, or that of another captioner. "
+            "Fetch both again."
+        )
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

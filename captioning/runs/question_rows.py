@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json
 from captioning.runs.places import run_of
+from captioning.runs.settings import data_name
+from captioning.runs.told import configuration_of, read_scores, read_summary
 
 Row = dict[str, str]
 COLUMNS = (
@@ -22,8 +21,8 @@ BASELINES = ("majority", "blind")
 
 def is_of_answers(folder: Path, split: str) -> bool:
     """True if the scores of a folder are those of answers to questions."""
-    content = read_json(folder / f"scores_{split}.json", "scores file")
-    return isinstance(content, dict) and "questions" in content and "kinds" in content
+    content = read_scores(folder / f"scores_{split}.json")
+    return "questions" in content and "kinds" in content
 
 
 def rows_of_answers(folder: Path, split: str) -> list[Row]:
@@ -40,21 +39,17 @@ def rows_of_answers(folder: Path, split: str) -> list[Row]:
         CaptioningError: a file is missing or damaged.
     """
     path = folder / f"scores_{split}.json"
-    content: Any = read_json(path, "scores file")
-    counts, scores = content.get("kinds"), content.get("scores")
-    if not isinstance(counts, Mapping) or not isinstance(scores, Mapping):
+    content = read_scores(path)
+    counts, scores = content.get("kinds"), content["scores"]
+    if not isinstance(counts, Mapping):
         raise CaptioningError(f"{path}: these are no scores of answers. Evaluate the run again.")
-    run = folder
+    run = Path(content.get("run") or folder)  # an evaluation in a folder of its own names its run
     members = content.get("members")
     if members:
         run = run_of(Path(members[0]["checkpoint"]))
-    summary = read_json(run / "summary.json", "summary of a run")
-    config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    summary, config = read_summary(run), configuration_of(run)
     looks = (config.get("answerer") or {}).get("looks")
-    name = str(summary.get("data", ""))
-    if name == "own_questions":  # a file of one's own is named by itself
-        name = Path(config["data"]["root"]).stem
-    common = {"data": name, "split": split}
+    common = {"data": str(content.get("data") or data_name(config)), "split": split}
     own = {
         **common,
         **{name: str(summary.get(name, "")) for name in ("encoder", "seed", "epochs", "seconds", "parameters")},
@@ -67,7 +62,7 @@ def rows_of_answers(folder: Path, split: str) -> list[Row]:
         own |= dict.fromkeys(("attention", "cell", "epochs", "seconds", "parameters"), "")
     rows = _rows(own, scores, counts, content.get("intervals") or {})
     for name in BASELINES:
-        if name in content.get("baselines", {}):
+        if name in (content.get("baselines") or {}):
             rows += _rows({**common, "model": name}, content["baselines"][name], counts, {})
     return rows
 

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json
 from captioning.core.texts import open_text
 from captioning.runs.places import run_of
+from captioning.runs.told import overrides_of, read_scores, read_summary
 
 Row = dict[str, str]
 COLUMNS = (
@@ -53,11 +51,9 @@ def row_of(folder: Path, split: str) -> Row:
     Raises:
         CaptioningError: a file is missing or damaged.
     """
-    content = read_json(folder / f"scores_{split}.json", "scores file")
-    if not isinstance(content, dict) or not isinstance(content.get("scores"), dict):
-        raise CaptioningError(f"{folder / f'scores_{split}.json'}: these are no scores. Evaluate the run again.")
+    content = read_scores(folder / f"scores_{split}.json")
     members = content.get("members")
-    row = _of_an_ensemble(content) if members else _of_a_run(folder)
+    row = _of_an_ensemble(content) if members else _of_a_run(Path(content.get("run") or folder))
     row["search"] = content.get("search", "")
     if "tokenizer" in content:  # another than coco-caption's
         row["tokenizer"] = content["tokenizer"]
@@ -68,7 +64,7 @@ def row_of(folder: Path, split: str) -> Row:
 
 
 def _of_a_run(folder: Path) -> dict[str, Any]:
-    summary = _summary(folder)
+    summary = read_summary(folder)
     overrides = overrides_of(folder)
     chosen = [each.partition("=")[2] for each in overrides if each.startswith("experiment=")]
     changed = [each for each in overrides if not each.lstrip("+~").startswith(UNTOLD)]
@@ -82,7 +78,7 @@ def _of_a_run(folder: Path) -> dict[str, Any]:
 def _of_an_ensemble(content: Mapping[str, Any]) -> dict[str, Any]:
     members, average = content["members"], content.get("average")
     runs = [run_of(Path(member["checkpoint"])) for member in members]
-    summaries = [_summary(run) if (run / "summary.json").exists() else {} for run in runs]
+    summaries = [read_summary(run) if (run / "summary.json").exists() else {} for run in runs]
     row: dict[str, Any] = {
         "experiment": "ensemble" if average != "weights" else "mean weights",
         "members": " + ".join(
@@ -101,26 +97,30 @@ def _of_an_ensemble(content: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _summary(run: Path) -> dict[str, Any]:
-    found = read_json(run / "summary.json", "summary of a run")
-    if not isinstance(found, dict):
-        raise CaptioningError(f"{run / 'summary.json'}: this is no summary of a run.")
-    return found
+def read_rows(path: Path, key: Sequence[str] = KEY) -> list[Row]:
+    """The rows of a table; none if there is no such file, or nothing in it.
 
+    Args:
+        path: the table.
+        key: the columns that rows are repetitions by; a table has the first two of them.
 
-def overrides_of(run: Path) -> list[str]:
-    """The command line of a run, as Hydra has recorded it."""
-    path = run / ".hydra" / "overrides.yaml"
-    found: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else []
-    return [str(each) for each in found]
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a table; none if there is no such file."""
+    Raises:
+        CaptioningError: the file is no table of results: its rows would be lost.
+    """
     if not path.exists():
         return []
-    with open_text(path, "table of results") as file:
-        return [dict(row) for row in csv.DictReader(file)]
+    try:
+        with open_text(path, "table of results") as file:
+            table = csv.DictReader(file)
+            rows = [dict(row) for row in table]
+    except csv.Error as error:
+        raise CaptioningError(f"{path}: this is no table that can be read ({error}). Name another file.") from error
+    if table.fieldnames and (not set(key[:2]) <= set(table.fieldnames) or any(None in row for row in rows)):
+        raise CaptioningError(
+            f"{path}: this is no table of such results, which has the columns {', '.join(key[:2])} and others. Its "
+            "rows would be lost: name another file."
+        )
+    return rows
 
 
 def merged(rows: Sequence[Row], further: Iterable[Row], key: Sequence[str] = KEY) -> list[Row]:

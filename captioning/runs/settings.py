@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from captioning.text import TREEBANK
@@ -26,6 +27,13 @@ def tokenizer_of(config: Mapping[str, Any]) -> str:
     """The name of the tokenizer of a run's captions; a run from before the setting has coco-caption's."""
     data = config.get("data") or {}
     return str(data.get("tokenizer", TREEBANK))
+
+
+def data_name(config: Mapping[str, Any]) -> str:
+    """The name of the data: that of the data set, of a file of one's own that of the file."""
+    data = config.get("data") or {}
+    name, root = str(data.get("name", "")), data.get("root")
+    return Path(str(root)).stem if name.startswith("own") and root else name
 
 
 def encoders_of(encoder: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

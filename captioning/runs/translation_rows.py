@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from captioning.core.errors import CaptioningError
-from captioning.core.files import read_json
 from captioning.runs.results import row_of
+from captioning.runs.told import configuration_of, read_scores
 
 Row = dict[str, str]
 COLUMNS = (
@@ -21,8 +18,8 @@ KEY = ("experiment", "overrides", "data", "split", "direction", "search", "seed"
 
 def is_of_translations(folder: Path, split: str) -> bool:
     """True if the scores of a folder are those of translations."""
-    content = read_json(folder / f"scores_{split}.json", "scores file")
-    return isinstance(content, dict) and "languages" in content and "signatures" in content
+    content = read_scores(folder / f"scores_{split}.json")
+    return "languages" in content and "signatures" in content
 
 
 def rows_of_translations(folder: Path, split: str) -> list[Row]:
@@ -36,19 +33,20 @@ def rows_of_translations(folder: Path, split: str) -> list[Row]:
         CaptioningError: a file is missing or damaged.
     """
     path = folder / f"scores_{split}.json"
-    content: Any = read_json(path, "scores file")
+    content = read_scores(path)
     row = row_of(folder, split)
-    config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    data = configuration_of(folder).get("data") or {}
     languages, intervals = content.get("languages"), content.get("intervals")
-    if not isinstance(languages, list) or not isinstance(intervals, Mapping):
+    signatures = content.get("signatures")
+    if not isinstance(languages, list) or not isinstance(intervals, Mapping) or not isinstance(signatures, Mapping):
         raise CaptioningError(f"{path}: these are no scores of translations. Evaluate the run again.")
     row |= {
-        "data": str(config["data"]["name"]),
+        "data": str(content.get("data") or data.get("name", "")),
         "split": split,
         "direction": "-".join(map(str, languages)),
-        "tokenizer": str(config["data"]["tokenizer"]),
-        "sentences": str(content["sentences"]),
-        "signature": str(content["signatures"].get("BLEU", "")),
+        "tokenizer": str(data.get("tokenizer", "")),
+        "sentences": str(content.get("sentences", "")),
+        "signature": str(signatures.get("BLEU", "")),
     }
     for name, (low, high) in intervals.items():
         row |= {f"{name}_low": f"{100 * low:.2f}", f"{name}_high": f"{100 * high:.2f}"}

@@ -25,11 +25,12 @@ from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable
 from captioning.predict.answerer import Answerer
 from captioning.predict.captioner import Captioner
-from captioning.web.answers import BYTES, Wish, answer, reply, too_large
+from captioning.web.answers import BYTES, Wish, answer, reads_clips, reply, too_large
 
 log = logging.getLogger(__name__)
 
 WAITING = 16  # photographs in memory
+PATIENCE = 60.0  # seconds for a photograph to arrive, which has a place in memory meanwhile
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PHOTOGRAPHS = sorted(
     entry.name for entry in (files("captioning") / "photographs").iterdir() if entry.name.endswith(".jpg")
@@ -72,6 +73,7 @@ def make_app(
             {
                 "captioners": list(captioners),
                 "answerers": list(answerers),
+                "clips": any(map(reads_clips, captioners.values())),
                 "photographs": PHOTOGRAPHS,
                 "bytes": BYTES,
             },
@@ -125,10 +127,11 @@ async def _answered(
     try:
         work = prepared(request.query_params)
         async with request.app.state.room:
-            content = await _body(request)
+            async with asyncio.timeout(PATIENCE):
+                content = await _body(request)
             found = await asyncio.get_running_loop().run_in_executor(worker, work, content)
         return JSONResponse(found, headers=HEADERS)
-    except ClientDisconnect:
+    except (ClientDisconnect, TimeoutError):
         return _refusal("The picture did not arrive.", 400)
     except CaptioningError as error:
         # a picture that can't be read is an answer, and no failure of the server that a browser would report

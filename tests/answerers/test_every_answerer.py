@@ -51,6 +51,7 @@ MODELS: dict[str, Callable[[], AnswerModel]] = {
     "two_vis_blstm": lambda: TwoVisBLSTM(V, A, SPEC, **RECURRENT),
     "one_look": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, looks=1),
     "two_looks": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4),
+    "two_looks_and_a_bag": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, bag=True),
     "average": lambda: Average([ImgBOW(V, A, SPEC, **SMALL), VisLSTM(V, A, SPEC, **RECURRENT)]),
 }
 ASKED = Questions.of([[4, 5, 6], [7], [3, 8, 4, 4, 5], [5, 6]], [0, 1, 2, 3])
@@ -273,3 +274,12 @@ def test_the_average_is_of_probabilities() -> None:
 def test_settings_out_of_range(make: Callable[[], object], said: str) -> None:
     with pytest.raises(CaptioningError, match=said):
         make()
+
+
+def test_it_learns_and_answers_without_double_precision(model: AnswerModel, no_doubles: type[Any]) -> None:
+    with no_doubles():
+        if not isinstance(model, Average):  # whose members have begun
+            model.begin(training())
+        logits = model.train()(features(), ASKED).logits
+        torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, -1, 2]), ignore_index=-1).backward()
+        model.eval()(features(), ASKED)

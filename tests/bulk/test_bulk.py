@@ -9,6 +9,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from captioning.__main__ import main
 from captioning.bulk.captions import Bulk, caption_folder, caption_into
 from captioning.bulk.sources import Item, items_of, shards_of
 from captioning.core.errors import CaptioningError
+from captioning.jobs.caption import find_pictures
 from captioning.predict.captioner import Captioner
 from captioning.search import Greedy, Sample
 
@@ -368,3 +370,43 @@ def test_actors_caption_as_one_process_even_if_one_is_killed(
     rows = [row for path in sorted(out.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     alone = rows_of(tmp_path / "alone.jsonl")
     assert [(row["image"], row["caption"]) for row in rows] == [(row["image"], row["caption"]) for row in alone]
+
+
+def test_a_tar_file_does_not_ask_for_memory_or_depth(tmp_path: Path) -> None:
+    path = tmp_path / "names.tar"
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2**40
+    path.write_bytes(header.tobuf() + bytes(100_000))
+    with pytest.raises(CaptioningError, match=rf"{path}: this tar file can't be read on"):
+        list(items_of(shards_of([str(path)])))
+    header.type, header.size = tarfile.XHDTYPE, 0
+    path.write_bytes(header.tobuf() * 5000)
+    with pytest.raises(CaptioningError, match=rf"{path}: this tar file can't be read on"):
+        list(items_of(shards_of([str(path)])))
+
+
+def test_a_damaged_parquet_file_is_a_sentence_wherever_it_is_damaged(photos: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"image": [photo.read_bytes() for photo in photos]}), path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(4, len(content), 150):
+        path.write_bytes(content[:place] + bytes([content[place] ^ int(rng.integers(1, 256))]) + content[place + 1 :])
+        with suppress(CaptioningError):
+            list(items_of(shards_of([str(path)])))
+
+
+def test_a_shard_of_another_program_is_a_sentence(bulk: Bulk, photos: list[Path], tmp_path: Path) -> None:
+    caption_folder(bulk, shards_of([str(photos[0])]), tmp_path / "out")
+    file = tmp_path / "out" / "captions-00000.parquet"
+    for metadata in (b"[]", b"{}", b'{"shard": 1, "pictures": "x", "problems": 0}', b"[" * 10_000):
+        pq.write_table(pa.table({"image": ["a"]}).replace_schema_metadata({b"captioning": metadata}), file)
+        with pytest.raises(CaptioningError, match=rf"{file}: this is no finished shard"):
+            caption_folder(bulk, shards_of([str(photos[0])]), tmp_path / "out")
+
+
+def test_a_name_that_is_too_long_stops_no_other_picture(bulk: Bulk, photos: list[Path], tmp_path: Path) -> None:
+    rows = written(bulk, photos[0], "a" * 300 + ".png", photos[1], to=tmp_path / "out.jsonl")
+    assert [("error" in row) for row in rows] == [False, True, False] and "File name too long" in rows[1]["error"]
+    missing: list[CaptioningError] = []
+    assert len(find_pictures([str(photos[0]), "ü" * 200 + ".png"], missing)) == 2 and not missing

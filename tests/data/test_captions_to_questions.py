@@ -129,3 +129,19 @@ def test_the_command_makes_own_questions(
     asked = [each for split in found.splits.values() for each in split]
     assert {(each.text, each.answer, each.kind) for each in asked} >= {one for each in ASKED.values() for one in each}
     assert in_child(["questions", "captions.json", "data=scenes"], cwd=tmp_path).returncode == 2
+
+
+def test_the_command_overwrites_nothing_of_somebody_else(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, captions = [{"id": 1, "file_name": "1.jpg"}], [{"id": 1, "image_id": 1, "caption": "A dog eats a bone"}]
+    content = json.dumps({"images": images, "annotations": captions})
+    path = tmp_path / "a=b.json"  # the name of a file that is there is no setting
+    path.write_text(content)
+    monkeypatch.chdir(tmp_path)
+    assert main(["questions", "a=b.json", "--out", "a=b.json"]) == 0
+    assert (tmp_path / "a=b.json.~1~").read_text() == content
+    captions[0]["caption"] = "dog " * 5000
+    path.write_text(json.dumps({"images": images, "annotations": captions}))
+    assert main(["questions", "a=b.json"]) == 1
+    assert "a caption of image 1 has 20,000 characters" in capsys.readouterr().err

@@ -116,3 +116,11 @@ def test_names_are_compared_in_one_form(root: Path) -> None:
         (accented, 2), ("b.jpg", 2), ("c.jpg", 2), ("d.jpg", 2),
     ]  # fmt: skip
     assert photos["train"][0].captions[0].startswith("a\u2028dog")
+
+
+def test_half_a_file_of_captions_is_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (path,) = [path for path in root.iterdir() if path.name in ("captions.txt", "Flickr8k.token.txt")]
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "b.jpg" not in line))
+    assert [photo.id for photo in read_flickr8k(root)["train"]] == ["a.jpg"]
+    said = "1 of 4 photographs have no caption and are left out: b.jpg. Is the file of captions whole?"
+    assert said in caplog.text

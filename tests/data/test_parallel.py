@@ -127,3 +127,12 @@ def test_batches_hold_sentences_and_translations_side_by_side(tmp_path: Path) ->
     (whole,) = data.loader("val")
     assert whole.sources.words.tolist() == [[4, 5, UNK, END]] and whole.photos.tolist() == [0]
     assert Sentences.of([[], [5, 6]]).words.tolist() == [[UNK, 0], [5, 6]]
+
+
+def test_line_ends_of_any_system_end_a_line(tmp_path: Path) -> None:
+    expected = read(write(tmp_path / "plain")).splits
+    for name, end in (("windows", "\r\n"), ("old", "\r")):
+        files = {key: text.replace("\n", end) for key, text in FILES.items()}
+        assert read(write(tmp_path / name, files)).splits == expected
+    mixed = {**FILES, "train.en": "A dog\rruns.\nA cat sits.\n"}  # a stray one within a line ends none
+    assert read(write(tmp_path / "mixed", mixed))["train"][0].source == "A dog runs."

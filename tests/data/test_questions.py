@@ -1,8 +1,11 @@
 """Questions about photographs: each format, the photographs that are there, splits, and what is wrong with a file."""
 
+import codecs
 import gzip
 import json
 import logging
+import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,7 +155,7 @@ def kindless(root: Path) -> None:
     ("spoil", "said"),
     [
         (short, "questions.txt 4, answers.txt 3"),
-        (silent, "question 1 of train is ' .', without a word"),
+        (silent, r"question 1 of train is '\?', without a word"),
         (unanswered, "question 0 of test has an empty answer"),
         (kindless, "types.txt"),
         (lambda root: (root / "test" / "img_ids.txt").unlink(), "there is no such file"),
@@ -220,3 +223,57 @@ def test_real_files(shared: Path) -> None:
     assert len({each.image for each in daquar["train"]}) == 794
     vqa = read_vqa(shared / "sequences" / "vqa2_subset", splits={"train": "train", "val": "valid", "test": "test"})
     assert [len(vqa[split]) for split in ("train", "val", "test")] == [48061, 8977, 2962]
+
+
+def test_line_ends_of_any_system_end_a_line(tmp_path: Path) -> None:
+    root = write_coco_qa(tmp_path / "qa")
+    plain = read_coco_qa(root, validation=0)
+    for end in (b"\r\n", b"\r"):
+        for path in root.rglob("*.txt"):
+            lines = path.read_text("utf-8-sig").splitlines()
+            path.write_bytes(codecs.BOM_UTF8 + b"".join(line.encode() + end for line in lines))
+        assert read_coco_qa(root, validation=0).splits == plain.splits
+    pairs = b"what is in the image3 ?\r\ncup\r\n" * 2
+    for split in ("train", "test"):
+        (tmp_path / f"qa.894.raw.{split}.txt").write_bytes(pairs)
+    found = read_daquar(tmp_path, validation=0)["train"]
+    assert [(each.text, each.answer) for each in found] == [("what is", "cup")] * 2
+
+
+def test_ids_are_compared_in_one_form(tmp_path: Path) -> None:
+    """Numbers in one file, texts in another, as a script of one's own may write them."""
+    asked = [{"question_id": each, "image_id": str(each), "question": "Is it on?"} for each in (1, 2, 3)]
+    told = [{"question_id": f"{each}", "answers": [{"answer": "yes"}] * 10} for each in (3, 2, 1)]
+    (tmp_path / "v2_OpenEnded_mscoco_t_questions.json").write_text(json.dumps({"questions": asked}))
+    path = tmp_path / "v2_mscoco_t_annotations.json"
+    path.write_text(json.dumps({"annotations": [*told, {"question_id": [1], "answers": []}]}))
+    images = pictures(tmp_path / "i", "COCO_1.jpg", "COCO_2.jpg", "COCO_3.jpg")
+    found = read_vqa(tmp_path, images, {"train": "t"}, validation=1)
+    assert len(found["train"]) == 2 and {photo.id for photo in found.photos or ()} == {1, 2, 3}
+
+
+def test_photographs_are_found_under_names_of_another_form(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "café.png") for form in ("NFC", "NFD"))
+    pictures(tmp_path / "sub", apart, "b.png")
+    rows: list[dict[str, object]] = [
+        {"image": name, "question": "what", "answer": "a", "split": split}
+        for name, split in ((f"sub/{composed}", "train"), (f"sub/{apart}", "train"), ("sub\\b.png", "val"))
+    ]
+    found = read_own_questions(write_rows(tmp_path / "q.jsonl", rows))
+    assert found.places("train") == [0, 0] and [photo.path.name for photo in found.photos or ()] == [apart, "b.png"]
+    rows[1]["split"] = "val"
+    with pytest.raises(CaptioningError, match="is in the splits 'train' and 'val'"):
+        read_own_questions(write_rows(tmp_path / "q.jsonl", rows))
+
+
+def test_odd_values_are_sentences_in_bounded_time(tmp_path: Path) -> None:
+    root = write_coco_qa(tmp_path / "qa")
+    (root / "test" / "img_ids.txt").write_text("9" * 5000 + "\n")
+    with pytest.raises(CaptioningError, match=r"line 1: the image id is '999"):
+        read_coco_qa(root)
+    (tmp_path / "qa.894.raw.train.txt").write_text(f"what{' ' * 200_000}x\ncup\n")
+    (tmp_path / "qa.894.raw.test.txt").write_text("what is in image3 ?\ncup\n")
+    began = time.process_time()
+    with pytest.raises(CaptioningError, match=r"the question 1 has 200,005 characters"):
+        read_daquar(tmp_path)
+    assert time.process_time() - began < 2

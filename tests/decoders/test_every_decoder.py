@@ -4,13 +4,13 @@ import io
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from captioning.cells import Cell
 from captioning.core.build import build, maker
@@ -19,7 +19,7 @@ from captioning.core.packing import Packing
 from captioning.core.state import State, gather
 from captioning.core.vocabulary import END, PAD, START
 from captioning.decoders import Decoder, Outputs
-from captioning.search import Beam, DiverseBeam, Greedy
+from captioning.search import Beam, DiverseBeam, Greedy, Sample
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SPEC = FeatureSpec(pooled=(6,), grid=(2, 3, 7))
@@ -295,28 +295,18 @@ def test_saving_and_loading_change_nothing(name: str, setting: str, cell: str) -
     assert torch.equal(loaded(made_up(8), EIGHT), trained(made_up(8), EIGHT))
 
 
-class NoDoubles(TorchDispatchMode):
-    """No operation gives numbers in double precision, which Apple's GPUs (mps) lack."""
-
-    def __torch_dispatch__(self, function, types, arguments=(), settings=None):
-        found = function(*arguments, **(settings or {}))
-        for each in found if isinstance(found, tuple | list) else [found]:
-            assert not (isinstance(each, torch.Tensor) and each.dtype == torch.double), f"{function}: a double"
-        return found
-
-
 @pytest.mark.parametrize(("name", "setting"), [decoder for decoder in DECODERS if decoder[0] != BLIND])
-def test_it_trains_and_searches_without_double_precision(name: str, setting: str) -> None:
+def test_it_trains_and_searches_without_double_precision(name: str, setting: str, no_doubles: type[Any]) -> None:
     decoder, features = make(name, setting), made_up(B)
     packing = Packing.of(captions(RAGGED))
-    with NoDoubles():
+    with no_doubles():
         found = decoder.teacher_force(features, packing.pack(captions(RAGGED)), packing)
         gradients(decoder, found.hidden, found.trace)
         with torch.no_grad():
-            for search in (Greedy(max_length=4), Beam(2, max_length=4), DiverseBeam(4, groups=2, max_length=4)):
+            for search in (Greedy(4), Beam(2, 4, 0.5), DiverseBeam(4, 2, max_length=4), Sample(4, top_k=5, top_p=0.9)):
                 search(decoder, features)
 
 
-def test_a_double_is_seen() -> None:
-    with NoDoubles(), pytest.raises(AssertionError, match="a double"):
+def test_a_double_is_seen(no_doubles: type[Any]) -> None:
+    with no_doubles(), pytest.raises(AssertionError, match="a double"):
         torch.ones(2).double()

@@ -1,5 +1,7 @@
 """The encoder of sentences: torch's own bidirectional layers, a sentence alone and among others, and its speed."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -90,3 +92,8 @@ def test_dropout_is_of_training_alone_and_settings_are_checked() -> None:
         encoder(depth=0)
     with pytest.raises(CaptioningError, match=r"encoder.layer_dropout=2: take a fraction"):
         encoder(layer_dropout=2)
+
+
+def test_it_reads_without_double_precision(no_doubles: type[Any]) -> None:
+    with no_doubles():
+        encoder(LSTM, depth=2).train()(SENTENCES)["grid"].sum().backward()

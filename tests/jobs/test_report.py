@@ -14,7 +14,7 @@ from captioning.core.files import write_json
 from captioning.jobs.run_report import write_at_the_end
 from captioning.report.page import RunRecord, report_html
 
-VOID = {"meta", "img", "line", "circle", "polyline", "rect", "br", "hr", "link"}
+VOID = {"meta", "img", "line", "circle", "polyline", "rect", "br", "hr", "link", "wbr"}
 
 
 class Page(HTMLParser):

@@ -2,17 +2,24 @@
 
 import csv
 import json
+import random
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from captioning.__main__ import main
+from captioning.core.errors import CaptioningError
 from captioning.jobs import results
 from captioning.jobs.results import Code
-from captioning.runs.results import COLUMNS
+from captioning.jobs.run_report import record_of
+from captioning.report.page import report_html
+from captioning.runs.card import about, model_card
+from captioning.runs.question_rows import rows_of_answers
+from captioning.runs.results import COLUMNS, row_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SCORES = {"BLEU-1": 0.61234, "BLEU-4": 0.2, "ROUGE-L": 0.45, "CIDEr": 0.5, "different": 0.806, "bad_endings": 0.004}
@@ -141,3 +148,54 @@ def test_what_is_no_result_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureF
         assert main(["results", str(tmp_path / "table.csv"), str(tmp_path / name)]) == 1
         assert said in capsys.readouterr().err
     assert not (tmp_path / "table.csv").exists()
+
+
+def test_a_table_of_something_else_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path / "run", ["seed=2"])
+    captions = "image,caption\n1.jpg,a dog\n2.jpg,a cat\n"
+    for content in (captions, "a letter,\nof somebody\n", "experiment,overrides\na,b,c\n"):
+        (tmp_path / "captions.csv").write_text(content)
+        assert main(["results", str(tmp_path / "captions.csv"), str(tmp_path / "run"), "--no-meteor"]) == 1
+        assert "captions.csv: this is no table of such results" in capsys.readouterr().err
+        assert (tmp_path / "captions.csv").read_text() == content
+    (tmp_path / "captions.csv").write_text("experiment,overrides,note\nold,,mine\n")
+    assert main(["results", str(tmp_path / "captions.csv"), str(tmp_path / "run"), "--no-meteor"]) == 0
+    assert [row["note"] for row in rows(tmp_path / "captions.csv")] == ["mine", ""]
+
+
+ODD: list[Any] = [None, True, -1, 1e400, "", "x", [], {}, [[1]], {"a": {"b": None}}, [{"checkpoint": 1}], {"a": [1]}]
+
+
+@pytest.mark.parametrize("name", ["scores_test.json", "summary.json", "answers_test.json", ".hydra/overrides.yaml"])
+def test_a_damaged_file_of_a_run_is_a_sentence(name: str, tmp_path: Path) -> None:
+    """Whatever stands in the place of a part of it: in a table of results, on the report, and on a model card."""
+    folder = run(tmp_path / "run", ["seed=2"])
+    intervals, members = {"accuracy": [0.1, 0.2]}, [{"checkpoint": f"{folder}/best.ckpt", "sha256": "0", "seed": 1}]
+    scores: dict[str, Any] = {"scores": {"accuracy": 0.5}, "intervals": intervals, "split": "test"}
+    scores |= {"kinds": {"object": 1}, "questions": 1}
+    scores |= {"baselines": {"blind": {"accuracy": 0.2}}, "p_values": {"blind": {"accuracy": 0.1}}, "search": "beam"}
+    rows_of = [{"question_id": 1, "question": "what", "answer": "a", "answers": ["a"], "kind": "object"}]
+    files: dict[str, Any] = {"scores_test.json": scores, "answers_test.json": rows_of, "summary.json": SUMMARY}
+    files[".hydra/overrides.yaml"] = ["seed=2"]
+    write(folder / "config.yaml", "data: {name: own, root: x}\nanswerer: {looks: 2}\n")
+    whole = files[name]
+    broken = [*ODD, *({**whole, key: odd} for key in whole for odd in ODD)] if isinstance(whole, dict) else list(ODD)
+    broken += [{**scores, "members": each} for each in (members, *ODD)] if name == "scores_test.json" else []
+    broken += [[{**rows_of[0], key: odd}] for key in rows_of[0] for odd in ODD] if name == "answers_test.json" else []
+    for other, content in files.items():
+        write(folder / other, content)
+    outcomes = Counter[bool]()
+    for content in random.Random(0).sample(broken, min(len(broken), 30)):
+        write(folder / name, content)
+        for use in (
+            lambda: row_of(folder, "test"),
+            lambda: rows_of_answers(folder, "test"),
+            lambda: report_html("x", [record_of(folder, "x", {})], resamples=0),
+            lambda: model_card({}, about(folder / "checkpoints" / "best.ckpt"), 1, "float32"),
+        ):
+            try:
+                outcomes[bool(use())] += 1
+            except CaptioningError as error:
+                assert str(error).startswith(str(folder))
+                outcomes[False] += 1
+    assert outcomes[True] > 3 and outcomes[False] > 3

@@ -1,12 +1,15 @@
 """``captioning score`` as a command, and the check of results files."""
 
 import csv
+import io
 import json
 import math
+import os
 import re
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -471,3 +474,21 @@ def test_images_without_ids_are_a_sentence(tmp_path: Path, images: object, said:
     with pytest.raises(CaptioningError, match=rf"refs\.json: .*{said}"):
         read_references(write(tmp_path / "refs.json", content))
     assert read_references(write(tmp_path / "refs.json", {**content, "images": None})) == {1: ["A dog."]}
+
+
+def test_archives_that_are_no_files_or_unpack_to_gigabytes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    with pytest.raises(CaptioningError, match="for it is a pipe"):
+        read_results(tmp_path / "pipe.zip")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("r.json", " " * 50_000_000)
+    with pytest.raises(CaptioningError, match=r"r.json would unpack to 50 MB, too much"):
+        read_results(tmp_path / "bomb.zip")
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("r.json", json.dumps([{"image_id": 1, "caption": "a dog"}] * 50))
+    content = whole.getvalue()
+    for place in range(0, len(content), 3):
+        (tmp_path / "r.zip").write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
+        with suppress(CaptioningError):
+            assert read_results(tmp_path / "r.zip") == {1: "a dog"}

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from captioning.__main__ import main
+from captioning.core.errors import CaptioningError
 from captioning.core.vocabulary import SPECIAL, Vocabulary
 from captioning.jobs.config import compose
+from captioning.jobs.serve import listen
 from captioning.predict.captioner import Captioner
 from captioning.runs import parts, published
 
@@ -86,3 +88,9 @@ def test_without_the_extra_a_sentence_says_what_to_install(
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve", "no"]) == 1
     assert 'pip install "captioning[web]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["..", "a" * 64 + ".b", "no such host", "256.1.1.1"])
+def test_a_name_that_no_host_has_is_a_sentence(host: str) -> None:
+    with pytest.raises(CaptioningError, match="can't be listened on"):
+        listen(host, 0)

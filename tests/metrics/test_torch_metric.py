@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -79,3 +80,8 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
 def test_wrong_numbers_are_refused() -> None:
     with pytest.raises(CaptioningError, match="2 captions, references of 1 images, 2 ids"):
         CaptionScores().update(["a", "b"], [["a"]], [1, 2])
+
+
+def test_scores_are_in_single_precision(no_doubles: type[Any]) -> None:
+    with no_doubles():
+        assert float(fill(CaptionScores(), range(5)).compute()["CIDEr"]) > 0

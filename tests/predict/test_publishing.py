@@ -285,6 +285,7 @@ def test_a_name_that_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_strangers_folder_runs_no_code(make: Make, tmp_path: Path) -> None:
     make(*ATTENDS).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    del settings["crc32"]  # strangers can write any
     whole = load_file(tmp_path / "model.safetensors")
 
     def refused(said: str, weights: dict[str, torch.Tensor] | None = None, **change: Any) -> None:
@@ -308,3 +309,25 @@ def test_a_strangers_folder_runs_no_code(make: Make, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
     with pytest.raises(CaptioningError, match="not a file of weights that can be read"):
         Captioner.load(tmp_path, "cpu")
+
+
+def test_damaged_weights_are_refused(make: Make, tmp_path: Path) -> None:
+    """A file of safetensors has no checksum of its own: a flipped bit would be another weight."""
+    make(*ATTENDS).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    begin = 8 + int.from_bytes(whole[:8], "little")  # of the weights
+    hole = whole[:begin] + bytes(1000) + whole[begin + 1000 :]
+    for damaged in (hole, *(flipped(whole, place) for place in range(begin, len(whole), len(whole) // 9))):
+        path.write_bytes(damaged)
+        with pytest.raises(CaptioningError, match=r"model\.safetensors: its checksum is not the one in config\.json"):
+            read_checkpoint(tmp_path)
+    path.write_bytes(whole)
+    settings = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    del settings["crc32"]  # of an earlier version
+    write_json(tmp_path / "config.json", settings)
+    assert read_checkpoint(tmp_path).weights
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioning.report.pictures import draw_contact_sheet
+from captioning.core.measure import Measure
+from captioning.report.pictures import draw_contact_sheet, draw_curves
 
 
 def test_no_caption_is_cut(tmp_path: Path) -> None:
@@ -42,3 +43,12 @@ def test_captions_are_drawn_as_they_are_whatever_is_in_them(caption: str, tmp_pa
     drawn = Image.open(tmp_path / "sheet.png").convert("RGB")
     green = sum(count for count, colour in drawn.getcolors(1 << 20) or [] if colour == (0, 255, 0))
     assert green > 5 * 150 * 75
+
+
+def test_curves_of_a_model_without_gradients_are_drawn_without_a_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """As of a model that only counts: its gradient's norm is 0 at every step."""
+    rows = [{"step": 1.0, "train/gradient_norm": 0.0, "train/loss": 2.0}, {"step": 2.0, "val/loss": 2.0}]
+    draw_curves(rows, tmp_path / "curves.png", {"loss": Measure("loss", higher_is_better=False)})
+    assert not recwarn.list and (tmp_path / "curves.png").stat().st_size > 1000

@@ -28,6 +28,7 @@ def test_measurements_are_said_as_people_write_them() -> None:
     monitor = Monitor.among(MEASURES, "loss")
     assert monitor.text("test/CIDEr", 0.4567) == "45.7"
     assert monitor.text("val/CIDEr", 0.4567, 2) == "45.67"
+    assert monitor.text("test/METEOR", 0.2149) == "21.5"  # of no task, and in evaluation where its tables are
     assert monitor.text("val/loss", 1.46789, 2) == "1.4679"
     assert monitor.text("val/nothing known", 1.46789) == "1.4679"
 

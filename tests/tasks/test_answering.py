@@ -20,6 +20,7 @@ from captioning.core.images import ImageTransform
 from captioning.data.photos import Box, CaptionedPhotos, Photo
 from captioning.data.questions import Question, QuestionSet
 from captioning.metrics import Accuracy, AccuracyByKind
+from captioning.predict.answerer import Answer, Reply
 from captioning.tasks.answering.baselines import Blind, Majority
 from captioning.tasks.answering.evaluation import compare_answers, play_pointing
 from captioning.text.words import tokenize_words_each
@@ -123,6 +124,14 @@ def test_files_of_answers_are_compared(trained: Path, in_child: Child) -> None:
     ):
         done = in_child(*lines, cwd=trained)
         assert done.returncode == status and said in done.stdout + done.stderr, done.stderr
+    texts = [{**row, "question_id": f"{row['question_id']}", "image_id": [1]} for row in rows]
+    (trained / "texts.json").write_text(json.dumps(texts))
+    same = []
+    for name in (files[1], "texts.json"):  # a number in one file may be a text in the other
+        line = ["score", str(trained / files[0]), str(trained / name), "--json", str(trained / "same.json")]
+        assert main(line) == 0
+        same.append([*json.loads((trained / "same.json").read_text())["p_values"].values()])
+    assert same[0] == same[1]
     found = json.loads((trained / "both.json").read_text())
     assert found["questions"] == 6 and found["scores"]["img_bow"]["accuracy"] == pytest.approx(5 / 6)
     assert found["scores"]["bow"]["colour"] == pytest.approx(1 / 3)
@@ -135,12 +144,17 @@ def test_questions_of_another_set_are_answered(trained: Path, in_child: Child) -
     others = [{**row, "answer": "cat", "split": "test"} for row in rows[:2]] + [{**rows[4], "split": "test"}]
     (trained / "others.jsonl").write_text("".join(json.dumps(row) + "\n" for row in others))
     line = ["evaluate", "runs/img_bow", "data=own_questions", "data.root=others.jsonl", "--out", "others"]
-    done = in_child([*line, "data.features_root=features", "--split", "test"], cwd=trained)
+    done = in_child(
+        [*line, "data.features_root=features", "--split", "test"], ["results", "others.csv", "others"], cwd=trained
+    )
     assert done.returncode == 0, done.stderr
     assert "2 of 3 answers were never seen in training, and count as wrong." in done.stdout
     found = json.loads((trained / "others" / "scores_test.json").read_text())
     assert found["unseen_answers"] == 2 and found["scores"]["accuracy"] == pytest.approx(1 / 3)
     assert found["baselines"] == {}
+    with (trained / "others.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert (row["data"], row["model"], row["questions"]) == ("others", "img_bow", "3")  # not the training's data
 
 
 def test_attention_points_at_what_the_question_names(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,3 +308,18 @@ def test_the_report_tells_scores_baselines_and_questions(trained: Path) -> None:
     both = out.read_text("utf-8")
     assert "<th>img_bow</th><th>bow</th>" in both
     assert re.search(r"<li>(img_bow|bow) [^<]* (img_bow|bow)[^<]*accuracy", both)
+
+
+def test_a_photograph_that_is_not_looked_at_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Blind:
+        encoder = None
+
+        def ask(self, *_: object, **settings: object) -> Reply:
+            return Reply([Answer("red", 1.0)])
+
+    monkeypatch.setattr(Answerer, "load", lambda *_: Blind())
+    assert main(["ask", "photo.jpg", "what is it", "--checkpoint", "run"]) == 0
+    assert "photo.jpg: this model reads the question alone" in caplog.text + capsys.readouterr().err
+    assert main(["ask", "https://a.b/c.jpg", "what is it", "--checkpoint", "run"]) == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -77,3 +78,11 @@ def test_what_does_not_fit_gets_a_sentence() -> None:
     with pytest.raises(CaptioningError, match=r"task\.network=tree: take one of recurrent, frame"):
         FrameLabeller(SPEC, 3, GRU, network="tree")  # type: ignore[arg-type]
     assert UNKNOWN == -1
+
+
+@pytest.mark.parametrize("network", ["recurrent", "frame"])
+def test_it_learns_without_double_precision(network: Any, no_doubles: type[Any]) -> None:
+    labeller = FrameLabeller(SPEC, 3, GRU, network=network, hidden_size=4)
+    with no_doubles():
+        logits = labeller(Features({"frames": torch.tensor([6, 2])}, frames=torch.randn(2, 6, 5)))
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.zeros(12, dtype=torch.long)).backward()

@@ -255,3 +255,12 @@ def test_what_does_not_fit_gets_a_sentence(tmp_path: Path) -> None:
             train(compose([*kept, setting]), tmp_path / "run")
     with pytest.raises(CaptioningError, match="choose data=multi30k_translation or data=own_translation"):
         train(compose(["task=translation", "data=own", f"data.root={tmp_path}"]), tmp_path / "run")
+
+
+def test_a_sentence_that_is_too_long_for_a_file_s_name_is_a_sentence(tmp_path: Path) -> None:
+    long = "一只狗在草地上奔跑，" * 20
+    assert sentences_of(long) == [long] and sentences_of("a" * 5000) == ["a" * 5000]
+    (tmp_path / "old.txt").write_bytes(b"A dog.\rA cat.\r")
+    (tmp_path / "windows.txt").write_bytes(b"\xef\xbb\xbfA dog.\r\nA cat.\r\n")
+    assert sentences_of(str(tmp_path / "old.txt")) == ["A dog.", "A cat."]
+    assert [text.strip() for text in sentences_of(str(tmp_path / "windows.txt"))] == ["A dog.", "A cat."]

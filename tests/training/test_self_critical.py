@@ -295,3 +295,14 @@ def test_a_text_has_nothing_to_reward() -> None:
 def test_the_signature_is_sacreeos_s(settings: dict[str, Any], signature: str) -> None:
     assert objective(**settings).signature == signature
     assert SelfCritical(**settings).signature == ""
+
+
+@pytest.mark.parametrize("baseline", ["leave_one_out", "greedy"])
+def test_it_trains_without_double_precision(
+    baseline: str, decoder: Decoder, features: Features, no_doubles: type[Any]
+) -> None:
+    decoder, features = decoder.float(), features.to(dtype=torch.float)
+    with no_doubles():
+        made = objective(baseline=baseline, bleu=0.5, cross_entropy=0.1, label_smoothing=0.1, feature_dropout=0.1)
+        sums = made(decoder, features, batch_of(features), 0)
+        torch.stack([each.mean for each in sums.values() if each.trained]).sum().backward()

@@ -1,27 +1,40 @@
-"""Untrained captioners and a model of answers for the page, and pictures."""
+"""Untrained captioners and a model of answers for the page, pictures, and a server."""
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.vocabulary import END, SPECIAL, Vocabulary
 from captioning.jobs.config import compose
+from captioning.jobs.serve import listen
 from captioning.predict.answerer import Answerer
 from captioning.predict.captioner import Captioner
 from captioning.runs import parts
 
 WORDS = ("a", "red", "ball", "box", "star", "on", "the", "grass")
-SMALL = ("encoder.last_stage=layer1", "search=beam", "search.size=4", "search.max_length=6")
+SEARCH = ("search=beam", "search.size=4", "search.max_length=6")
+SMALL = ("encoder.last_stage=layer1", *SEARCH)
+CLIPS = (  # an encoder of the frames of clips in the place of one of photographs
+    *("encoder.frames=4", "encoder@encoder.encoders.picture=resnet18", "encoder.encoders.picture.weights=null"),
+    *("encoder.encoders.picture.last_stage=layer1", "encoder.encoders.picture.image_size=16"),
+)
 PLACES = ("data.root=nowhere",)
 
 
 def untrained(settings: list[str], *overrides: str, seed: int = 0) -> Captioner:
-    """A captioner that babbles, and says something else of each picture."""
-    line = [each for each in settings if not each.startswith(("search", "data.root"))]
-    config, vocabulary = compose([*line, *SMALL, *PLACES, *overrides]), Vocabulary([*SPECIAL, *WORDS])
+    """A captioner that babbles, and says something else of each picture; of clips with ``encoder=frames`` or flow."""
+    clips = any(each.startswith("encoder=") for each in overrides)
+    line = [each for each in settings if not each.startswith(("search", "data.root", *(["encoder"] if clips else [])))]
+    small = (*CLIPS, *SEARCH) if clips else SMALL
+    config, vocabulary = compose([*line, *small, *PLACES, *overrides]), Vocabulary([*SPECIAL, *WORDS])
     torch.manual_seed(seed)
     encoder = parts.make_encoder(config)
     decoder = parts.make_decoder(config, vocabulary, encoder.spec)
@@ -75,3 +88,23 @@ class Served:
     address: str
     captioners: dict[str, Captioner]
     answerer: Answerer
+
+
+@contextmanager
+def serving(captioners: dict[str, Captioner], answerer: Answerer) -> Iterator[Served]:
+    """A server that runs in the block."""
+    uvicorn = pytest.importorskip("uvicorn", reason="needs captioning[web]")
+    from captioning.web.app import make_app
+
+    listening = listen("127.0.0.1", 0)
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(captioners, {"answers": answerer}), log_level="warning", access_log=False)
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", captioners, answerer)
+    server.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()

@@ -3,43 +3,25 @@
 import os
 import shutil
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from captioning.jobs.serve import listen
-
 sys.path.append(str(Path(__file__).parent))  # for babblers
 
-from babblers import Served, unasked, untrained
+from babblers import Served, serving, unasked, untrained
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
 def served(tiny_settings: list[str]) -> Iterator[Served]:
-    uvicorn = pytest.importorskip("uvicorn", reason="needs captioning[web]")
-    from captioning.web.app import make_app
-
     looks = untrained(tiny_settings, "decoder=show_attend_tell", "decoder.attention_size=8")
     captioners = {"looks": looks, "does not look": untrained(tiny_settings, "decoder=show_tell", seed=1)}
-    answerer = unasked()
-    listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(captioners, {"answers": answerer}), log_level="warning", access_log=False)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", captioners, answerer)
-    server.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
+    with serving(captioners, unasked()) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

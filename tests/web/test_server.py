@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -230,3 +231,17 @@ def test_two_hundred_pictures_from_twenty_clients(served: Served, monkeypatch: p
         each.join(120)
     assert found == {number: (200, caption) for number, caption in enumerate(expected)}
     assert inside == 0 and 1 < most <= app.WAITING
+
+
+def test_pictures_that_do_not_arrive_keep_no_place(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "PATIENCE", 0.3)
+    place = urlsplit(served.address)
+    waiting = []
+    for _ in range(app.WAITING):
+        connection = socket.create_connection((place.hostname, place.port))
+        head = f"POST /caption HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 1000\r\n"
+        connection.sendall(f"{head}Content-Type: application/octet-stream\r\n\r\nhalf".encode())
+        waiting.append(connection)
+    status, found = ask(served, "POST", "/caption", encoded(picture(1)))
+    assert status == 200 and found["caption"]
+    assert all(b"did not arrive" in connection.recv(4096) for connection in waiting)

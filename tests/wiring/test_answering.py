@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from wires import compose, wired
 
 from captioning.core.build import build, call
@@ -200,12 +199,15 @@ def test_models_read_the_part_that_is_named(kind: str) -> None:
 
 @wired(*(f"answerer=stacked_attention answerer.{name}" for name in ("attends", "attention_size", "looks")))
 @wired("answerer=stacked_attention answerer.output_dropout", "answerer=stacked_attention answerer.hidden_size")
+@wired("answerer=stacked_attention answerer.bag", "answerer=stacked_attention answerer.region_dropout")
 def test_attention_looks_as_often_and_at_what_is_set() -> None:
     sizes = ["answerer.attends=objects", "answerer.attention_size=5", "answerer.looks=3", "answerer.hidden_size=9"]
-    made = model("stacked_attention", *sizes, "answerer.output_dropout=0.25")
+    more = ["answerer.output_dropout=0.25", "answerer.region_dropout=0.125", "answerer.bag=true"]
+    made = model("stacked_attention", *sizes, *more)
     assert made.reads == ("objects",) and made.region_layer.weight.shape == (9, 7)
     assert [look.key.weight.shape for look in made.looks] == [(5, 9)] * 3
-    assert isinstance(made.output_dropout, nn.Dropout) and made.output_dropout.p == 0.25
+    assert (made.output_dropout.p, made.region_dropout.p) == (0.25, 0.125)
+    assert made.bag_layer.weight.shape == (9, 500) and model("stacked_attention").bag_layer is None
 
 
 @wired("metrics=answers metrics.kinds.kinds", "metrics=vqa metrics.kinds.kinds")

@@ -20,6 +20,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -179,7 +180,7 @@ class SelfCritical(Objective):
             photos.repeat_interleave(tokens.shape[1]).cpu().numpy(),
             [END in caption for caption in captions],
         )
-        return torch.from_numpy(rewards).to(tokens.device, torch.float).view(tokens.shape[:2])
+        return torch.from_numpy(rewards.astype(np.float32)).to(tokens.device).view(tokens.shape[:2])
 
     def sums_of_captions(self, decoder: Decoder, features: Features, batch: Words, step: int) -> dict[str, Sum]:
         """The weighted cross-entropy of the batch's own captions, and their log-likelihood; nothing at weight 0."""
