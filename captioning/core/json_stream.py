@@ -13,6 +13,7 @@ from captioning.core.texts import HALF, parse_json
 
 _PIECE = 1 << 20  # characters that are parsed at once
 _BLANK = " \t\n\r"
+_AFTER = (*_BLANK, ",", ":", "]", "}")  # what may follow a value
 _decoder = json.JSONDecoder()
 
 
@@ -108,7 +109,7 @@ class _Text:
                 value, end = _decoder.raw_decode(self._ahead)
             except (ValueError, RecursionError):
                 end = len(self._ahead)
-            if end < len(self._ahead):  # a number could go on at the end
+            if self._ahead[end : end + 1] in _AFTER:  # a number could go on at the end of the piece
                 self._ahead = self._ahead[end:]
                 return value
             self._read()
