@@ -726,15 +726,16 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         kinds, end = Kinds(Path(folder)), time.monotonic() + options.seconds
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for kind in itertools.cycle(counted):
-            if time.monotonic() > end:
-                break
-            number = numbers.randrange(2**32)
-            try:
-                counted[kind][attempt(kinds, kind, number)] += 1
-            except Exception:
-                counted[kind]["failures"] += 1
-                print(f"{kind} {number}:\n{traceback.format_exc()}", file=sys.stderr)
+        with suppress(KeyboardInterrupt):  # which ends the tries, and not the counts
+            for kind in itertools.cycle(counted):
+                if time.monotonic() > end:
+                    break
+                number = numbers.randrange(2**32)
+                try:
+                    counted[kind][attempt(kinds, kind, number)] += 1
+                except Exception:
+                    counted[kind]["failures"] += 1
+                    print(f"{kind} {number}:\n{traceback.format_exc()}", file=sys.stderr)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(f"{'kind':14} {'inputs':>8} {'read':>8} {'refused':>8} {'failures':>8}")
     for kind, count in {**counted, "all": sum(counted.values(), Counter())}.items():

@@ -20,8 +20,11 @@ OUTSIDE = f"""() => [...document.body.querySelectorAll("*")].filter(each => {{
     && getComputedStyle(each).display !== "inline" && !(each instanceof SVGElement));
 }}).map(each => `${{each.tagName}}.${{each.className}} ${{each.textContent.slice(0, 40)}}`)"""
 
-SPLIT = f"""() => [...document.querySelectorAll("figure, .photo, tr, h2, h3")].filter(each =>
-  each.getBoundingClientRect().height > {HEIGHT} || getComputedStyle(each).breakInside !== "avoid"
+# What stays whole must fit on a page; a card with the captions of many runs may go on on the next one, its picture not.
+SPLIT = f"""() => [...document.querySelectorAll("figure, .photo, img, tr, h2, h3")].filter(each =>
+  each.matches(".photo") ? getComputedStyle(each).breakInside !== "avoid"
+  : each.getBoundingClientRect().height > {HEIGHT}
+    || (each.tagName !== "IMG" && getComputedStyle(each).breakInside !== "avoid")
 ).map(each => each.tagName)"""
 
 
