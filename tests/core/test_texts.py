@@ -47,7 +47,7 @@ TEXTS = {  # the name of each kind of file: its reader and a content that it rea
     "vectors.txt": (lambda path: load_glove(path, ["süß", "b"], 2)[1].tolist(), "süß 1 2\nb 3 4\n"),
     "text.txt": (lambda path: "".join(read_characters(path).vocabulary.words), "süß und heiß\n"),
     "metrics.csv": (read_metrics, "step,val/ä\n1,2\n"),
-    "rows.csv": (read_rows, "metric,süß\n1,2\n"),
+    "rows.csv": (read_rows, "experiment,overrides,süß\nm,,2\n"),
 }
 
 
