@@ -175,7 +175,8 @@ def evaluate(
     if len(paths) == 1:
         out = out or run_of(first.path)
         found = task.evaluate(paths[0], split, out=out, device=device, trust=trust, search=searched)
-        if out.resolve() != run_of(first.path).resolve():
+        elsewhere = out.resolve() != run_of(first.path).resolve()
+        if elsewhere and data_name(config) != data_name(first.config):  # a row of these scores needs the run's settings
             found = replace(found, details={"run": str(run_of(first.path).resolve()), **found.details})
     else:
         members = members_of(paths, trust)
