@@ -5,6 +5,7 @@ from pathlib import Path
 
 from captioning.core.errors import CaptioningError
 from captioning.runs.results import row_of
+from captioning.runs.settings import data_name
 from captioning.runs.told import configuration_of, read_scores
 
 Row = dict[str, str]
@@ -35,13 +36,14 @@ def rows_of_translations(folder: Path, split: str) -> list[Row]:
     path = folder / f"scores_{split}.json"
     content = read_scores(path)
     row = row_of(folder, split)
-    data = configuration_of(folder).get("data") or {}
+    config = configuration_of(Path(content.get("run") or folder))  # as in ``question_rows``
+    data = config.get("data") or {}
     languages, intervals = content.get("languages"), content.get("intervals")
     signatures = content.get("signatures")
     if not isinstance(languages, list) or not isinstance(intervals, Mapping) or not isinstance(signatures, Mapping):
         raise CaptioningError(f"{path}: these are no scores of translations. Evaluate the run again.")
     row |= {
-        "data": str(content.get("data") or data.get("name", "")),
+        "data": str(content.get("data") or data_name(config)),
         "split": split,
         "direction": "-".join(map(str, languages)),
         "tokenizer": str(data.get("tokenizer", "")),
