@@ -18,6 +18,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
@@ -30,6 +31,7 @@ import pytest
 
 if TYPE_CHECKING:
     from captioning.data.captions import TokenizedCaptions
+    from captioning.data.feature_files import GrowingRows
     from captioning.data.photos import Photo
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests are small, and several processes of them may run at once
@@ -220,6 +222,26 @@ def made_up() -> "Callable[[int], TokenizedCaptions]":
 
     vocabulary = Vocabulary([*SPECIAL, *WORDS])
     return lambda photos: TokenizedCaptions.of(MadeUp(photos), vocabulary, max_words=30)
+
+
+@pytest.fixture(scope="session")
+def store_of_zeros() -> "Callable[..., GrowingRows]":
+    """A function that makes a whole part of a feature store, of zeros that take no disk.
+
+    Its arguments are the part's folder, the number of photographs and the shape of each one's features.
+    """
+    from captioning.data.digests import save_array
+    from captioning.data.feature_files import CHECKSUMS, FORMAT, GrowingRows
+
+    def make(folder: Path, photos: int, *shape: int) -> GrowingRows:
+        rows = GrowingRows(folder, (photos, *shape))
+        rows.begin()
+        rows.checksums[:] = zlib.crc32(bytes(rows.bytes))
+        save_array(folder / CHECKSUMS, rows.checksums)
+        rows.finish({"format": FORMAT})
+        return rows
+
+    return make
 
 
 Done = subprocess.CompletedProcess[str]

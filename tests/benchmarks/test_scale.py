@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from captioning.data.batches import BatchSampler, CaptionDataset
-from captioning.data.feature_files import FORMAT, GrowingRows
 from captioning.data.feature_store import FeatureStore
 
 BATCH, BATCHES = 64, 100
@@ -19,16 +18,14 @@ def resident() -> int:
 
 
 @pytest.mark.slow
-def test_eight_million_captions(race, made_up, tmp_path: Path) -> None:
+def test_eight_million_captions(race, made_up, store_of_zeros, tmp_path: Path) -> None:
     bytes_of_a_caption = {}
 
     def epoch(photos: int) -> Callable[[], None]:
         """What takes 100 random batches of so many photographs."""
         before = resident()
         captions = made_up(photos)
-        rows = GrowingRows(tmp_path / str(photos) / "pooled", (photos, 2048))
-        rows.begin()  # a file full of holes: its size is real, its bytes take no disk
-        rows.finish({"format": FORMAT})
+        store_of_zeros(tmp_path / str(photos) / "pooled", photos, 2048)
         store = FeatureStore(tmp_path / str(photos), ("pooled",))
         batches = CaptionDataset(captions, 5, features=store.__getitem__)
         draws = list(islice(BatchSampler(captions.photos, BATCH, shuffle=True), min(BATCHES, photos // BATCH)))

@@ -2,25 +2,18 @@
 
 import time
 import tracemalloc
-import zlib
 from itertools import islice
 from pathlib import Path
 
 from captioning.data.batches import BatchSampler, CaptionDataset
-from captioning.data.digests import save_array
-from captioning.data.feature_files import CHECKSUMS, FORMAT, GrowingRows
 from captioning.data.feature_store import FeatureStore
 
 
-def test_time_of_a_batch_stays_flat(made_up, tmp_path: Path) -> None:
+def test_time_of_a_batch_stays_flat(made_up, store_of_zeros, tmp_path: Path) -> None:
     def measure(photos: int) -> float:
         """Seconds of a batch of 64 photographs, features included."""
         captions, folder = made_up(photos), tmp_path / str(photos)
-        rows = GrowingRows(folder / "pooled", (photos, 256))
-        rows.begin()  # zeros that take no disk
-        rows.checksums[:] = zlib.crc32(bytes(2 * 256))
-        save_array(folder / "pooled" / CHECKSUMS, rows.checksums)
-        rows.finish({"format": FORMAT})
+        store_of_zeros(folder / "pooled", photos, 256)
         store = FeatureStore(folder, ("pooled",))
         assert store[range(photos)].images == photos  # the file is in memory, where the disk is not measured
         batches = CaptionDataset(captions, 5, features=store.__getitem__)
