@@ -104,7 +104,9 @@ def test_reading_against_encoding(size: tuple[int, int], tmp_path: Path, race, d
 
 
 @pytest.mark.parametrize(("part", "shape"), [("pooled", (2048,)), ("grid", (49, 2048))])
-def test_reading_an_epoch_of_coco_s_size(part: str, shape: tuple[int, ...], tmp_path: Path, report, store_of_zeros) -> None:
+def test_reading_an_epoch_of_coco_s_size(
+    part: str, shape: tuple[int, ...], tmp_path: Path, report, store_of_zeros
+) -> None:
     """The size of ResNet-101's features, every photograph once with its five captions, in random order.
 
     The file is sparse: the kernel fills its holes with zeros, so that this measures the reading, not a disk.
