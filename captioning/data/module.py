@@ -10,6 +10,7 @@ from lightning_fabric.utilities.seed import pl_worker_init_function
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.signals import outlast_signals
 from captioning.core.vocabulary import Vocabulary
@@ -109,16 +110,22 @@ class PhotoData(ResumableData):
         """The batches of a split for this rank.
 
         Raises:
-            CaptioningError: the split is empty.
+            CaptioningError: the split is empty, or has no photograph for some of the processes.
         """
         dataset, places = self.dataset(split, shuffle)
+        ranks = self.trainer.world_size if self.trainer else 1
+        if len(places) < ranks:
+            raise CaptioningError(
+                f"the {split} split has {len(places)} of what {ranks} processes read: at least one for each is needed. "
+                "Take fewer processes (trainer.devices=1), or more data."
+            )
         sampler = BatchSampler(
             places,
             self.batch_size,
             seed=self.seed,
             shuffle=shuffle,
             rank=self.trainer.global_rank if self.trainer else 0,
-            ranks=self.trainer.world_size if self.trainer else 1,
+            ranks=ranks,
             position=self.position if shuffle else from_the_beginning,
         )
         return DataLoader(

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 import captioning.__main__
+from captioning.core.errors import CaptioningError
+from captioning.data.module import PhotoData
+from captioning.data.photos import CaptionedPhotos, Photo
 from captioning.jobs.config import compose
 from captioning.jobs.evaluate import evaluate
 from captioning.jobs.train import train as train_here
@@ -93,6 +97,29 @@ def test_two_ranks_are_one_process_with_the_same_global_batch(
     told = {name: best[f"val/{name}"] for name in found if f"val/{name}" in best}
     assert told == pytest.approx({name: found[name] for name in told}, abs=1e-6) and "ROUGE-L" in told
     assert len(json.loads((run / "captions_val.json").read_text())) == 3  # odd: one rank had one photograph more
+
+
+def test_two_ranks_read_clips_as_one_process_does(
+    tiny_run_on_clips: Callable[..., list[str]], tmp_path: Path, in_fork: Callable[..., Done]
+) -> None:
+    overrides = tiny_run_on_clips("trainer.max_epochs=2", f"out={tmp_path}")
+    train_here(compose([*overrides, *ONE]), tmp_path / "one")
+    done = in_fork(two_ranks([*overrides, *TWO, "name=two"]), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    one, two = (read_metrics(tmp_path / name / "metrics.csv") for name in ("one", "two"))
+    assert [row.keys() for row in two] == [row.keys() for row in one]
+    for ours, expected in zip(two, one, strict=True):
+        assert ours == pytest.approx(expected, rel=1e-4, abs=1e-6), f"step {expected['step']}"
+
+
+def test_fewer_photographs_than_processes_get_a_sentence() -> None:
+    """Lightning would stop one rank with a traceback while the other waits."""
+    photos = CaptionedPhotos("own", {"val": [Photo(1, Path("only.jpg"), ("a dog",))]})
+    data = PhotoData(photos, features=None, image=lambda photo: torch.zeros(1))
+    assert len(data.val_dataloader()) == 1
+    data.trainer = SimpleNamespace(world_size=2, global_rank=1)  # type: ignore[assignment]
+    with pytest.raises(CaptioningError, match=r"the val split has 1 of what 2 processes read.*trainer\.devices=1"):
+        data.val_dataloader()
 
 
 FIXED = '''

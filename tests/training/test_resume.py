@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import LightningModule
 
 from captioning.__main__ import main
 from captioning.core.errors import CaptioningError
@@ -15,6 +16,8 @@ from captioning.jobs.config import compose
 from captioning.jobs.evaluate import evaluate
 from captioning.jobs.train import train
 from captioning.runs.metrics_file import read_metrics
+from captioning.tasks.captioning.module import CaptioningModule
+from captioning.tasks.labelling.module import LabellingModule
 
 Overrides = Callable[..., list[str]]
 STEPS = ("trainer.max_epochs=4", "checkpoint_minutes=0", "test=false")  # 5 batches an epoch, a checkpoint after each
@@ -87,20 +90,34 @@ def test_a_fine_tuned_run_goes_on_with_the_same_pictures(
     assert plain[0]["train/loss"] != read_metrics(tmp_path / "whole" / "metrics.csv")[0]["train/loss"]
 
 
+def test_a_run_on_clips_goes_on_to_the_same_weights(
+    tiny_run_on_clips: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = tiny_run_on_clips("checkpoint_minutes=0", "trainer.max_epochs=2")
+    whole = run(overrides, tmp_path / "whole")
+    steps = [row["step"] for row in whole if "train/loss" in row]
+    assert len(steps) == 2 * 5
+    stop(overrides, tmp_path / "cut", 7, monkeypatch)  # in the middle of the second epoch
+    goes_on_to_the_same(overrides, tmp_path / "cut", tmp_path / "whole")
+
+
 def stop(overrides: list[str], folder: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run up to a step."""
-    from captioning.tasks.captioning.module import CaptioningModule
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        for module in (CaptioningModule, LabellingModule):
+            patch.setattr(module, "training_step", failing(module.training_step, at))
+        run(overrides, folder)
 
-    step = CaptioningModule.training_step
 
-    def failing(self: CaptioningModule, batch: object, batch_idx: int) -> object:
+def failing(step: Callable[..., Any], at: int) -> Callable[..., Any]:
+    """A training step that fails at the one of this number."""
+
+    def training_step(self: LightningModule, *given: Any) -> Any:
         if self.trainer.global_step == at:
             raise RuntimeError("power cut")
-        return step(self, batch, batch_idx)
+        return step(self, *given)
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-        patch.setattr(CaptioningModule, "training_step", failing)
-        run(overrides, folder)
+    return training_step
 
 
 def goes_on_to_the_same(overrides: list[str], stopped: Path, whole: Path) -> None:
@@ -115,23 +132,12 @@ def test_self_critical_training_draws_the_same_captions_again(
     tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Stopped in the middle of the second epoch; with dropout, cross-entropy and another run's weights."""
-    from captioning.tasks.captioning.module import CaptioningModule
-
     run(tiny("trainer.max_epochs=1"), tmp_path / "first")
     own = ("objective=self_critical", "objective.cross_entropy=0.2", f"init_from={tmp_path / 'first'}")
     overrides = tiny(*own, "checkpoint_minutes=0", "monitor=nll")
     whole = run(overrides, tmp_path / "whole")
     assert len({row["train/reward"] for row in whole if "train/reward" in row}) > 5
-    step = CaptioningModule.training_step
-
-    def failing(self: CaptioningModule, batch: object, batch_idx: int) -> object:
-        if self.trainer.global_step == 7:
-            raise RuntimeError("power cut")
-        return step(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-        patch.setattr(CaptioningModule, "training_step", failing)
-        run(overrides, tmp_path / "cut")
+    stop(overrides, tmp_path / "cut", 7, monkeypatch)
     caplog.clear()  # an earlier test may have set the level
     with caplog.at_level(logging.INFO):
         same(run(overrides, tmp_path / "cut"), whole)
