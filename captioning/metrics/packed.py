@@ -1,54 +1,96 @@
 """The captions of very many images, packed: some 60 bytes a caption, where strings in lists and dictionaries take 300.
 
+What is more than 250,000 captions is in a temporary file.
+
 Dimensions: T texts, N images.
 """
 
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from io import BufferedRandom
 from itertools import accumulate
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captioning.core.files import write_error
 from captioning.core.ids import ImageId
 from captioning.metrics.ngrams import changes
 from captioning.text.token_numbers import Integers, spans
 
 _BITS = 10  # of a text's place in its block
 _BLOCK = 1 << _BITS
+_HELD = 256  # blocks in memory, 14 MB of captions
 _ENCODING = ("utf-8", "surrogatepass")
 
 
 class Texts:
-    """Texts in blocks of bytes, which grow without a copy."""
+    """Texts in blocks of bytes, which grow without a copy: the first ones in memory, the others in a file."""
 
-    def __init__(self) -> None:
-        """Begin without a text."""
-        self._blocks: list[tuple[bytes, array[int]]] = []
+    def __init__(self, held: int = _HELD) -> None:
+        """Begin without a text.
+
+        Args:
+            held: the number of blocks that are kept in memory.
+        """
+        self._held = held
+        self._blocks: list[bytes] = []
+        self._ends: list[array[int]] = []
         self._last: list[str] = []
+        self._starts = array("q", [0])  # of the blocks in the file
+        self._read = (-1, b"")  # the block of the file that was read last
 
     def append(self, text: str) -> None:
-        """Add a text."""
+        """Add a text.
+
+        Raises:
+            CaptioningError: the temporary file can't be written.
+        """
         self._last.append(text)
-        if len(self._last) == _BLOCK:
-            parts = [each.encode(*_ENCODING) for each in self._last]
-            ends = array("i", accumulate(map(len, parts), initial=0))
-            self._blocks.append((b"".join(parts), ends))
-            self._last = []
+        if len(self._last) < _BLOCK:
+            return
+        parts = [each.encode(*_ENCODING) for each in self._last]
+        self._ends.append(array("i", accumulate(map(len, parts), initial=0)))
+        self._last = []
+        if len(self._blocks) < self._held:
+            self._blocks.append(b"".join(parts))
+            return
+        try:
+            self._file.seek(self._starts[-1])
+            self._starts.append(self._starts[-1] + self._file.write(b"".join(parts)))
+        except OSError as error:
+            raise write_error(Path(gettempdir()), error) from error
 
     def __len__(self) -> int:
         """The number of texts."""
-        return len(self._blocks) * _BLOCK + len(self._last)
+        return len(self._ends) * _BLOCK + len(self._last)
 
     def __getitem__(self, place: int) -> str:
         """The text of a place, 0 or more."""
         block = place >> _BITS
-        if block == len(self._blocks):
-            return self._last[place & (_BLOCK - 1)]
-        content, ends = self._blocks[block]
         within = place & (_BLOCK - 1)
-        return content[ends[within] : ends[within + 1]].decode(*_ENCODING)
+        if block == len(self._ends):
+            return self._last[within]
+        ends = self._ends[block]
+        return self._block(block)[ends[within] : ends[within + 1]].decode(*_ENCODING)
+
+    def _block(self, block: int) -> bytes:
+        """The texts of a block."""
+        if block < len(self._blocks):
+            return self._blocks[block]
+        if self._read[0] != block:
+            begin, end = self._starts[block - len(self._blocks) : block - len(self._blocks) + 2]
+            self._file.seek(begin)
+            self._read = block, self._file.read(end - begin)
+        return self._read[1]
+
+    @cached_property
+    def _file(self) -> BufferedRandom:
+        return TemporaryFile()
 
 
 class Chosen(Sequence[str]):

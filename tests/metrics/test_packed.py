@@ -1,14 +1,17 @@
 """Packed captions are the dictionaries and lists that they stand for."""
 
+import random
 import tracemalloc
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from captioning.core.errors import CaptioningError
 from captioning.core.ids import ImageId
 from captioning.metrics import packed
 from captioning.metrics.packed import Ids, ImageCaptions, OneCaption, Texts, missing_from
@@ -45,12 +48,28 @@ def test_rows_of_ids(known: list[ImageId], wanted: list[ImageId]) -> None:
         assert missing_from(known, images) == missing
 
 
-def test_blocks_of_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("held", [0, 1, 256])
+def test_blocks_of_texts(held: int) -> None:
+    """In memory and in a file, read while they are written, and in any order."""
     written = [f"é{number}" * (number % 3) for number in range(3 * packed._BLOCK + 5)]
-    texts = Texts()
-    for each in written:
+    texts = Texts(held)
+    for place, each in enumerate(written):
         texts.append(each)
+        assert texts[place // 2] == written[place // 2]
     assert len(texts) == len(written) and [texts[place] for place in range(len(texts))] == written
+    order = random.Random(0).sample(range(len(written)), len(written))
+    assert [texts[place] for place in order] == [written[place] for place in order]
+
+
+def test_no_room_for_the_file_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = Texts(0)
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full")
+    monkeypatch.setattr(packed, "TemporaryFile", lambda: full.open("r+b", buffering=0))
+    with pytest.raises(CaptioningError, match="the disk is full"):
+        for _ in range(packed._BLOCK):
+            texts.append("a caption")
 
 
 def test_a_caption_takes_some_bytes() -> None:
