@@ -55,7 +55,8 @@ def caption_by_actors(
         import ray
     except ImportError as error:
         raise CaptioningError("--ray needs Ray: pip install 'captioning[ray]'.") from error
-    if not ray.is_initialized():
+    ours = not ray.is_initialized()
+    if ours:
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     share: dict[str, Any] = {"num_gpus": 1} if str(loading["device"]).startswith("cuda") else {"num_cpus": 1}
@@ -70,6 +71,9 @@ def caption_by_actors(
         return total(Written(**row) for row in rows.iter_rows())
     except ray.exceptions.RayError as error:
         raise CaptioningError(_reason(error)) from error
+    finally:
+        if ours:
+            ray.shutdown()  # its processes would go on beside a program that captions once
 
 
 def _reason(error: BaseException) -> str:
