@@ -674,8 +674,10 @@ def serving(content: bytes, rng: random.Random) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
         listener.daemon_threads = True
         threading.Thread(target=listener.serve_forever, args=(0.005,), daemon=True).start()
-        yield f"http://127.0.0.1:{listener.server_port}/file"
-        listener.shutdown()
+        try:
+            yield f"http://127.0.0.1:{listener.server_port}/file"
+        finally:
+            listener.shutdown()
 
 
 def attempt(kinds: Kinds, kind: str, number: int) -> str:
