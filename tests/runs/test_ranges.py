@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from captioning.core.errors import CaptioningError
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
 from captioning.runs.ranges import LIMITS, RANGES, Range, check_ranges
 
+CONF = Path(__file__).parents[2] / "conf"
 OUT = [
     *("data.batch_size=0", "data.batch_size=-1", "data.captions_per_photo=0", "data.workers=-1", "data.max_words=0"),
     *("data.batch_size=1.5", "data.minimum_count=-1", "decoder.hidden_size=0", "decoder.embedding_size=-3"),
@@ -45,9 +48,13 @@ def test_a_number_out_of_range_is_a_sentence(setting: str, tiny: Callable[..., l
 
 
 def test_what_conf_has_is_in_range() -> None:
-    names = [path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml")]
-    for name in names:
-        check_ranges(compose([f"experiment={name}"]))
+    files = sorted(CONF.rglob("*.yaml"))
+    assert len(files) > 150
+    for path in files:
+        settings: Any = OmegaConf.to_container(OmegaConf.load(path))
+        group = path.relative_to(CONF).parts[0]
+        whole = path.read_text("utf-8").startswith("# @package _global_") or path.parent == CONF
+        check_ranges(settings if whole else {group: settings})
     for more in (["optimizer=sgd"], ["encoder=none"], ["patience=null", "trainer.max_epochs=-1", "ema_decay=0"]):
         check_ranges(compose(more))
 
