@@ -13,6 +13,7 @@ import logging
 import os
 import pkgutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -311,6 +312,26 @@ def in_child(in_fork: Callable[..., Done]) -> Callable[..., Done]:
         return in_fork(work, cwd=cwd)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def two_ranks() -> Callable[[Sequence[str]], Callable[[], int]]:
+    """A function from overrides to work for a fork: ``torchrun --nproc_per_node=2 -m captioning train …``."""
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+    def train(overrides: Sequence[str]) -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "here"}
+        other = os.fork()
+        signal.alarm(300)
+        rank_zero_only.rank = 0 if other else 1  # Lightning looks for it when it is imported
+        os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(rank_zero_only.rank)
+        status = captioning.__main__.main(["train", *overrides])
+        return status or (os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) if other else 0)
+
+    return lambda overrides: lambda: train(overrides)
 
 
 def command_lines(*lines: Sequence[object]) -> int:

@@ -3,7 +3,6 @@
 import csv
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,13 +190,15 @@ class StopAt:
         self.kind.losses = self.losses  # type: ignore[method-assign]
 
 
-def test_two_ranks_are_one_process_with_the_same_global_batch(tmp_path: Path) -> None:
+def test_two_ranks_are_one_process_with_the_same_global_batch(
+    tmp_path: Path,
+    in_fork: "Callable[..., subprocess.CompletedProcess[str]]",
+    two_ranks: Callable[..., Callable[[], int]],
+) -> None:
     line = [*write(tmp_path), *ATTENDING, "test=false"]
     train(compose([*line, "data.batch_size=4"]), tmp_path / "one")
     two = [*line, "data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp", "name=two", f"out={tmp_path}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "captioning", "train", *two], capture_output=True, text=True, timeout=600, cwd=tmp_path
-    )
+    done = in_fork(two_ranks(two), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     ours, theirs = (read_metrics(tmp_path / name / "metrics.csv") for name in ("two", "one"))
     assert len(ours) == len(theirs) and any("val/BLEU" in row for row in ours)

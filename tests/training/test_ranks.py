@@ -1,9 +1,6 @@
 """Two processes train, and score a split, as one does with the same global batch."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 import captioning.__main__
 from captioning.core.errors import CaptioningError
@@ -33,28 +29,11 @@ FINE_TUNED = (  # the encoder's head is behind the grid: no gradient reaches it,
     "encoder_lr=0.01",
 )
 Done = subprocess.CompletedProcess[str]
+Ranks = Callable[..., Callable[[], int]]
 ONE = ("data.batch_size=4", "trainer.devices=1")
 TWO = ("data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp")
 # captions are drawn (one of two), the last batch of an epoch is smaller, and no two ranks drop out the same
 SETTINGS = ("data.captions_per_photo=1", "decoder.output_dropout=0", "trainer.max_epochs=3", "monitor=ROUGE-L")
-
-
-def two_ranks(overrides: list[str]) -> Callable[[], int]:
-    """``torchrun --nproc_per_node=2 -m captioning train …``, with forks of this process for the ranks."""
-
-    def work() -> int:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-        os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "here"}
-        other = os.fork()
-        signal.alarm(300)
-        rank_zero_only.rank = 0 if other else 1  # Lightning looks for it when it is imported
-        os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(rank_zero_only.rank)
-        status = captioning.__main__.main(["train", *overrides])
-        return status or (os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) if other else 0)
-
-    return work
 
 
 def lightning(overrides: list[str]) -> Callable[[], int]:
@@ -68,7 +47,11 @@ def lightning(overrides: list[str]) -> Callable[[], int]:
 
 
 def test_two_ranks_are_one_process_with_the_same_global_batch(
-    tiny: Callable[..., list[str]], tiny_data: Path, tmp_path: Path, in_fork: Callable[..., Done]
+    tiny: Callable[..., list[str]],
+    tiny_data: Path,
+    tmp_path: Path,
+    in_fork: Callable[..., Done],
+    two_ranks: Ranks,
 ) -> None:
     """In their losses and in their scores, which are gathered over ranks."""
 
@@ -100,7 +83,10 @@ def test_two_ranks_are_one_process_with_the_same_global_batch(
 
 
 def test_two_ranks_read_clips_as_one_process_does(
-    tiny_run_on_clips: Callable[..., list[str]], tmp_path: Path, in_fork: Callable[..., Done]
+    tiny_run_on_clips: Callable[..., list[str]],
+    tmp_path: Path,
+    in_fork: Callable[..., Done],
+    two_ranks: Ranks,
 ) -> None:
     overrides = tiny_run_on_clips("trainer.max_epochs=2", f"out={tmp_path}")
     train_here(compose([*overrides, *ONE]), tmp_path / "one")
@@ -162,7 +148,10 @@ def test_two_ranks_reward_the_same_captions_as_one_process(
 
 
 def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(
-    tiny: Callable[..., list[str]], tmp_path: Path, start_fork: Callable[..., Any]
+    tiny: Callable[..., list[str]],
+    tmp_path: Path,
+    start_fork: Callable[..., Any],
+    two_ranks: Ranks,
 ) -> None:
     """With worker processes, in the middle of an epoch; the ranks and their workers die together.
 
