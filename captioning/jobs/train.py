@@ -207,7 +207,7 @@ def _fit(trainer: pl.Trainer, module: Any, data: Any, resume_from: Path | None, 
 
     Raises:
         Stopped: a signal has come, and a checkpoint was written where there was a place for it.
-        CaptioningError: the limit of open files has been reached.
+        CaptioningError: the limit of open files has been reached, or another process of the training has died.
     """
     try:
         trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
@@ -219,9 +219,19 @@ def _fit(trainer: pl.Trainer, module: Any, data: Any, resume_from: Path | None, 
                 "A worker process could not hand a batch over, which needs an open file: too few are allowed. Raise "
                 "the limit (ulimit -n), or take data.workers=0."
             ) from error
+        if trainer.world_size > 1 and _is_of_a_lost_process(error):
+            raise CaptioningError(
+                "Another process of this training has died or can't be reached, and its own log says why: "
+                f"{str(error).splitlines()[0]}. The same command goes on from the last checkpoint."
+            ) from error
         raise
     if asked.signal:
         raise Stopped(asked.signal)
+
+
+def _is_of_a_lost_process(error: BaseException) -> bool:
+    """Whether an exception says that a process of the same training can't be reached: Gloo's have no class."""
+    return isinstance(error, RuntimeError) and (type(error).__name__.startswith("Dist") or "gloo" in str(error))
 
 
 def _where_it_goes_on(run: RunFolder) -> str:

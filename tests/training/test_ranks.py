@@ -1,6 +1,8 @@
 """Two processes train, and score a split, as one does with the same global batch."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -147,13 +149,13 @@ def test_two_ranks_reward_the_same_captions_as_one_process(
         assert ours == pytest.approx(expected, rel=1e-4, abs=1e-6), f"step {expected['step']}"
 
 
-def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(
+def test_one_of_two_ranks_dies_and_both_go_on_as_one_process_that_was_never_stopped(
     tiny: Callable[..., list[str]],
     tmp_path: Path,
     start_fork: Callable[..., Any],
     two_ranks: Ranks,
 ) -> None:
-    """With worker processes, in the middle of an epoch; the ranks and their workers die together.
+    """With worker processes, in the middle of an epoch; the other rank ends with a sentence.
 
     The loss is of sequences, smoothed, with a penalty of attention: sums over what the ranks count differently.
     """
@@ -166,7 +168,12 @@ def test_killed_two_ranks_go_on_as_one_process_that_was_never_stopped(
     while not (last.exists() and torch.load(last, weights_only=True)["global_step"] >= 4):
         assert ranks.running() and time.monotonic() < deadline, "the run ended before it could be killed"
         time.sleep(0.05)
-    ranks.kill()
+    (other,) = Path(f"/proc/{ranks.process}/task/{ranks.process}/children").read_text().split()[:1]
+    os.kill(int(other), signal.SIGKILL)
+    done = ranks.wait()
+    assert done.returncode == 1
+    *_, last_line = done.stderr.splitlines()
+    assert "captioning: error: Another process of this training has died or can't be reached" in last_line, done.stderr
     stopped = torch.load(last, weights_only=True)["global_step"]
     assert 4 <= stopped < 12
     done = start_fork(two_ranks(overrides), cwd=tmp_path).wait()
