@@ -18,9 +18,23 @@ import onnx_caption
 import torch
 from test_onnx import TINY, babbler, differing, draw_photos, kinds
 
-from captioning.predict.onnx import write_onnx
+from captioning import Captioner
+from captioning.predict.onnx import _export, _quiet, _write_settings, graphs_of, write_onnx
 
 EQUAL = re.compile(r"(.+): (\d+) of \2 equal, ")  # a line of a combination whose captions are all equal
+
+
+def write_for(captioner: Captioner, place: Path) -> Path:
+    """Write a captioner's graphs into a folder, in which the encoder's may be already: all have the same encoder."""
+    folder = place / "-".join(captioner.decoder.reads)
+    if not (folder / "encoder.onnx").exists():
+        write_onnx(captioner, folder)
+        return folder
+    with torch.no_grad(), _quiet():
+        for graph in graphs_of(captioner)[1:]:
+            _export(graph, folder / f"{graph.name}.onnx")
+    _write_settings(captioner, folder)
+    return folder
 
 
 def main() -> int:
@@ -45,8 +59,7 @@ def main() -> int:
                     known += 1
                     continue
                 captioner = babbler(TINY, *overrides)
-                write_onnx(captioner, Path(place) / "graphs")
-                wrong, said = differing(captioner, photos, onnx_caption.Captioner(Path(place) / "graphs"))
+                wrong, said = differing(captioner, photos, onnx_caption.Captioner(write_for(captioner, Path(place))))
                 tried += 1
                 failed += [called] if wrong else []
                 count = 2 * len(photos)
@@ -55,6 +68,8 @@ def main() -> int:
                 if options.record:
                     with options.record.open("a", encoding="utf-8") as file:
                         print(line, file=file)
+    if not tried + known:
+        parser.error(f"no name has {' or '.join(options.parts)} in it, as {name} has")
     minutes = (time.monotonic() - began) / 60
     print(f"{tried} tried in {minutes:.1f} minutes; not equal: {', '.join(failed) or 'none'}", end="")
     print(f"; {known} equal before" if known else "")

@@ -31,7 +31,7 @@ def caption_split(
     """A caption for each photograph of a split, with attention maps if the photographs have boxes."""
     attention = any(photo.boxes for photo in photos[split])
     data = make_data(config, photos, captioner.vocabulary, captioner.encoder, captioner.decoder.reads, captioner.device)
-    for batch in progress(data.loader(split), f"captioning {split}", unit="batch"):
+    for batch in progress(data.loader(split), f"captioning {split}", unit="batches"):
         with torch.no_grad():
             features = features_of(batch.to(captioner.device), captioner.encoder)
         yield from captioner.caption_features(features, search, attention)
