@@ -211,6 +211,17 @@ def test_without_a_model_of_answers_there_is_no_box_for_questions(page: Any, ser
     assert page.locator("#ask").is_hidden() and page.locator("#controls").is_visible()
 
 
+def test_the_settings_of_a_run_fit_a_narrow_window(browser: Any, tmp_path: Path) -> None:
+    """Their table needs no scrolling, which would leave the values out of sight."""
+    names = ("objective.scheduled_sampling._partial_", "scheduled_sampling._target_", "seed")
+    record = RunRecord(name="run", settings=dict.fromkeys(names, "captioning.training.scheduled_sampling.never"))
+    (tmp_path / "report.html").write_text(report_html("run", [record]), "utf-8")
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.evaluate("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('#settings .scroll'))")
+    page.close()
+
+
 @pytest.mark.parametrize("width", [400, 1600])
 def test_a_report_fits_the_window(browser: Any, tmp_path: Path, width: int) -> None:
     photo = tmp_path / "a-photograph-with-a-very-long-name-without-any-blank-in-it-at-all.png"

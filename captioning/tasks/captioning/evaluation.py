@@ -11,6 +11,7 @@ from captioning.analysis.pointing import Named, Score, find_named, score
 from captioning.core.images import ImageTransform, read_image
 from captioning.core.ownership import write_json_output
 from captioning.core.progress import progress
+from captioning.core.terminal import nearby
 from captioning.data import CaptionedPhotos
 from captioning.data.coco import annotations_of
 from captioning.data.photos import Photo
@@ -60,7 +61,7 @@ def write_captions(folder: Path, split: str, photos: Sequence[Photo], captions: 
     step = max(1, len(photos) // 16)
     chosen = list(zip((photo.path for photo in photos), captions, strict=True))[::step][:16]
     draw_contact_sheet(chosen, folder / f"captions_{split}.png")
-    log.info("wrote %s", ", ".join(str(folder / f"{name}_{split}.{suffix}") for name, suffix in WRITTEN))
+    log.info("wrote %s", ", ".join(str(nearby(folder / f"{name}_{split}.{suffix}")) for name, suffix in WRITTEN))
 
 
 def details_of(search: Search, pointing: Score | None, photographs: int) -> dict[str, object]:
