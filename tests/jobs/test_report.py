@@ -14,6 +14,7 @@ from captioning.core.files import write_json
 from captioning.core.measure import Measure
 from captioning.core.terminal import nearby
 from captioning.jobs.run_report import _commands, write_at_the_end
+from captioning.jobs.sweep_report import names_of
 from captioning.report.page import RunRecord, report_html
 
 VOID = {"meta", "img", "line", "circle", "polyline", "rect", "br", "hr", "link", "wbr"}
@@ -179,6 +180,21 @@ def test_what_the_file_of_scores_alone_tells_is_in_the_table(tmp_path: Path) -> 
     assert "validation scores × 100" in page.text and "70" in page.text
     told = {"split": "val", "scores": {"METEOR": 0.25}}  # of other photographs than the captions
     assert "<th>METEOR</th>" not in report_html("run", [RunRecord(name="run", told=told, **said)], resamples=0)
+
+
+def test_names_of_jobs_leave_out_what_all_have() -> None:
+    overrides = {
+        f"cell={cell},experiment=demo,model=[1,2],trainer.max_epochs=1": [
+            *(f"cell={cell}", "test=true", "trainer.max_epochs=1", "experiment=demo", "model=[1,2]")
+        ]
+        for cell in ("lstm", "rnn")
+    }
+    first, second = overrides
+    shared = ["trainer.max_epochs=1", "experiment=demo", "model=[1,2]"]
+    assert names_of(overrides) == ({first: "cell=lstm", second: "cell=rnn"}, shared)
+    assert names_of({**overrides, "failed": []})[0]["failed"] == "failed"  # it has no command line
+    assert names_of({"seed_1": ["seed=1", "a=b"], "seed_2": ["seed=2", "a=b"]})[1] == []
+    assert names_of({first: overrides[first]}) == ({first: first}, [])  # nothing would be left
 
 
 def test_the_commands_name_a_folder_as_a_reader_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

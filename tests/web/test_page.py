@@ -148,6 +148,22 @@ def test_the_controls_and_the_other_captions(page: Any, served: Served) -> None:
     page.wait_for_function("() => document.getElementById('said').textContent.includes('0.05')")
 
 
+def test_small_probabilities_and_words_of_its_own_are_written_for_readers(page: Any) -> None:
+    said = page.evaluate("[1, 0.214, 0.057, 0.0002, 0.00001, 8e-8, 2e-14, 0].map(percent)")
+    assert said == ["100 %", "21 %", "5.7 %", "0.02 %", "0.001 %", "8·10⁻⁶ %", "2·10⁻¹² %", "0 %"]
+    assert page.evaluate("['<end>', '<unk>', 'dog'].map(shown)") == ["(end)", "(unknown)", "dog"]
+
+
+def test_an_answer_stands_beside_its_photograph(page: Any) -> None:
+    page.set_viewport_size({"width": 1600, "height": 900})
+    page.fill("#question", "what is this")
+    drop(page, 305)
+    page.wait_for_selector(".reply .answers b")
+    photograph, answers = (page.locator(f".reply {each}").bounding_box() for each in ("canvas", ".answers"))
+    assert answers["x"] >= photograph["x"] + photograph["width"]
+    assert answers["y"] < photograph["y"] + photograph["height"]
+
+
 def test_two_pages_at_once_in_a_narrow_window(page: Any, served: Served) -> None:
     other = opened(page.context, served)
     for number, each in ((303, page), (304, other)):
