@@ -149,8 +149,8 @@ def test_the_controls_and_the_other_captions(page: Any, served: Served) -> None:
 
 
 def test_small_probabilities_and_words_of_its_own_are_written_for_readers(page: Any) -> None:
-    said = page.evaluate("[1, 0.214, 0.057, 0.0002, 0.00001, 8e-8, 2e-14, 0].map(percent)")
-    assert said == ["100 %", "21 %", "5.7 %", "0.02 %", "0.001 %", "8·10⁻⁶ %", "2·10⁻¹² %", "0 %"]
+    said = page.evaluate("[1, 0.214, 0.057, 0.0002, 7e-6, 8e-8, 2e-14, 0].map(percent)")
+    assert said == ["100 %", "21 %", "5.7 %", "0.02 %", "0.0007 %", "8·10⁻⁶ %", "2·10⁻¹² %", "0 %"]
     assert page.evaluate("['<end>', '<unk>', 'dog'].map(shown)") == ["(end)", "(unknown)", "dog"]
 
 
@@ -162,6 +162,7 @@ def test_an_answer_stands_beside_its_photograph(page: Any) -> None:
     photograph, answers = (page.locator(f".reply {each}").bounding_box() for each in ("canvas", ".answers"))
     assert answers["x"] >= photograph["x"] + photograph["width"]
     assert answers["y"] < photograph["y"] + photograph["height"]
+    assert page.locator(".reply .caption button").first.bounding_box()["height"] < 60
 
 
 def test_two_pages_at_once_in_a_narrow_window(page: Any, served: Served) -> None:
