@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,9 +168,13 @@ def test_nothing_of_a_run_becomes_markup(tmp_path: Path) -> None:
 
 def test_what_the_file_of_scores_alone_tells_is_in_the_table(tmp_path: Path) -> None:
     """METEOR and the fraction of new captions, of the same captions; and the curves are in the table's unit."""
-    said = {"captions": {1: "a dog"}, "references": {1: ["a dog runs"]}, "measures": {"CIDEr": Measure("CIDEr", True)}}
+    said: dict[str, Any] = {
+        "captions": {1: "a dog"},
+        "references": {1: ["a dog runs"]},
+        "measures": {"CIDEr": Measure("CIDEr", True)},
+    }
     rows = [{"step": step, "val/CIDEr": 0.5 + step / 10} for step in range(3)]
-    told = {"split": "test", "scores": {"METEOR": 0.25, "novel": 0.5, "BLEU-1": 0.1}}
+    told: dict[str, Any] = {"split": "test", "scores": {"METEOR": 0.25, "novel": 0.5, "BLEU-1": 0.1}}
     (tmp_path / "page.html").write_text(
         report_html("run", [RunRecord(name="run", told=told, rows=rows, **said)], resamples=0), "utf-8"
     )
