@@ -154,7 +154,7 @@ def caption_into(bulk: Bulk, items: Iterator[Item], path: Path, first: int = 0) 
         waiting: list[dict[str, Any]] = []
         try:
             rows = bulk.drawing_anew(first + before).rows(items)
-            for row in progress(rows, f"captions for {path.name}", unit="photo", initial=before):
+            for row in progress(rows, f"captions for {path.name}", unit="photos", initial=before):
                 waiting.append(row)
                 if len(waiting) >= bulk.batch_size:
                     journal.append(waiting)

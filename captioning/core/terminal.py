@@ -1,7 +1,9 @@
-"""Text of unknown origin on a terminal."""
+"""Text of unknown origin on a terminal, and paths as a reader would type them."""
 
 import logging
+import os
 import unicodedata
+from pathlib import Path
 
 _REORDERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -20,6 +22,14 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(_escaped(each) if _acts(each) and each not in keep else each for each in text)
+
+
+def nearby(path: str | os.PathLike[str]) -> Path:
+    """The path relative to the working directory if it lies in there, else as it is."""
+    try:
+        return Path(path).absolute().relative_to(Path.cwd())
+    except (ValueError, OSError):  # OSError: the working directory was deleted
+        return Path(path)
 
 
 class PrintableFormatter(logging.Formatter):

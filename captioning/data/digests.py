@@ -82,7 +82,7 @@ def digests(
     found = table.entries["digest"].copy()
     problems: dict[str, str] = {}
     saved = time.monotonic()
-    with ThreadPoolExecutor(THREADS) as pool, progress([], doing, len(unknown), unit="file") as bar:
+    with ThreadPoolExecutor(THREADS) as pool, progress([], doing, len(unknown), unit="files") as bar:
         try:
             for start in range(0, len(unknown), BLOCK):
                 rows = unknown[start : start + BLOCK].tolist()

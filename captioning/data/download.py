@@ -120,7 +120,7 @@ def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
                     f"{archive}: it would unpack to {unpacked / 1e6:.0f} MB, {RATIO} times its size or more, as no "
                     "archive of photographs does. Delete it and run again."
                 )
-            for info in progress(members, f"unpacking {archive.name}", unit="file"):
+            for info in progress(members, f"unpacking {archive.name}", unit="files"):
                 _unzip_one(zipped, info, aside / info.filename)
         for entry in wanted:
             if not (aside / entry).exists():

@@ -82,7 +82,7 @@ def extract_rows(
     writer = _Writer(columns, digests, files)
     estimate = _Estimate(len(todo), sum(column.missing_bytes for column in columns.values()), workers * batch_size)
     try:
-        with progress([], "extracting features", len(todo), unit="photo") as bar:
+        with progress([], "extracting features", len(todo), unit="photos") as bar:
             for rows, content, unused in loader:
                 problems += unused
                 if rows:

@@ -13,7 +13,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
 from captioning.core.memory import keep_memory
 from captioning.core.ownership import write_json_output
-from captioning.core.terminal import show_log
+from captioning.core.terminal import nearby, show_log
 from captioning.jobs.evaluated import evaluated
 from captioning.jobs.options import (
     OF_ANY,
@@ -229,4 +229,4 @@ def write_scores(folder: Path, found: "Evaluation") -> None:
     """Write ``scores_SPLIT.json``."""
     path = folder / f"scores_{found.split}.json"
     write_json_output(path, content_of(found))
-    log.info("wrote %s", path)
+    log.info("wrote %s", nearby(path))

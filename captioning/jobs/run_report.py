@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
-from captioning.core.terminal import printable
+from captioning.core.terminal import nearby, printable
 
 if TYPE_CHECKING:
     from captioning.report.page import Looked, RunRecord
@@ -84,7 +84,7 @@ def write_at_the_end(folder: Path, source: Any, tokenizer: Any = None) -> None:
         record = record_of(folder, folder.name, _photos_of(source))
         with output(folder / REPORT) as file:
             file.write(report_html(folder.name, [record], tokenizer=tokenizer))
-        log.info("wrote %s", folder / REPORT)
+        log.info("wrote %s", nearby(folder / REPORT))
     except Exception as error:
         log.warning("%s: no report was written (%s).", folder, error)
 
@@ -169,7 +169,7 @@ def record_of(
         photos=photos,
         coloured=_coloured(folder, trust) if thorough and samples.exists() else (),
         looked=_looked(folder, photos, trust) if photos and captions and "decoder.attends" in settings else (),
-        told={} if captions else scores,
+        told=scores,
         answers=answers,
         samples=read_text(samples, "samples")[-1500:] if samples.exists() else "",
     )
@@ -199,7 +199,7 @@ def _commands(folder: Path, scored: bool) -> Iterator[str]:
 
     yield shlex.join(["captioning", "train", *overrides_of(folder)])
     if scored:
-        yield shlex.join(["captioning", "evaluate", str(folder), "--split", "test"])
+        yield shlex.join(["captioning", "evaluate", str(nearby(folder)), "--split", "test"])
 
 
 def _coloured(folder: Path, trust: Collection[str]) -> list[tuple[str, str]]:

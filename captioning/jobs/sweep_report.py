@@ -1,6 +1,7 @@
 """The report on a sweep: its jobs ranked, and the effect of each setting; written at the end of a sweep, too."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -60,13 +61,40 @@ def write_sweep_report(folder: Path, out: Path | None = None, resamples: int = 1
     monitor = monitor_of(folder, rows)
     rows.sort(key=monitor.rank)
     best = [str(row["job"]) for row in rows if row["status"] == "finished"][:DETAILED]
-    records = [record_of(folder / job, job, {}) for job in best]
+    names, shared = names_of({str(row["job"]): overrides_of(folder / str(row["job"])) for row in rows})
+    records = [record_of(folder / job, names[job], {}) for job in best]
     tokenizer = find_tokenizer(str(records[0].settings.get("data.tokenizer") or "treebank"))
-    sweep = sweep_record(rows, {str(row["job"]): swept_of(folder / str(row["job"])) for row in rows}, monitor)
-    page = report_html(folder.resolve().name, records, sweep=sweep, tokenizer=tokenizer, resamples=resamples)
+    swept = {str(row["job"]): swept_of(folder / str(row["job"])) for row in rows}
+    notes = [f"In the names of the jobs is left out what all of them have: {', '.join(shared)}."] if shared else []
+    page = report_html(
+        *(folder.resolve().name, records),
+        sweep=sweep_record(rows, swept, monitor, names),
+        tokenizer=tokenizer,
+        resamples=resamples,
+        notes=notes,
+    )
     with output(out) as file:
         file.write(page)
     return out
+
+
+def names_of(overrides: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
+    """The jobs' names without the settings that all jobs have, and those settings; the names as they are if need be.
+
+    Args:
+        overrides: the command line of each job, by the job's name; empty where it is unknown.
+    """
+    known = [each for each in overrides.values() if each]
+    shared = [each for each in (known[0] if known else []) if all(each in other for other in known)]
+    short: dict[str, str] = {}
+    for job in overrides:
+        name = job
+        for each in shared:
+            name = re.sub(rf"(^|,){re.escape(each)}(?=,|$)", "", name).strip(",")
+        short[job] = name
+    if not all(short.values()) or len(set(short.values())) < len(overrides):
+        return {job: job for job in overrides}, []
+    return short, [each for each in shared if any(f",{each}," in f",{job}," for job in overrides)]
 
 
 def swept_of(job: Path) -> dict[str, str]:
@@ -75,7 +103,10 @@ def swept_of(job: Path) -> dict[str, str]:
 
 
 def sweep_record(
-    rows: Sequence[Mapping[str, Any]], overrides: Mapping[str, Mapping[str, str]], monitor: Monitor
+    rows: Sequence[Mapping[str, Any]],
+    overrides: Mapping[str, Mapping[str, str]],
+    monitor: Monitor,
+    shown: Mapping[str, str],
 ) -> SweepRecord:
     """The table of jobs, and for each setting that differs between them the scores by its values.
 
@@ -83,12 +114,14 @@ def sweep_record(
         rows: the rows of the jobs, best first, see ``job_rows``.
         overrides: the overrides of each job, by the job's name.
         monitor: the measurement that ranks the jobs.
+        shown: the names of the jobs on the page, by the jobs' names.
     """
     names = dict.fromkeys(name for each in overrides.values() for name in each)
     swept = [name for name in names if len({each.get(name) for each in overrides.values()}) > 1]
     scores = [name for name in dict.fromkeys(key for row in rows for key in row) if name.startswith("test/")]
     columns = ["job", "status", monitor.key, *scores, "parameters", "seconds"]
-    table = [[_cell(name, row.get(name), monitor) for name in columns] for row in rows]
+    told_rows = [{**row, "job": shown[str(row["job"])]} for row in rows]
+    table = [[_cell(name, row.get(name), monitor) for name in columns] for row in told_rows]
     effects = []
     for name in swept:
         by_value: dict[str, list[float]] = {}

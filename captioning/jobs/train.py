@@ -25,6 +25,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.files import atomic_write
 from captioning.core.memory import keep_memory, largest
 from captioning.core.signals import Deferral, Stopped, deferred
+from captioning.core.terminal import nearby
 from captioning.jobs.command_line import checked, hydra_errors
 from captioning.jobs.config import conf_dir
 from captioning.jobs.evaluate import signed, write_scores
@@ -178,7 +179,7 @@ def _train(
     if trainer.is_global_zero:
         tell_settings(trainer.loggers, config)
     parameters = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-    log.info("%s: %s, %.1f M trained parameters.", run.folder, prepared.size, parameters / 1e6)
+    log.info("%s: %s, %.1f M trained parameters.", nearby(run.folder), prepared.size, parameters / 1e6)
     if SIGNATURE in prepared.contents:
         log.info("%s: trained by %s", run.folder, prepared.contents[SIGNATURE])
     try:
@@ -198,7 +199,7 @@ def _train(
         run.finish(config, monitor, scores, timer.time_elapsed("train"), parameters, largest())
         if config.get("report"):
             write_at_the_end(run.folder, source, getattr(task, "tokenizer", None))
-        log.info("%s: %s", run.folder, run.summary(monitor))
+        log.info("%s: %s", nearby(run.folder), run.summary(monitor))
     return run.best(monitor)
 
 
@@ -249,7 +250,7 @@ def say_finished(run: RunFolder, task: Task, monitor: Monitor, source: Any) -> f
         if task.config["test"] and not run.tested:
             trained = build(task.config["task"], Task, config={**task.config, "search": run.search})
             run.add_scores(score_test(run, trained, source))
-    log.info("%s is finished: %s", run.folder, run.summary(monitor))
+    log.info("%s is finished: %s", nearby(run.folder), run.summary(monitor))
     if run.search != task.config["search"]:
         log.info(
             "These are the scores of the search that it was trained with, not of the one that is now set: "

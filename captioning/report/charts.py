@@ -85,7 +85,7 @@ def bar_chart(title: str, bars: Sequence[Series], x_label: str) -> Markup:
     if not values:
         return Markup("")
     low, high = min(x for x, _ in values), max(x for x, _ in values)
-    top = max(y for _, y in values) or 1.0
+    top = 1.05 * max(y for _, y in values) or 1.0  # the highest bar is not taken for one that is cut
     slot = (WIDTH - LEFT - RIGHT) / (high - low + 1)
     width = 0.8 * slot / len(bars)
 

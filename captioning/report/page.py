@@ -22,7 +22,9 @@ from captioning.core.errors import CaptioningError
 from captioning.core.measure import Measure
 from captioning.metrics.comparison import Report, compare
 from captioning.metrics.explanation import explain
+from captioning.metrics.metric import measures_of
 from captioning.metrics.references import References
+from captioning.metrics.scores import coco_metrics
 from captioning.report.answers import examples, score_table
 from captioning.report.answers import sentences as told_sentences
 from captioning.report.charts import Series, bar_chart, line_chart
@@ -31,6 +33,10 @@ from captioning.report.table import sentences, table, units
 SIDE = 320  # pixels of the longer side of a photograph on the page
 SHOWN = 3  # the best, the median and the worst photographs, so many of each
 FIRST = ("CIDEr", "BLEU-4")  # the scores by which photographs are ordered, where they are there
+FROM_FILES = (  # rows of the table that the files of scores have alone: label, name there, the row that follows
+    ("METEOR", "METEOR", "vocabulary"),
+    ("not in training, %", "novel", "bad endings, %"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class RunRecord:
         looked: photographs with where the captioner looked.
         coloured: coloured texts of units, each with a heading.
         samples: texts that a language model has written.
-        told: the content of its file of scores, of a run without captions.
+        told: the content of its file of scores.
         answers: the questions of the test split with its answers, of a model of answers.
     """
 
@@ -138,7 +144,7 @@ def report_html(
         notes: sentences about what is missing on the page.
     """
     scored, reports, references = _reports(runs, tokenizer, resamples)
-    told = {run.name: run.told for run in runs if run.told}
+    told = {run.name: run.told for run in runs if run.told and not run.captions}
     answers = {run.name: run.answers for run in runs if run.answers}
     photos = next((run.photos for run in runs if run.answers), {})
     return str(
@@ -150,7 +156,7 @@ def report_html(
             settings=_settings(runs),
             charts=_charts(runs),
             units=units(reports) if reports else "",
-            scores=table(reports) if reports else [],
+            scores=_scores(scored, reports),
             sentences=sentences(reports) if reports else [],
             search=", ".join(dict.fromkeys(run.search for run in scored if run.search)),
             images=len(scored[0].references) if scored else 0,
@@ -191,6 +197,20 @@ def _reports(
     return scored, compare(captions, references, resamples=resamples), references
 
 
+def _scores(scored: Sequence[RunRecord], reports: Sequence[Report]) -> list[list[str]]:
+    """The table of scores, with what the runs' files of scores tell beyond it, without intervals."""
+    if not reports:
+        return []
+    rows = table(reports)
+    for label, name, before in FROM_FILES:
+        values = [run.told.get("scores", {}).get(name) if run.told.get("split") == "test" else None for run in scored]
+        if any(isinstance(value, int | float) for value in values) and label not in [row[0] for row in rows]:
+            cells = [f"{100 * value:.1f}" if isinstance(value, int | float) else "–" for value in values]
+            at = next((number for number, row in enumerate(rows) if row[0] == before), len(rows))
+            rows.insert(at, [label, *cells])
+    return rows
+
+
 def _settings(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     """The settings that differ between runs, or those of a single run."""
     names = list(dict.fromkeys(name for run in runs for name in run.settings))
@@ -205,15 +225,16 @@ def _text(value: Any) -> str:
 def _charts(runs: Sequence[RunRecord]) -> list[Markup]:
     """Loss, validation scores and gradient norms over the steps."""
 
-    def lines(name: str, dotted: bool, label: str = "") -> list[Series]:
+    def lines(name: str, dotted: bool, label: str = "", factor: float = 1.0) -> list[Series]:
         found = []
         for run in runs:
-            points = [(row["step"], row[name]) for row in run.rows if name in row and "step" in row]
+            points = [(row["step"], factor * row[name]) for row in run.rows if name in row and "step" in row]
             said = label if len(runs) == 1 else f"{run.name}{', ' * bool(label)}{label}"
             found += [Series(said, points, dotted)] if points else []
         return found
 
     measures = {name: measure for run in runs for name, measure in run.measures.items()}
+    known = measures_of(coco_metrics())  # scores × 100, as in the table
     logged = {name for run in runs for row in run.rows for name in row}
     losses = [name for name, measure in measures.items() if not measure.higher_is_better and f"val/{name}" in logged]
     charts = []
@@ -223,11 +244,14 @@ def _charts(runs: Sequence[RunRecord]) -> list[Markup]:
         charts.append(line_chart(said, pair))
     scores = [name for name in measures if name not in losses and f"val/{name}" in logged]
     if len(runs) == 1:
-        series = [each for name in scores for each in lines(f"val/{name}", True, name)]
-        charts.append(line_chart("validation scores", series))
+        factor, said = (100.0, " × 100") if known.keys() >= set(scores) else (1.0, "")
+        series = [each for name in scores for each in lines(f"val/{name}", True, name, factor)]
+        charts.append(line_chart(f"validation scores{said}", series))
     else:
         chosen = [name for name in FIRST if name in scores] or scores[:1]
-        charts += [line_chart(f"validation {name}", lines(f"val/{name}", True)) for name in chosen]
+        for name in chosen:
+            factor, said = (100.0, " × 100") if name in known else (1.0, "")
+            charts.append(line_chart(f"validation {name}{said}", lines(f"val/{name}", True, factor=factor)))
     charts.append(
         line_chart(
             "norm of the gradient before clipping", lines("train/gradient_norm", False, "")[:8], logarithmic=True

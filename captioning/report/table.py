@@ -71,7 +71,7 @@ def sentences(reports: Sequence[Report]) -> list[str]:
     for report in reports:
         words = [f"{word} ({count})" for word, count in report.diversity.never_said[:_NEVER_SAID]]
         if words:
-            lines.append(f"{report.name} never says: {', '.join(words)}.")
+            lines.append(f"{report.name} never says: {', '.join(words)}; in brackets how often the references do.")
     return lines
 
 

@@ -149,7 +149,7 @@ class Task(Measuring):
         module, data = prepared.module.to(where).eval(), prepared.data
         sums: dict[str, list[Sum]] = {}
         with torch.no_grad():
-            for batch in progress(data.loader(split), f"measuring {split}", unit="batch"):  # type: ignore[attr-defined]
+            for batch in progress(data.loader(split), f"measuring {split}", unit="batches"):  # type: ignore[attr-defined]
                 for name, each in module.measured(batch.to(where), split).items():
                     sums.setdefault(name, []).append(each)
         return Evaluation({name: _mean(found) for name, found in sums.items()})

@@ -20,6 +20,7 @@ from pytorch_lightning.callbacks import (
     TQDMProgressBar,
     WeightAveraging,
 )
+from pytorch_lightning.callbacks import ProgressBar as LightningBar
 from torch import Tensor
 
 from captioning.core.archives import verify_archive
@@ -85,12 +86,22 @@ class ProgressBar(TQDMProgressBar):
         return {name: value for name, value in metrics.items() if name != "v_num"}
 
 
-class ProgressLines(pl.Callback):
-    """Progress in a file or a pipe, in place of the bar: a line every half a minute, without control characters."""
+class ProgressLines(LightningBar):
+    """Progress in a file or a pipe, in place of the bar: a line every half a minute, without control characters.
+
+    It is a bar to Lightning, which otherwise adds one of its own.
+    """
 
     def __init__(self, seconds: float = SECONDS) -> None:
         """Take the seconds between two lines."""
+        super().__init__()
         self.seconds, self.told, self.batches = seconds, time.monotonic(), 0
+
+    def enable(self) -> None:
+        """Do nothing: the process that says lines is known."""
+
+    def disable(self) -> None:
+        """Do nothing, as ``enable``."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count from the epoch's beginning: validation is no training."""

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
 
 from captioning.core import progress as module
 from captioning.core.progress import progress
@@ -27,7 +29,7 @@ def test_a_file_has_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
     assert 2 <= len(lines) <= 30
     assert "\r" not in said.getvalue() and "\x1b" not in said.getvalue()
     for line in lines:
-        assert re.fullmatch(r"counting: \d+ %, \d+ of 200, \d\d:\d\d left, .*sheep/s|counting: .*", line), line
+        assert re.fullmatch(r"counting: \d+ %, \d+ of 200, \d\d:\d\d left, +[\d.]+ sheep/s", line), line
     shares = [int(re.search(r"(\d+) %", line)[1]) for line in lines]  # type: ignore[index]
     assert shares == sorted(set(shares))
 
@@ -62,3 +64,9 @@ def test_training_says_lines_in_place_of_a_bar(caplog: pytest.LogCaptureFixture)
         f"epoch 2: {25 * count} %, {count} of 4 batches" for count in range(1, 5)
     ]
     assert said[-1][2] == "0 s left in it"
+
+
+def test_lightning_adds_no_bar_of_its_own_to_the_lines() -> None:
+    quiet: Any = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+    trainer = pl.Trainer(callbacks=[ProgressLines()], **quiet)
+    assert [type(each) for each in trainer.callbacks if isinstance(each, ProgressBar)] == [ProgressLines]  # type: ignore[attr-defined]

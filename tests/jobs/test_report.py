@@ -5,13 +5,17 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from captioning.__main__ import main
 from captioning.core.errors import CaptioningError
 from captioning.core.files import write_json
-from captioning.jobs.run_report import write_at_the_end
+from captioning.core.measure import Measure
+from captioning.core.terminal import nearby
+from captioning.jobs.run_report import _commands, write_at_the_end
+from captioning.jobs.sweep_report import names_of
 from captioning.report.page import RunRecord, report_html
 
 VOID = {"meta", "img", "line", "circle", "polyline", "rect", "br", "hr", "link", "wbr"}
@@ -160,6 +164,50 @@ def test_nothing_of_a_run_becomes_markup(tmp_path: Path) -> None:
     page = Page(tmp_path / "page.html")
     stands_alone(page)
     assert page.text.count("alert(1)") >= 8
+
+
+def test_what_the_file_of_scores_alone_tells_is_in_the_table(tmp_path: Path) -> None:
+    """METEOR and the fraction of new captions, of the same captions; and the curves are in the table's unit."""
+    said: dict[str, Any] = {
+        "captions": {1: "a dog"},
+        "references": {1: ["a dog runs"]},
+        "measures": {"CIDEr": Measure("CIDEr", True)},
+    }
+    rows = [{"step": step, "val/CIDEr": 0.5 + step / 10} for step in range(3)]
+    told: dict[str, Any] = {"split": "test", "scores": {"METEOR": 0.25, "novel": 0.5, "BLEU-1": 0.1}}
+    (tmp_path / "page.html").write_text(
+        report_html("run", [RunRecord(name="run", told=told, rows=rows, **said)], resamples=0), "utf-8"
+    )
+    page = Page(tmp_path / "page.html")
+    names = [row[0] for row in page.tables[1]]
+    assert page.row("METEOR") == ["METEOR", "25.0"] and page.row("not in training, %")[1] == "50.0"
+    assert names[names.index("METEOR") + 1] == "vocabulary" and names.count("BLEU-1") == 1
+    assert "validation scores × 100" in page.text and "70" in page.text
+    told = {"split": "val", "scores": {"METEOR": 0.25}}  # of other photographs than the captions
+    assert "<th>METEOR</th>" not in report_html("run", [RunRecord(name="run", told=told, **said)], resamples=0)
+
+
+def test_names_of_jobs_leave_out_what_all_have() -> None:
+    overrides = {
+        f"cell={cell},experiment=demo,model=[1,2],trainer.max_epochs=1": [
+            *(f"cell={cell}", "test=true", "trainer.max_epochs=1", "experiment=demo", "model=[1,2]")
+        ]
+        for cell in ("lstm", "rnn")
+    }
+    first, second = overrides
+    shared = ["trainer.max_epochs=1", "experiment=demo", "model=[1,2]"]
+    assert names_of(overrides) == ({first: "cell=lstm", second: "cell=rnn"}, shared)
+    assert names_of({**overrides, "failed": []})[0]["failed"] == "failed"  # it has no command line
+    assert names_of({"seed_1": ["seed=1", "a=b"], "seed_2": ["seed=2", "a=b"]})[1] == []
+    assert names_of({first: overrides[first]}) == ({first: first}, [])  # nothing would be left
+
+
+def test_the_commands_name_a_folder_as_a_reader_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    assert nearby(tmp_path / "runs" / "one") == tmp_path / "runs" / "one"
+    monkeypatch.chdir(tmp_path)
+    assert nearby(tmp_path / "runs" / "one") == nearby("runs/one") == Path("runs/one")
+    assert [*_commands(Path("runs/one").absolute(), True)][1] == "captioning evaluate runs/one --split test"
 
 
 def test_a_report_that_fails_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

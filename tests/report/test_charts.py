@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioning.report.charts import HEIGHT, MOST, WIDTH, Series, bar_chart, line_chart, ticks
+from captioning.report.charts import BOTTOM, HEIGHT, MOST, TOP, WIDTH, Series, bar_chart, line_chart, ticks
 
 NUMBERS = st.floats(-1e9, 1e9, allow_nan=False)
 
@@ -53,6 +53,7 @@ def test_bars_are_as_high_as_their_values() -> None:
     tree = ElementTree.fromstring(str(bar_chart("b", [Series("x", [(1, 0.5), (3, 1.0)])], "words")))
     heights = [float(bar.attrib["height"]) for bar in tree.iter("rect") if "y" in bar.attrib]
     assert heights[0] == pytest.approx(heights[1] / 2, abs=0.1)
+    assert max(heights) < HEIGHT - TOP - BOTTOM - 5  # with room above the highest, which looks cut without
 
 
 def test_names_are_text() -> None:

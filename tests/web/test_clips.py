@@ -189,6 +189,9 @@ def test_the_page_shows_the_weights_of_the_frames(browser: Any, clips: Served) -
         lights = strip.locator("img").evaluate_all("all => all.map(each => parseFloat(each.style.filter.slice(11)))")
         assert lights == pytest.approx((0.15 + 0.85 * weights / weights.max()).tolist(), abs=1e-3)
         assert all(each.endswith("%") for each in strip.locator("span").all_inner_texts())
+    page.set_viewport_size({"width": 400, "height": 800})
+    widths = strip.locator("li").evaluate_all("all => all.map(each => each.offsetWidth)")
+    assert max(widths) - min(widths) <= 1  # the last row's, too
     assert "photographs are read here" in page.inner_text("#said")  # the captioner of photographs beside it
     assert page.heard == []
     context.close()

@@ -148,6 +148,23 @@ def test_the_controls_and_the_other_captions(page: Any, served: Served) -> None:
     page.wait_for_function("() => document.getElementById('said').textContent.includes('0.05')")
 
 
+def test_small_probabilities_and_words_of_its_own_are_written_for_readers(page: Any) -> None:
+    said = page.evaluate("[1, 0.214, 0.057, 0.0002, 7e-6, 8e-8, 2e-14, 0].map(percent)")
+    assert said == ["100 %", "21 %", "5.7 %", "0.02 %", "0.0007 %", "8·10⁻⁶ %", "2·10⁻¹² %", "0 %"]
+    assert page.evaluate("['<end>', '<unk>', 'dog'].map(shown)") == ["(end)", "(unknown)", "dog"]
+
+
+def test_an_answer_stands_beside_its_photograph(page: Any) -> None:
+    page.set_viewport_size({"width": 1600, "height": 900})
+    page.fill("#question", "what is this")
+    drop(page, 305)
+    page.wait_for_selector(".reply .answers b")
+    photograph, answers = (page.locator(f".reply {each}").bounding_box() for each in ("canvas", ".answers"))
+    assert answers["x"] >= photograph["x"] + photograph["width"]
+    assert answers["y"] < photograph["y"] + photograph["height"]
+    assert page.locator(".reply .caption button").first.bounding_box()["height"] < 60
+
+
 def test_two_pages_at_once_in_a_narrow_window(page: Any, served: Served) -> None:
     other = opened(page.context, served)
     for number, each in ((303, page), (304, other)):
@@ -209,6 +226,17 @@ def test_without_a_model_of_answers_there_is_no_box_for_questions(page: Any, ser
     page.reload()
     page.wait_for_function("() => captioners.length === 1")
     assert page.locator("#ask").is_hidden() and page.locator("#controls").is_visible()
+
+
+def test_the_settings_of_a_run_fit_a_narrow_window(browser: Any, tmp_path: Path) -> None:
+    """Their table needs no scrolling, which would leave the values out of sight."""
+    names = ("objective.scheduled_sampling._partial_", "scheduled_sampling._target_", "seed")
+    record = RunRecord(name="run", settings=dict.fromkeys(names, "captioning.training.scheduled_sampling.never"))
+    (tmp_path / "report.html").write_text(report_html("run", [record]), "utf-8")
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.evaluate("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('#settings .scroll'))")
+    page.close()
 
 
 @pytest.mark.parametrize("width", [400, 1600])

@@ -95,7 +95,7 @@ def _draw_all(folder: Path, count: int, seed: int) -> None:
     for split in SPLITS:
         (folder / split).mkdir(exist_ok=True)
     clips = [(split, number) for split in SPLITS for number in range(sizes[split])]
-    for image_id, (split, number) in enumerate(progress(clips, "drawing moving scenes", unit="clip"), start=1):
+    for image_id, (split, number) in enumerate(progress(clips, "drawing moving scenes", unit="clips"), start=1):
         rng = np.random.Generator(np.random.PCG64([seed, SPLITS.index(split), number]))
         scene = plan(rng, number)
         first, *others = draw_frames(scene, rng)

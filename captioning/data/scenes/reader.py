@@ -59,7 +59,7 @@ def _draw_all(folder: Path, count: int, seed: int) -> None:
     for split in SPLITS:
         (folder / split).mkdir(exist_ok=True)
     scenes = [(split, number) for split in SPLITS for number in range(sizes[split])]
-    for image_id, (split, number) in enumerate(progress(scenes, "drawing scenes", unit="scene"), start=1):
+    for image_id, (split, number) in enumerate(progress(scenes, "drawing scenes", unit="scenes"), start=1):
         rng = np.random.Generator(np.random.PCG64([seed, SPLITS.index(split), number]))
         scene = plan_scene(rng, number, test=split == "test")
         picture, boxes = draw_scene(scene, rng)

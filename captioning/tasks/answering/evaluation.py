@@ -51,7 +51,7 @@ def answer_split(answerer: Answerer, data: QuestionData, split: str, attention: 
         attention: whether to keep the weights of the regions.
     """
     given = Given([], [])
-    for batch in progress(data.loader(split), f"answering {split}", unit="batch"):
+    for batch in progress(data.loader(split), f"answering {split}", unit="batches"):
         on_device = batch.to(answerer.device)
         with torch.no_grad():
             features = on_device.features if answerer.encoder is None else features_of(on_device, answerer.encoder)

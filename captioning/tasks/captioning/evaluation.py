@@ -11,6 +11,7 @@ from captioning.analysis.pointing import Named, Score, find_named, score
 from captioning.core.images import ImageTransform, read_image
 from captioning.core.ownership import write_json_output
 from captioning.core.progress import progress
+from captioning.core.terminal import nearby
 from captioning.data import CaptionedPhotos
 from captioning.data.coco import annotations_of
 from captioning.data.photos import Photo
@@ -31,7 +32,7 @@ def caption_split(
     """A caption for each photograph of a split, with attention maps if the photographs have boxes."""
     attention = any(photo.boxes for photo in photos[split])
     data = make_data(config, photos, captioner.vocabulary, captioner.encoder, captioner.decoder.reads, captioner.device)
-    for batch in progress(data.loader(split), f"captioning {split}", unit="batch"):
+    for batch in progress(data.loader(split), f"captioning {split}", unit="batches"):
         with torch.no_grad():
             features = features_of(batch.to(captioner.device), captioner.encoder)
         yield from captioner.caption_features(features, search, attention)
@@ -60,7 +61,7 @@ def write_captions(folder: Path, split: str, photos: Sequence[Photo], captions: 
     step = max(1, len(photos) // 16)
     chosen = list(zip((photo.path for photo in photos), captions, strict=True))[::step][:16]
     draw_contact_sheet(chosen, folder / f"captions_{split}.png")
-    log.info("wrote %s", ", ".join(str(folder / f"{name}_{split}.{suffix}") for name, suffix in WRITTEN))
+    log.info("wrote %s", ", ".join(str(nearby(folder / f"{name}_{split}.{suffix}")) for name, suffix in WRITTEN))
 
 
 def details_of(search: Search, pointing: Score | None, photographs: int) -> dict[str, object]:

@@ -30,7 +30,7 @@ def measure(decoder: LanguageModel, data: TextData) -> dict[str, float]:
     """
     device = decoder.word_layer.weight.device
     total, count, state = 0.0, 0, State()
-    for chunk in progress(data.val_dataloader(), "reading the text", unit="chunk"):
+    for chunk in progress(data.val_dataloader(), "reading the text", unit="chunks"):
         chunk = chunk.to(device)
         if chunk.first:
             state = decoder.start(Features.none(len(chunk.places), device))

@@ -29,7 +29,7 @@ def translate_split(translator: Translator, data: SentenceData, split: str, sear
     languages = translator.languages
     search = search.for_vocabulary(languages.targets)
     found: list[Translation] = []
-    for batch in progress(data.loader(split), f"translating {split}", unit="batch"):
+    for batch in progress(data.loader(split), f"translating {split}", unit="batches"):
         assert isinstance(batch, SentenceBatch)
         sources = [
             [languages.sources.words[number] for number in numbers[:length]]
