@@ -1,6 +1,6 @@
 """Attention over the regions: the question asks, and the regions answer (Yang et al., CVPR 2016, arXiv 1511.02274).
 
-Dimensions: Q questions, L regions, D numbers of a region, H hidden, A hidden units of the attention.
+Dimensions: Q questions, L regions, D numbers of a region, H hidden.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from captioning.answerers.lstm import RecurrentModel
 from captioning.answerers.model import Answers
@@ -66,7 +65,7 @@ class StackedAttention(RecurrentModel):
             looks: K, the number of looks.
             bag: whether the sum of the word vectors asks beside the last state, as in IMG+BOW.
             counts: whether a sum over regions answers beside the looks.
-            places: whether the row and the column of a region, each from -1 to 1, are two more of its numbers.
+            places: whether the row and the column of a region, each from -1 to 1, are two more of its numbers f_i.
             region_dropout: the fraction of the regions' features that training drops.
             output_dropout: the fraction of the classifier's inputs that training drops.
             common: the settings of ``RecurrentModel``.
@@ -77,13 +76,14 @@ class StackedAttention(RecurrentModel):
         if places and len(features[attends]) != 3:
             raise CaptioningError(f"answerer.places=true: the regions of {attends} have no rows and columns.")
         self.reads, self.attends = (attends,), attends
-        self.layout = features.layout(attends) if places else None
-        self.region_layer = nn.Linear(region_size(features, attends) + 2 * places, self.hidden_size)
+        self.layout = features.layout(attends)
+        self.region_layer = nn.Linear(region_size(features, attends), self.hidden_size)
+        self.place_layer = nn.Linear(2, self.hidden_size, bias=False) if places else None
         self.looks = nn.ModuleList(
             AdditiveAttention(self.hidden_size, self.hidden_size, attention_size) for _ in range(looks)
         )
         self.bag_layer = nn.Linear(self.embedding_size, self.hidden_size, bias=False) if bag else None
-        self.sum = GatedSum(self.hidden_size, attention_size) if counts else None
+        self.sum = GatedSum(self.hidden_size) if counts else None
         self.region_dropout = nn.Dropout(region_dropout)
         self.output_dropout = nn.Dropout(output_dropout)
         self.classifier = nn.Linear(self.hidden_size, answers)
@@ -91,10 +91,10 @@ class StackedAttention(RecurrentModel):
     def forward(self, features: Features, questions: Questions) -> Answers:
         """The answers, and the weights of the regions at each look."""
         grid, mask = find_regions(features, self.attends)
-        grid, there = self.region_dropout(grid), mask.get("there")
-        if self.layout is not None:
-            grid = torch.cat([grid, places_of(*self.layout, like=grid).expand(len(grid), -1, -1)], dim=-1)
-        regions = torch.tanh(self.region_layer(grid))  # (Q, L, H)
+        there, f = mask.get("there"), self.region_layer(self.region_dropout(grid))
+        if self.place_layer is not None:
+            f = f + self.place_layer(places_of(*self.layout, grid.device))
+        regions = torch.tanh(f)  # (Q, L, H)
         words = self.dropout(self.embedding(questions.words))
         asked = last_hidden(self.recurrent, words, questions.lengths)
         if self.bag_layer is not None:
@@ -114,25 +114,22 @@ class GatedSum(nn.Module):
 
     ::
 
-        g_i = σ(w relu(W v_i + W' u) + b)         c = W_c Σ_i g_i v_i
+        g_i = σ(v_iᵀ W u / √H + b)                c = W_c Σ_i g_i v_i + b_c
 
     As in Zhang, Hare & Prügel-Bennett 2018 (arXiv 1802.05766), a gate for each region takes the place of a softmax over
     all of them. Their regions are boxes, whose overlaps are taken out of the count; here the gates learn which one of a
     thing's regions counts.
     """
 
-    def __init__(self, size: int, gate_size: int) -> None:
+    def __init__(self, size: int) -> None:
         """Make the layers.
 
         Args:
             size: H, the numbers of a region, of the query and of the sum.
-            gate_size: A, the hidden units of the gates.
         """
         super().__init__()
-        self.key = nn.Linear(size, gate_size)
-        self.query = nn.Linear(size, gate_size, bias=False)
-        self.gate = nn.Linear(gate_size, 1)
-        nn.init.constant_(self.gate.bias, CLOSED)
+        self.query = nn.Linear(size, size, bias=False)
+        self.bias = nn.Parameter(torch.tensor([CLOSED]))
         self.out = nn.Linear(size, size)
 
     def forward(self, regions: Tensor, query: Tensor, there: Tensor | None = None) -> Tensor:
@@ -146,14 +143,15 @@ class GatedSum(nn.Module):
         Returns:
             ``(Q, H)``.
         """
-        gates = self.gate(F.relu(self.key(regions) + self.query(query).unsqueeze(1))).sigmoid()  # (Q, L, 1)
+        asked = self.query(query).unsqueeze(1) * query.shape[-1] ** -0.5  # (Q, 1, H)
+        gates = (asked @ regions.mT + self.bias).sigmoid()  # (Q, 1, L)
         if there is not None:
-            gates = gates.masked_fill(~there.unsqueeze(-1), 0.0)
-        total: Tensor = self.out((gates.mT @ regions).squeeze(1))
+            gates = gates.masked_fill(~there.unsqueeze(1), 0.0)
+        total: Tensor = self.out((gates.to(regions.dtype) @ regions).squeeze(1))
         return total
 
 
-def places_of(rows: int, columns: int, like: Tensor) -> Tensor:
-    """The row and the column of each region of a map, from -1 to 1: ``(L, 2)``, in the precision of another tensor."""
-    ends = (torch.linspace(-1, 1, size, dtype=like.dtype, device=like.device) for size in (rows, columns))
+def places_of(rows: int, columns: int, device: torch.device | None = None) -> Tensor:
+    """The row and the column of each region of a map, from -1 to 1: ``(L, 2)``."""
+    ends = (torch.linspace(-1, 1, size, device=device) for size in (rows, columns))
     return torch.cartesian_prod(*ends)

@@ -253,8 +253,8 @@ def test_a_sum_grows_with_the_number_of_regions_where_a_look_averages() -> None:
     """Twice the same regions: the looks' answers stay, and the sum c doubles; missing regions add nothing."""
     torch.manual_seed(0)
     regions, query = torch.randn(4, 6, 7), torch.randn(4, 7)
-    sums = GatedSum(7, 5).eval()
-    gates = torch.sigmoid(sums.gate(torch.relu(sums.key(regions) + sums.query(query)[:, None])))
+    sums = GatedSum(7).eval()
+    gates = torch.sigmoid((regions * sums.query(query)[:, None]).sum(-1, keepdim=True) / 7**0.5 - 3)
     once = (gates * regions).sum(1)
     torch.testing.assert_close(sums(regions, query), sums.out(once))
     torch.testing.assert_close(sums(torch.cat([regions, regions], 1), query), sums.out(2 * once))
@@ -269,7 +269,7 @@ def test_a_sum_grows_with_the_number_of_regions_where_a_look_averages() -> None:
 
 
 def test_a_region_knows_its_row_and_its_column() -> None:
-    assert places_of(2, 3, torch.zeros(1)).tolist() == [[-1, -1], [-1, 0], [-1, 1], [1, -1], [1, 0], [1, 1]]
+    assert places_of(2, 3).tolist() == [[-1, -1], [-1, 0], [-1, 1], [1, -1], [1, 0], [1, 1]]
     torch.manual_seed(0)
     model = StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, places=True).eval()
     there = model(Features(grid=features()["grid"].flip(1)), ASKED).logits

@@ -213,9 +213,9 @@ def test_attention_looks_as_often_and_at_what_is_set() -> None:
 @wired("answerer=stacked_attention answerer.counts", "answerer=stacked_attention answerer.places")
 def test_attention_counts_and_knows_places_as_is_set() -> None:
     made = model("stacked_attention", "answerer.counts=true", "answerer.places=true", "answerer.hidden_size=9")
-    assert made.sum.out.weight.shape == (9, 9) and made.layout == (2, 2) and made.region_layer.weight.shape == (9, 5)
-    plain = model("stacked_attention", "answerer.hidden_size=9")
-    assert plain.sum is None and plain.layout is None and plain.region_layer.weight.shape == (9, 3)
+    assert made.sum.out.weight.shape == (9, 9) and made.place_layer.weight.shape == (9, 2)
+    plain = model("stacked_attention")
+    assert plain.sum is None and plain.place_layer is None
 
 
 @wired("metrics=answers metrics.kinds.kinds", "metrics=vqa metrics.kinds.kinds")
