@@ -9,7 +9,7 @@ from torch import nn
 from captioning.answerers.model import Answers
 from captioning.answerers.vis_lstm import VisualWordModel
 from captioning.cells import Cell, Recurrent
-from captioning.cells.sequences import last_hidden, reversed_each
+from captioning.cells.sequences import last_hidden
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.questions import Questions
 
@@ -34,5 +34,5 @@ class TwoVisBLSTM(VisualWordModel):
         ends = (torch.arange(x.shape[1], device=lengths.device) == lengths.unsqueeze(1) + 1).unsqueeze(-1)
         x = self.dropout(torch.where(ends, last, x))
         ahead = last_hidden(self.recurrent, x, lengths + 2)
-        back = last_hidden(self.backward_recurrent, reversed_each(x, lengths + 2), lengths + 2)
+        back = last_hidden(self.backward_recurrent, x, lengths + 2, backwards=True)
         return Answers(self.classifier(torch.cat([ahead, back], dim=-1)))

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from captioning.answerers.model import Answers, EmbeddingModel, image_of
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.questions import Questions
+from captioning.core.vocabulary import PAD
 
 
 class BOW(EmbeddingModel):
@@ -24,8 +26,7 @@ class BOW(EmbeddingModel):
 
     def bag(self, questions: Questions) -> Tensor:
         """``(Q, E)``: the sum of the embedded words."""
-        bag: Tensor = self.embedding(questions.words).sum(1)
-        return bag
+        return F.embedding_bag(questions.words, self.embedding.weight, mode="sum", padding_idx=PAD)
 
     def forward(self, features: Features, questions: Questions) -> Answers:
         """The answers, from the words alone; ``dropout`` drops numbers of the sum."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from captioning.answerers.model import Answers, EmbeddingModel
 from captioning.cells import Cell, Recurrent
-from captioning.cells.sequences import every_hidden, reversed_each
+from captioning.cells.sequences import every_hidden
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.questions import Questions
@@ -125,8 +125,8 @@ class LSTMAnswerer(RecurrentModel):
         lengths = questions.lengths
         states, last = every_hidden(self.recurrent, x, lengths)
         if self.backward_recurrent is not None:
-            back, first = every_hidden(self.backward_recurrent, reversed_each(x, lengths), lengths)
-            states = torch.cat([states, reversed_each(back, lengths)], dim=-1)
+            back, first = every_hidden(self.backward_recurrent, x, lengths, backwards=True)
+            states = torch.cat([states, back], dim=-1)
             last = torch.cat([last, first], dim=-1)
         there = questions.words != PAD
         weights = None

@@ -13,47 +13,53 @@ from captioning.cells.recurrent import Recurrent
 from captioning.core.packing import Packing
 
 
-def read_all(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+def read_all(
+    recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool = False
+) -> tuple[Tensor, Tensor]:
     """Run recurrent layers over B sequences.
 
     Args:
         recurrent: the layers.
         vectors: ``(B, T, E)``, with anything behind a sequence's end.
         lengths: ``(B,)``, one or more; None for T in every sequence.
+        backwards: whether to read each sequence from its last vector to its first.
 
     Returns:
-        The top layer's hidden states ``(B, T, H)``, zero behind a sequence's end, and the states after each sequence's
-        last vector, ``(B, depth, C)``.
+        The top layer's hidden states ``(B, T, H)``, each at its vector's place and zero behind a sequence's end, and
+        the states after the vector of each sequence that is read last, ``(B, depth, C)``.
     """
+    packing, hidden, after = _read(recurrent, vectors, lengths, backwards)
+    return packing.unpack(hidden).squeeze(1), after
+
+
+def every_hidden(
+    recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The top layer's hidden states ``(B, T, H)`` after every vector, ``(B, H)`` after the last; see ``read_all``."""
+    hidden, after = read_all(recurrent, vectors, lengths, backwards)
+    return hidden, after[:, -1, : recurrent.hidden_size]
+
+
+def last_hidden(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool = False) -> Tensor:
+    """The top layer's hidden states ``(B, H)`` after the last vector that is read of each; see ``read_all``."""
+    return _read(recurrent, vectors, lengths, backwards)[2][:, -1, : recurrent.hidden_size]
+
+
+def _read(
+    recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool
+) -> tuple[Packing, Tensor, Tensor]:
+    """The packing, the top layer's hidden states ``(M, H)`` in its order, and the last states ``(B, depth, C)``."""
     B, T, _ = vectors.shape
     if lengths is None:
         packing = Packing.even(B, T).to(vectors.device)
     else:
         there = torch.arange(T, device=lengths.device) < lengths.unsqueeze(1)
         packing = Packing.of(there.long().unsqueeze(1))  # 0 is <pad>
+    if backwards:
+        packing = packing.turned()
     x = packing.pack(vectors.unsqueeze(1))
     hidden, after = recurrent.run(x, packing.sizes, recurrent.initial(len(packing.captions), like=x))
-    return packing.unpack(hidden).squeeze(1), torch.zeros_like(after).index_copy(0, packing.captions, after)
-
-
-def every_hidden(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The top layer's hidden states ``(B, T, H)`` after every vector, and ``(B, H)`` after the last."""
-    hidden, after = read_all(recurrent, vectors, lengths)
-    return hidden, after[:, -1, : recurrent.hidden_size]
-
-
-def last_hidden(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None) -> Tensor:
-    """The top layer's hidden states ``(B, H)`` after each sequence's last vector, see ``read_all``."""
-    return every_hidden(recurrent, vectors, lengths)[1]
-
-
-def reversed_each(vectors: Tensor, lengths: Tensor | None) -> Tensor:
-    """Sequences ``(B, T, E)`` from their last vector to their first; what is behind an end stays there."""
-    if lengths is None:
-        return vectors.flip(1)
-    places = torch.arange(vectors.shape[1], device=lengths.device).expand(len(vectors), -1)
-    back = torch.where(places < lengths.unsqueeze(1), lengths.unsqueeze(1) - 1 - places, places)
-    return vectors.gather(1, back.unsqueeze(-1).expand_as(vectors))
+    return packing, hidden, torch.zeros_like(after).index_copy(0, packing.captions, after)
 
 
 class Reader(nn.Module):
@@ -92,5 +98,5 @@ class Reader(nn.Module):
         ahead, _ = read_all(self.forwards, vectors, lengths)
         if self.backwards is None:
             return ahead
-        back, _ = read_all(self.backwards, reversed_each(vectors, lengths), lengths)
-        return torch.cat([ahead, reversed_each(back, lengths)], dim=-1)
+        back, _ = read_all(self.backwards, vectors, lengths, backwards=True)
+        return torch.cat([ahead, back], dim=-1)

@@ -70,6 +70,24 @@ class Packing:
         """The caption of each word, ``(M,)``, as a place in the order of ``captions``."""
         return torch.cat([torch.arange(n, device=self.rows.device) for n in self.sizes])
 
+    @cached_property
+    def backwards(self) -> Tensor:
+        """The order ``(M,)`` of the packed words that reads every caption from its end to its beginning.
+
+        For each word, the place of the word as far from its caption's end as the word is from the beginning. The order
+        is its own inverse: packed values ``x`` backwards are ``x.index_select(0, packing.backwards)``.
+        """
+        sizes = torch.tensor(self.sizes, device=self.rows.device)
+        first = sizes.cumsum(0) - sizes  # the first row of each time
+        caption = self.row_captions
+        time = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+        lengths = torch.bincount(caption)
+        return first[lengths[caption] - 1 - time] + caption
+
+    def turned(self) -> "Packing":
+        """The packing of every caption from its end to its beginning; ``unpack`` gives each word its own place."""
+        return replace(self, rows=self.rows.index_select(0, self.backwards))
+
     def pack(self, values: Tensor) -> Tensor:
         """Values ``(B, S, T, …)`` in packed order, ``(M, …)``."""
         # not values[rows], whose gradient is far slower on a CPU

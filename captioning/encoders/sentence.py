@@ -89,11 +89,10 @@ class SentenceEncoder(nn.Module):
         """The features of B sentences: ``grid (B, L, K·H)`` with lengths, ``pooled`` and ``state``, see ``spec``."""
         tokens = sentences.words.unsqueeze(1)  # (B, 1, L)
         packing = Packing.of(tokens)
-        back = backwards(packing)
         x = self.embedding_dropout(self.embedding(packing.pack(tokens)))  # (M, E)
         states = []
         for number, layer in enumerate(self.layers):
-            x, state = self._run(layer, x if number == 0 else self.layer_dropout(x), packing, back)
+            x, state = self._run(layer, x if number == 0 else self.layer_dropout(x), packing)
             states.append(state)
         state = torch.stack(states, dim=1)  # (B, depth, K·C), in the order of the packing
         state = torch.zeros_like(state).index_copy(0, packing.captions, state)
@@ -106,29 +105,16 @@ class SentenceEncoder(nn.Module):
             state=state,
         )
 
-    def _run(self, cells: nn.Module, x: Tensor, packing: Packing, back: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(self, cells: nn.Module, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
         """The hidden states ``(M, K·H)`` of one layer in its directions, and the states ``(B, K·C)`` at their ends."""
         hidden, ends = [], []
         for direction, cell in enumerate(cells.children()):
             assert isinstance(cell, Cell)
-            inputs = x.index_select(0, back) if direction else x
+            inputs = x.index_select(0, packing.backwards) if direction else x
             outputs, end = cell.run(inputs, packing.sizes, cell.initial(len(packing.captions), like=x))
-            hidden.append(outputs.index_select(0, back) if direction else outputs)
+            hidden.append(outputs.index_select(0, packing.backwards) if direction else outputs)
             ends.append(end)
         return torch.cat(hidden, dim=-1), torch.cat(ends, dim=-1)
-
-
-def backwards(packing: Packing) -> Tensor:
-    """For each of the M packed words, the place of the word as far from its sentence's end as it is from the beginning.
-
-    The order is its own inverse, and of the same packing: all words read backwards are ``x.index_select(0, order)``.
-    """
-    sizes = torch.tensor(packing.sizes, device=packing.rows.device)
-    first = sizes.cumsum(0) - sizes  # the first row of each time
-    sentence = packing.row_captions
-    time = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
-    lengths = torch.bincount(sentence)
-    return first[lengths[sentence] - 1 - time] + sentence
 
 
 def _first(layers: nn.ModuleList) -> Cell:

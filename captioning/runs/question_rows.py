@@ -48,13 +48,15 @@ def rows_of_answers(folder: Path, split: str) -> list[Row]:
     if members:
         run = run_of(Path(members[0]["checkpoint"]))
     summary, config = read_summary(run), configuration_of(run)
-    looks = (config.get("answerer") or {}).get("looks")
+    answerer = config.get("answerer") or {}
+    looks = answerer.get("looks")
+    more = [name for name, setting in {"a sum": "counts", "places": "places"}.items() if answerer.get(setting)]
     common = {"data": str(content.get("data") or data_name(config)), "split": split}
     own = {
         **common,
         **{name: str(summary.get(name, "")) for name in ("encoder", "seed", "epochs", "seconds", "parameters")},
         "model": summary.get("answerer", ""),
-        "attention": "" if looks is None else f"{looks} looks",
+        "attention": "" if looks is None else " + ".join([f"{looks} looks", *more]),
         "cell": summary.get("cell", "") if (config.get("answerer") or {}).get("hidden_size") else "",
     }
     if members:

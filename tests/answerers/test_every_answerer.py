@@ -23,7 +23,8 @@ from captioning.answerers import (
     TwoVisBLSTM,
     VisLSTM,
 )
-from captioning.cells.sequences import last_hidden, reversed_each
+from captioning.answerers.stacked_attention import GatedSum, places_of
+from captioning.cells.sequences import last_hidden
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.questions import KINDS, Questions
@@ -52,6 +53,8 @@ MODELS: dict[str, Callable[[], AnswerModel]] = {
     "one_look": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, looks=1),
     "two_looks": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4),
     "two_looks_and_a_bag": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, bag=True),
+    "a_look_and_a_sum": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, looks=1, counts=True),
+    "two_looks_at_places": lambda: StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, places=True),
     "average": lambda: Average([ImgBOW(V, A, SPEC, **SMALL), VisLSTM(V, A, SPEC, **RECURRENT)]),
 }
 ASKED = Questions.of([[4, 5, 6], [7], [3, 8, 4, 4, 5], [5, 6]], [0, 1, 2, 3])
@@ -194,8 +197,6 @@ def test_two_directions_are_one_network_each() -> None:
     back = last_hidden(model.backward_recurrent, x.flip(1), lengths)
     expected = model.classifier(torch.cat([ahead, back], -1))
     torch.testing.assert_close(model(seen, Questions.of([words], [0])).logits, expected)
-    ragged = torch.arange(8.0).view(2, 4, 1)
-    assert reversed_each(ragged, torch.tensor([2, 4])).flatten().tolist() == [1, 0, 2, 3, 7, 6, 5, 4]
 
 
 @pytest.mark.parametrize("summary", ["last", "mean", "max", "attention"])
@@ -246,6 +247,35 @@ def test_attention_is_asked_by_the_question_and_leaves_missing_regions_out() -> 
     one = features().select(torch.zeros(4, dtype=torch.long))
     asked = model(one, ASKED).attention
     assert asked is not None and not torch.allclose(asked[0, 0], asked[1, 0])  # one photograph, two questions
+
+
+def test_a_sum_grows_with_the_number_of_regions_where_a_look_averages() -> None:
+    """Twice the same regions: the looks' answers stay, and the sum c doubles; missing regions add nothing."""
+    torch.manual_seed(0)
+    regions, query = torch.randn(4, 6, 7), torch.randn(4, 7)
+    sums = GatedSum(7).eval()
+    gates = torch.sigmoid((regions * sums.query(query)[:, None]).sum(-1, keepdim=True) / 7**0.5 - 3)
+    once = (gates * regions).sum(1)
+    torch.testing.assert_close(sums(regions, query), sums.out(once))
+    torch.testing.assert_close(sums(torch.cat([regions, regions], 1), query), sums.out(2 * once))
+    there = torch.arange(12).expand(4, -1) < 6
+    torch.testing.assert_close(sums(torch.cat([regions, regions + 1], 1), query, there), sums.out(once))
+    for counts in (False, True):
+        torch.manual_seed(0)
+        model = StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, counts=counts).eval()
+        grid = features()["grid"]
+        more = model(Features(grid=torch.cat([grid, grid], 1)), ASKED).logits
+        assert torch.allclose(more, model(features(), ASKED).logits, atol=1e-5) == (not counts)
+
+
+def test_a_region_knows_its_row_and_its_column() -> None:
+    assert places_of(2, 3).tolist() == [[-1, -1], [-1, 0], [-1, 1], [1, -1], [1, 0], [1, 1]]
+    torch.manual_seed(0)
+    model = StackedAttention(V, A, SPEC, **RECURRENT, attention_size=4, places=True).eval()
+    there = model(Features(grid=features()["grid"].flip(1)), ASKED).logits
+    assert not torch.allclose(there, model(features(), ASKED).logits)
+    with pytest.raises(CaptioningError, match="the regions of objects have no rows and columns"):
+        StackedAttention(V, A, FeatureSpec(objects=(6, D)), **RECURRENT, attends="objects", places=True)
 
 
 def test_the_average_is_of_probabilities() -> None:

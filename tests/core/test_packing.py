@@ -32,3 +32,13 @@ def test_sequences_of_equal_length_whatever_their_words(sequences: int, words: i
     assert torch.equal(packing.captions, expected.captions)
     assert (packing.sizes, packing.shape) == (expected.sizes, expected.shape)
     assert torch.equal(packing.pack(tokens), tokens[:, 0].T.flatten())
+
+
+def test_captions_are_packed_from_their_ends_to_their_beginnings() -> None:
+    tokens = torch.tensor([[[4, 5, 6, 0], [7, 0, 0, 0]], [[8, 9, 3, 2], [5, 6, 0, 0]]])
+    packing = Packing.of(tokens)
+    turned = packing.turned()
+    assert turned.pack(tokens).tolist() == [2, 6, 6, 7, 3, 5, 5, 9, 4, 8]
+    assert torch.equal(turned.pack(tokens), packing.pack(tokens)[packing.backwards])
+    assert torch.equal(turned.unpack(turned.pack(tokens)), tokens)  # each word in its own place
+    assert torch.equal(packing.backwards[packing.backwards], torch.arange(10))

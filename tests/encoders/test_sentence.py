@@ -8,9 +8,8 @@ from torch import nn
 
 from captioning.cells import GRU, LSTM, RNN, Cell
 from captioning.core.errors import CaptioningError
-from captioning.core.packing import Packing
 from captioning.core.sentences import Sentences
-from captioning.encoders.sentence import SentenceEncoder, backwards
+from captioning.encoders.sentence import SentenceEncoder
 from captioning.speed import make_fast
 
 SENTENCES = Sentences.of([[4, 5, 6, 2], [7, 2], [4, 8, 9, 7, 5, 2], [2]])
@@ -60,15 +59,6 @@ def test_a_sentence_has_the_same_features_alone_and_among_longer_ones() -> None:
         for part in ("pooled", "state"):
             torch.testing.assert_close(alone[part][0], together[part][place])
     assert torch.equal(together.lengths["grid"], SENTENCES.lengths)
-
-
-def test_words_are_read_backwards_within_each_sentence() -> None:
-    tokens = SENTENCES.words.unsqueeze(1)
-    packing = Packing.of(tokens)
-    order = backwards(packing)
-    turned = packing.unpack(packing.pack(tokens).index_select(0, order)).squeeze(1)
-    assert turned.tolist()[:2] == [[2, 6, 5, 4, 0, 0], [2, 7, 0, 0, 0, 0]]
-    assert torch.equal(order[order], torch.arange(len(order)))
 
 
 @pytest.mark.parametrize("cell", [GRU, LSTM])

@@ -210,6 +210,14 @@ def test_attention_looks_as_often_and_at_what_is_set() -> None:
     assert made.bag_layer.weight.shape == (9, 500) and model("stacked_attention").bag_layer is None
 
 
+@wired("answerer=stacked_attention answerer.counts", "answerer=stacked_attention answerer.places")
+def test_attention_counts_and_knows_places_as_is_set() -> None:
+    made = model("stacked_attention", "answerer.counts=true", "answerer.places=true", "answerer.hidden_size=9")
+    assert made.sum.out.weight.shape == (9, 9) and made.place_layer.weight.shape == (9, 2)
+    plain = model("stacked_attention")
+    assert plain.sum is None and plain.place_layer is None
+
+
 @wired("metrics=answers metrics.kinds.kinds", "metrics=vqa metrics.kinds.kinds")
 @wired("metrics=answers metrics.wups_09.threshold", "metrics=answers metrics.wups_00.threshold")
 def test_metrics_are_of_the_set_kinds_and_thresholds(tmp_path: Path) -> None:
