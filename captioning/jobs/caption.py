@@ -195,7 +195,7 @@ def require_no_bulk(options: argparse.Namespace) -> None:
     """
     if options.ray is not None or options.column is not None:
         raise CaptioningError("--ray and --column have no effect without --out. Name an output, or leave them out.")
-    many = [name for name in options.pictures if name.lower().endswith(MANY) and Path(name).is_file()]
+    many = [name for name in options.pictures if name.lower().endswith(MANY) and os.path.isfile(name)]  # noqa: PTH113
     if many:
         raise CaptioningError(f"{many[0]}: lists, tar and Parquet files are captioned with --out captions.jsonl.")
 

@@ -451,6 +451,9 @@ def test_damaged_archives(tmp_path: Path) -> None:
     assert not (tmp_path / "train2017").exists()
     with pytest.raises(CaptioningError, match="there is no val2017 in it"):
         unzip(zip_of(tmp_path / "b.zip", {"train2017/1.jpg": b"1"}), tmp_path, ("val2017",))
+    nameless = zip_of(tmp_path / "c.zip", {"": b"0", "train2017/1.jpg": b"1"})
+    unzip(nameless, tmp_path, ("train2017",))
+    assert names(tmp_path / "train2017") == ["1.jpg"]
 
 
 def test_an_archive_that_unpacks_to_many_times_its_size_is_refused(tmp_path: Path) -> None:

@@ -120,6 +120,15 @@ def test_missing_picture(path: Path) -> None:
         read_own(path)
 
 
+@pytest.mark.parametrize("name", ["a" * 300 + ".jpg", "b" * 300 + "/a.jpg", "c\\" * 3000 + "a.jpg"])
+def test_a_name_too_long_for_this_system_is_a_missing_picture(path: Path, name: str) -> None:
+    write(path, ROWS)
+    written = json.dumps(name)[1:-1] if path.suffix == ".jsonl" else name
+    path.write_text(path.read_text("utf-8").replace("c.jpg", written), "utf-8")
+    with pytest.raises(CaptioningError, match=r"1 annotated picture is missing"):
+        read_own(path)
+
+
 def test_pipes_and_links_to_nothing_are_no_pictures(path: Path) -> None:
     write(path, ROWS)
     (path.parent / "c.jpg").unlink()

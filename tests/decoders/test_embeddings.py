@@ -43,6 +43,7 @@ def test_a_decoder_begins_with_them_and_keeps_its_own_for_the_others(tmp_path: P
         ("the 1 2 3 4\n", "line 1: not a word and 3 numbers"),
         ("the 1 2 3\ncat 1 2\n", "line 2: not a word and 3 numbers"),
         ("the 1 2 3\ncat 1 two 3\n", "line 2: could not convert"),
+        (f"2 {'9' * 5001}\n", "its first line says that its vectors have 9{20} numbers, and"),
     ],
 )
 def test_names_the_line_that_is_no_vector(tmp_path: Path, text: str, sentence: str) -> None:
