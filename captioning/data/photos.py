@@ -110,14 +110,26 @@ class Listings:
 
     def on_disk(self, path: Path) -> Path:
         """A path with the names that the disk has, which may differ in the form of accents or have no backslashes."""
-        if "\\" in path.name and path.name not in self.of(path.parent):
-            return self.on_disk(path.parent / path.name.replace("\\", "/"))
-        if path.name in self.of(path.parent) or (path.name.isascii() and _is_folder(path.parent)):
+        folder, names = path.parent, [path.name]
+        if path.name in self.of(folder) or (path.name.isascii() and "\\" not in path.name and _is_folder(folder)):
             return path
-        parent = path.parent if _is_folder(path.parent) or path.parent == path else self.on_disk(path.parent)
-        if parent not in self.forms:
-            self.forms[parent] = {unicodedata.normalize("NFC", name): name for name in self.of(parent)}
-        return parent / self.forms[parent].get(unicodedata.normalize("NFC", path.name), path.name)
+        while not _is_folder(folder) and folder != folder.parent:
+            folder, names = folder.parent, [folder.name, *names]
+        while names:
+            name, *names = names
+            if "\\" in name and name not in self.of(folder):
+                name, *names = [*filter(None, name.split("\\")), *names]
+            found = self._form(folder, name)
+            if found is None:  # nor is there anything in it
+                return folder.joinpath(name, *(each.replace("\\", "/") for each in names))
+            folder /= found
+        return folder
+
+    def _form(self, folder: Path, name: str) -> str | None:
+        """The name in a folder that is the same but for the form of accents; None for none."""
+        if folder not in self.forms:
+            self.forms[folder] = {unicodedata.normalize("NFC", name): name for name in self.of(folder)}
+        return self.forms[folder].get(unicodedata.normalize("NFC", name))
 
 
 def _on_disk(photo: Photo, listings: Listings) -> Photo:
