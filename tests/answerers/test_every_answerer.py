@@ -254,7 +254,7 @@ def test_a_sum_grows_with_the_number_of_regions_where_a_look_averages() -> None:
     torch.manual_seed(0)
     regions, query = torch.randn(4, 6, 7), torch.randn(4, 7)
     sums = GatedSum(7).eval()
-    gates = torch.sigmoid((regions * sums.query(query)[:, None]).sum(-1, keepdim=True) / 7**0.5 - 3)
+    gates = torch.sigmoid((regions * sums.query(query)[:, None]).sum(-1, keepdim=True) / 4 - 3)
     once = (gates * regions).sum(1)
     torch.testing.assert_close(sums(regions, query), sums.out(once))
     torch.testing.assert_close(sums(torch.cat([regions, regions], 1), query), sums.out(2 * once))
