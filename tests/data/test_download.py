@@ -451,7 +451,10 @@ def test_damaged_archives(tmp_path: Path) -> None:
     assert not (tmp_path / "train2017").exists()
     with pytest.raises(CaptioningError, match="there is no val2017 in it"):
         unzip(zip_of(tmp_path / "b.zip", {"train2017/1.jpg": b"1"}), tmp_path, ("val2017",))
-    nameless = zip_of(tmp_path / "c.zip", {"": b"0", "train2017/1.jpg": b"1"})
+    nameless, member = zip_of(tmp_path / "c.zip", {"train2017/1.jpg": b"1"}), zipfile.ZipInfo("x")
+    member.filename = ""
+    with zipfile.ZipFile(nameless, "a") as zipped:
+        zipped.writestr(member, b"0")
     unzip(nameless, tmp_path, ("train2017",))
     assert names(tmp_path / "train2017") == ["1.jpg"]
 
