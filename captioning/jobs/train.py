@@ -223,7 +223,7 @@ def _fit(trainer: pl.Trainer, module: Any, data: Any, resume_from: Path | None, 
         if trainer.world_size > 1 and _is_of_a_lost_process(error):
             raise CaptioningError(
                 "Another process of this training has died or can't be reached, and its own log says why: "
-                f"{str(error).splitlines()[0]}. The same command goes on from the last checkpoint."
+                f"{str(error).partition(chr(10))[0]}. The same command goes on from the last checkpoint."
             ) from error
         raise
     if asked.signal:
