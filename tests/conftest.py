@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from captioning.data.feature_files import GrowingRows
     from captioning.data.photos import Photo
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's job in the background, as in `make test &`
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["OMP_NUM_THREADS"] = "1"  # tests are small, and several processes of them may run at once
 if "PYTEST_XDIST_WORKER" in os.environ:
     gc.disable()  # until everything is imported: what is imported stays
