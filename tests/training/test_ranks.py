@@ -38,6 +38,13 @@ TWO = ("data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp")
 SETTINGS = ("data.captions_per_photo=1", "decoder.output_dropout=0", "trainer.max_epochs=3", "monitor=ROUGE-L")
 
 
+def same(ours: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
+    """The rows are equal: Adam divides gradients by their size, so that a rounding is as large as what it rounds."""
+    assert [row.keys() for row in ours] == [row.keys() for row in expected]
+    for row, other in zip(ours, expected, strict=True):
+        assert row == pytest.approx(other, rel=1e-4, abs=1e-6), f"step {other['step']}"
+
+
 def lightning(overrides: list[str]) -> Callable[[], int]:
     """``python -m captioning train …`` in a fork; Lightning starts the second rank by the command line."""
 
@@ -67,10 +74,7 @@ def test_two_ranks_are_one_process_with_the_same_global_batch(
     one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
     steps = [row for row in one if "train/loss" in row]
     assert len(steps) == 3 * 3
-    assert [row.keys() for row in two] == [row.keys() for row in one]
-    for ours, expected in zip(two, one, strict=True):
-        # Adam divides gradients by their size, so that a rounding is as large as what it is a rounding of
-        assert ours == pytest.approx(expected, rel=1e-4), f"step {expected['step']}"
+    same(two, one)
     assert len({row["train/loss"] for row in steps}) == len(steps)
     finals = [json.loads((tmp_path / "runs" / name / "summary.json").read_text()) for name in ("one", "two")]
     scores = [{name: value for name, value in final.items() if name.startswith("test/")} for final in finals]
@@ -95,9 +99,7 @@ def test_two_ranks_read_clips_as_one_process_does(
     done = in_fork(two_ranks([*overrides, *TWO, "name=two"]), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     one, two = (read_metrics(tmp_path / name / "metrics.csv") for name in ("one", "two"))
-    assert [row.keys() for row in two] == [row.keys() for row in one]
-    for ours, expected in zip(two, one, strict=True):
-        assert ours == pytest.approx(expected, rel=1e-4, abs=1e-6), f"step {expected['step']}"
+    same(two, one)
 
 
 def test_fewer_photographs_than_processes_get_a_sentence() -> None:
@@ -142,11 +144,9 @@ def test_two_ranks_reward_the_same_captions_as_one_process(
     done = in_fork(lightning(tiny(*short, *own, *TWO, "name=two")), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
-    assert [row.keys() for row in two] == [row.keys() for row in one]
+    same(two, one)
     assert len({row["train/self_critical"] for row in one if "train/self_critical" in row}) == 2 * 3
     assert all("train/reward" in row for row in one if "train/loss" in row)
-    for ours, expected in zip(two, one, strict=True):
-        assert ours == pytest.approx(expected, rel=1e-4, abs=1e-6), f"step {expected['step']}"
 
 
 def test_one_of_two_ranks_dies_and_both_go_on_as_one_process_that_was_never_stopped(
@@ -179,6 +179,4 @@ def test_one_of_two_ranks_dies_and_both_go_on_as_one_process_that_was_never_stop
     done = start_fork(two_ranks(overrides), cwd=tmp_path).wait()
     assert done.returncode == 0, done.stderr
     one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
-    assert [row.keys() for row in two] == [row.keys() for row in one]
-    for ours, expected in zip(two, one, strict=True):
-        assert ours == pytest.approx(expected, rel=1e-4), f"step {expected['step']}, stopped at {stopped}"
+    same(two, one)
