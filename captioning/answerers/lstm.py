@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from captioning.answerers.model import Answers, EmbeddingModel
 from captioning.cells import Cell, Recurrent
-from captioning.cells.sequences import every_hidden
+from captioning.cells.sequences import read_packed
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
+from captioning.core.packing import Packing
 from captioning.core.questions import Questions
 from captioning.core.vocabulary import PAD, UNK
 from captioning.decoders.attention import masked_softmax
@@ -121,19 +122,19 @@ class LSTMAnswerer(RecurrentModel):
 
         With ``attention`` the weights of the words, ``(Q, 1, T)``, come with the answers.
         """
-        x = self.dropout(self.embedding(self._kept(questions.words)))
-        lengths = questions.lengths
-        states, last = every_hidden(self.recurrent, x, lengths)
+        packing = Packing.of(questions.words.unsqueeze(1))
+        x = self.dropout(self.embedding(packing.pack(self._kept(questions.words).unsqueeze(1))))  # (M, E)
+        reads = [self._read(self.recurrent, x, packing)]
         if self.backward_recurrent is not None:
-            back, first = every_hidden(self.backward_recurrent, x, lengths, backwards=True)
-            states = torch.cat([states, back], dim=-1)
-            last = torch.cat([last, first], dim=-1)
+            x = x.index_select(0, packing.backwards)
+            reads.append(self._read(self.backward_recurrent, x, packing.turned()))
+        last, states = (torch.cat(each, dim=-1) for each in zip(*reads, strict=True))
         there = questions.words != PAD
         weights = None
         if self.summary == "last":
             u = last
         elif self.summary == "mean":
-            u = states.sum(1) / lengths.unsqueeze(1)  # states are zero behind an end
+            u = states.sum(1) / questions.lengths.unsqueeze(1)  # states are zero behind an end
         elif self.summary == "max":
             u = states.masked_fill(~there.unsqueeze(-1), -torch.inf).amax(1)
         else:
@@ -141,6 +142,11 @@ class LSTMAnswerer(RecurrentModel):
             weights = masked_softmax(self.attention(states).squeeze(-1), there)  # (Q, T)
             u = (weights.unsqueeze(1) @ states).squeeze(1)
         return Answers(self.classifier(self.output_dropout(u)), None if weights is None else weights.unsqueeze(1))
+
+    def _read(self, recurrent: Recurrent, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+        """The last hidden states ``(Q, H)``, and all of them ``(Q, T, H)``, of packed words ``(M, E)``."""
+        hidden, after = read_packed(recurrent, x, packing)
+        return after[:, -1, : self.hidden_size], packing.unpack(hidden).squeeze(1)
 
     def _kept(self, words: Tensor) -> Tensor:
         """The words ``(Q, T)``, in training some of them ``<unk>``."""

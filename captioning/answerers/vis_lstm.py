@@ -5,13 +5,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from captioning.answerers.lstm import RecurrentModel
 from captioning.answerers.model import Answers, Normalised, Training, image_of, measure
 from captioning.cells import Cell
-from captioning.cells.sequences import last_hidden
+from captioning.cells.sequences import read_packed
 from captioning.core.features import Features, FeatureSpec
+from captioning.core.packing import Packing
 from captioning.core.questions import Questions
+from captioning.core.vocabulary import START
 
 
 class VisualWordModel(RecurrentModel):
@@ -70,6 +73,9 @@ class VisLSTM(VisualWordModel):
 
     def forward(self, features: Features, questions: Questions) -> Answers:
         """The answers; ``dropout`` drops numbers of the recurrent layers' inputs."""
-        first = self.image_word(self.seen(features)).unsqueeze(1)
-        x = self.dropout(torch.cat([first, self.embedding(questions.words)], dim=1))
-        return Answers(self.classifier(last_hidden(self.recurrent, x, questions.lengths + 1)))
+        words = F.pad(questions.words, (1, 0), value=START).unsqueeze(1)  # the photograph's place, then the words
+        packing = Packing.of(words)
+        first = self.image_word(self.seen(features)).index_select(0, packing.captions)
+        x = torch.cat([first, self.embedding(packing.pack(words)[len(first) :])])  # (M, E)
+        _, after = read_packed(self.recurrent, self.dropout(x), packing)
+        return Answers(self.classifier(after[:, -1, : self.hidden_size]))

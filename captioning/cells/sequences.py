@@ -28,38 +28,44 @@ def read_all(
         The top layer's hidden states ``(B, T, H)``, each at its vector's place and zero behind a sequence's end, and
         the states after the vector of each sequence that is read last, ``(B, depth, C)``.
     """
-    packing, hidden, after = _read(recurrent, vectors, lengths, backwards)
+    packing = _packing(vectors, lengths, backwards)
+    hidden, after = read_packed(recurrent, packing.pack(vectors.unsqueeze(1)), packing)
     return packing.unpack(hidden).squeeze(1), after
-
-
-def every_hidden(
-    recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool = False
-) -> tuple[Tensor, Tensor]:
-    """The top layer's hidden states ``(B, T, H)`` after every vector, ``(B, H)`` after the last; see ``read_all``."""
-    hidden, after = read_all(recurrent, vectors, lengths, backwards)
-    return hidden, after[:, -1, : recurrent.hidden_size]
 
 
 def last_hidden(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool = False) -> Tensor:
     """The top layer's hidden states ``(B, H)`` after the last vector that is read of each; see ``read_all``."""
-    return _read(recurrent, vectors, lengths, backwards)[2][:, -1, : recurrent.hidden_size]
+    packing = _packing(vectors, lengths, backwards)
+    _, after = read_packed(recurrent, packing.pack(vectors.unsqueeze(1)), packing)
+    return after[:, -1, : recurrent.hidden_size]
 
 
-def _read(
-    recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool
-) -> tuple[Packing, Tensor, Tensor]:
-    """The packing, the top layer's hidden states ``(M, H)`` in its order, and the last states ``(B, depth, C)``."""
+def read_packed(recurrent: Recurrent, vectors: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+    """Run recurrent layers over B packed sequences.
+
+    Args:
+        recurrent: the layers.
+        vectors: ``(M, E)``, in the packing's order.
+        packing: the place of each of M vectors; ``packing.turned()`` to read each sequence from its end.
+
+    Returns:
+        The top layer's hidden states ``(M, H)``, in the packing's order, and the states after the vector of each
+        sequence that is read last, ``(B, depth, C)``; zero for a sequence without vectors.
+    """
+    before = recurrent.initial(len(packing.captions), like=vectors)
+    hidden, after = recurrent.run(vectors, packing.sizes, before)
+    B, S, _ = packing.shape
+    return hidden, after.new_zeros(B * S, *after.shape[1:]).index_copy(0, packing.captions, after)
+
+
+def _packing(vectors: Tensor, lengths: Tensor | None, backwards: bool) -> Packing:
     B, T, _ = vectors.shape
     if lengths is None:
         packing = Packing.even(B, T).to(vectors.device)
     else:
         there = torch.arange(T, device=lengths.device) < lengths.unsqueeze(1)
         packing = Packing.of(there.long().unsqueeze(1))  # 0 is <pad>
-    if backwards:
-        packing = packing.turned()
-    x = packing.pack(vectors.unsqueeze(1))
-    hidden, after = recurrent.run(x, packing.sizes, recurrent.initial(len(packing.captions), like=x))
-    return packing, hidden, torch.zeros_like(after).index_copy(0, packing.captions, after)
+    return packing.turned() if backwards else packing
 
 
 class Reader(nn.Module):

@@ -16,7 +16,8 @@ from captioning.speed.attention import FastAttention, FastMultiHeadAttention, Fa
 from captioning.speed.compiled import compile_parts
 from captioning.speed.dropout import FastDropout
 from captioning.speed.linear import FastLinear
-from captioning.speed.recurrence import FastCell, FastLSTM, FastRecurrentDecoder
+from captioning.speed.lstm import FastLSTM
+from captioning.speed.recurrence import FastCell, FastRecurrentDecoder
 
 T = TypeVar("T", bound=nn.Module)
 

@@ -11,27 +11,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WORTH_IT = 2**22  # multiplications: below, converting tensors to oneDNN's layout and back takes longer than it saves
+WORTH_IT = 2**21  # multiplications: below, oneDNN takes longer to begin than it saves
 NARROW = 16  # outputs
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The result of ``torch.nn.functional.linear``, by oneDNN where that is faster: on a CPU in single precision.
 
-    torch computes these products with MKL, which on an AMD EPYC with AVX-512 has half of oneDNN's rate (90 and 190
-    GFLOP/s on one core); torch computes half precision with oneDNN anyway.
+    torch computes these products with MKL, which on some processors has half of oneDNN's rate (AMD EPYC with AVX-512:
+    90 and 190 GFLOP/s on one core), on others the same; torch computes half precision with oneDNN anyway.
 
     Args:
         input: ``(…, I)``.
-        weight: ``(O, I)``.
+        weight: ``(O, I)``, in any layout.
         bias: ``(O,)``.
 
     Returns:
         ``(…, O)``.
     """
-    if _onednn_is_faster(input, weight):
-        return F.linear(input.to_mkldnn(), weight, bias).to_dense()
-    return F.linear(input, weight, bias)
+    if not _onednn_is_faster(input, weight):
+        return F.linear(input, weight, bias)
+    if torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in (input, weight, bias)):
+        outputs: Tensor = _Linear.apply(input, weight, bias)
+        return outputs
+    return _product(input, weight, bias)
 
 
 def onednn(input: Tensor) -> bool:
@@ -44,11 +47,46 @@ def onednn(input: Tensor) -> bool:
     )
 
 
+def gradient_of(weight: Tensor, gradient: Tensor, inputs: Tensor) -> Tensor:
+    """The gradient of a linear layer's weight ``(O, I)``: outputs' gradient ``(M, O)``, inputs ``(M, I)``."""
+    if not _onednn_is_faster(inputs, gradient.t()):
+        return gradient.t() @ inputs
+    backward = torch.ops.aten.mkldnn_linear_backward_weights
+    made: Tensor = backward(gradient.to_mkldnn(), inputs.to_mkldnn(), weight, False)[0]
+    return made
+
+
 def _onednn_is_faster(input: Tensor, weight: Tensor) -> bool:
-    if torch.compiler.is_compiling():  # the compiler supports dense tensors only
+    if torch.compiler.is_compiling():  # the compiler has its own choice
         return False
     enough = input.numel() * len(weight) >= WORTH_IT and len(weight) >= NARROW
     return enough and input.dim() > 1 and weight.dtype == input.dtype and onednn(input)
+
+
+def _product(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The product of dense tensors by oneDNN: what torch's own compiler calls, and no public function does."""
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+    return made
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(input, weight)
+        return _product(input, weight, bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        input, weight = ctx.saved_tensors
+        d_input = d_weight = d_bias = None
+        if ctx.needs_input_grad[0]:
+            d_input = linear(gradient, weight.t())
+        if ctx.needs_input_grad[1]:
+            d_weight = gradient_of(weight, gradient.flatten(0, -2), input.flatten(0, -2))
+        if ctx.needs_input_grad[2]:
+            d_bias = gradient.flatten(0, -2).sum(0)
+        return d_input, d_weight, d_bias
 
 
 class FastLinear(nn.Linear):
@@ -127,6 +165,7 @@ class _Biases(torch.autograd.Function):
         ctx: Any, weight: Tensor, bias: Tensor | None, rows: int, dtype: torch.dtype, inputs: list[Tensor]
     ) -> Tensor:
         ctx.inputs, ctx.weight_dtype = inputs, weight.dtype
+        ctx.save_for_backward(weight)
         one = weight.new_zeros(len(weight)) if bias is None else bias
         return one.to(dtype).expand(rows, -1)
 
@@ -136,7 +175,7 @@ class _Biases(torch.autograd.Function):
         weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
             inputs = torch.cat(ctx.inputs).to(gradient.dtype)
-            weight_gradient = linear(gradient[: len(inputs)].t(), inputs.t())
+            weight_gradient = gradient_of(ctx.saved_tensors[0], gradient[: len(inputs)], inputs)
         if ctx.needs_input_grad[1]:
             bias_gradient = gradient.sum(0, dtype=ctx.weight_dtype)
         return weight_gradient, bias_gradient, None, None, None

@@ -1,4 +1,4 @@
-"""Faster loops over words: one product for the weights' gradients, oneDNN's LSTM, compiled steps.
+"""Faster loops over words: one product for the weights' gradients, compiled steps.
 
 Dimensions: N sequences, M words in all, E input features, H hidden, G gates, C numbers of a cell's state.
 """
@@ -9,12 +9,12 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from captioning.cells import LSTM, Cell
+from captioning.cells import Cell
 from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.decoders import RecurrentDecoder
 from captioning.decoders.loop import Equations, PackedWords
-from captioning.speed.linear import onednn, repeated
+from captioning.speed.linear import repeated
 
 STEPS_AT_ONCE = 25  # steps that are compiled together
 
@@ -64,24 +64,6 @@ def _steps(cell: Cell, terms: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         state = cell(step, state)
         hidden.append(state[:, : cell.hidden_size])
     return torch.cat(hidden), state
-
-
-class FastLSTM(FastCell, LSTM):
-    """An LSTM that runs sequences of one length in oneDNN."""
-
-    def run(self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See ``Cell.run``; uses oneDNN's own LSTM where possible.
-
-        oneDNN's LSTM needs a CPU, single precision, and sequences of one length without an image. In half precision the
-        loop is faster; cuDNN's LSTM would round to TF32, and under autocast to float16.
-        """
-        if image is not None or sizes[0] != sizes[-1] or not onednn(x):
-            return super().run(x, sizes, state, image)
-        h, c = (part.contiguous().unsqueeze(0) for part in state.chunk(2, dim=-1))
-        weights = [self.Wxh.weight, self.Whh.weight, self.Wxh.bias, self.Whh.bias]
-        inputs, training = x.view(len(sizes), -1, x.shape[-1]), torch.is_grad_enabled()
-        hidden, h, c = torch.lstm(inputs, (h, c), weights, True, 1, 0.0, training, False, False)
-        return hidden.flatten(0, 1), torch.cat([h[0], c[0]], dim=-1)
 
 
 class FastRecurrentDecoder(RecurrentDecoder):

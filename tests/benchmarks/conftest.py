@@ -37,8 +37,8 @@ PRODUCTS = {
     torch.ops.aten.mm.default,
     torch.ops.aten.addmm.default,
     torch.ops.aten.bmm.default,
-    torch.ops.aten.mkldnn_linear.default,
-    torch.ops.aten.mkldnn_linear_backward.default,
+    torch.ops.mkldnn._linear_pointwise.default,
+    torch.ops.aten.mkldnn_linear_backward_weights.default,
 }
 HEAD = ("what", "rate", "limit", "ratio", "at least", "peak memory")
 

@@ -1,0 +1,180 @@
+"""An LSTM with its gradients written out: a step, and a whole loop over words, is one node of torch's graph.
+
+Plain torch records each of the dozen small operations of a step and computes the gradient of each by itself. Here the
+gradients are written out: what they need of all steps is computed at once, and the loop backwards keeps what depends on
+the step after.
+
+With a = [a_i; a_f; a_g; a_o] the gates before their functions, and δ the gradient of what stands behind it::
+
+    δc  = δc' + δh o (1 - tanh² c)
+    δa_i = δc g i (1 - i)     δa_f = δc c_prev f (1 - f)     δa_g = δc i (1 - g²)     δa_o = δh tanh(c) o (1 - o)
+    δc_prev = δc f            δh_prev = Whhᵀ δa
+
+Dimensions: N sequences, M words in all, n sequences that still have a word, H hidden, C = 2 H numbers of the state.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captioning.cells import LSTM
+from captioning.speed.linear import gradient_of, linear, onednn
+from captioning.speed.recurrence import FastCell
+
+
+class FastLSTM(FastCell, LSTM):
+    """An LSTM with its gradients written out; one that runs sequences of one length in oneDNN."""
+
+    def forward(self, terms: Tensor, state: Tensor) -> Tensor:
+        """See ``LSTM.forward``."""
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return super().forward(terms, state)
+        gates = terms + self.Whh(state[..., : self.hidden_size])
+        after: Tensor = _Step.apply(gates, state.expand(*gates.shape[:-1], -1))
+        return after
+
+    def run(self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See ``Cell.run``; uses oneDNN's own LSTM where possible.
+
+        oneDNN's LSTM needs a CPU, single precision, and sequences of one length without an image. In half precision the
+        loop is faster; cuDNN's LSTM would round to TF32, and under autocast to float16.
+        """
+        if image is not None or sizes[0] != sizes[-1] or not onednn(x):
+            return super().run(x, sizes, state, image)
+        h, c = (part.contiguous().unsqueeze(0) for part in state.chunk(2, dim=-1))
+        weights = [self.Wxh.weight, self.Whh.weight, self.Wxh.bias, self.Whh.bias]
+        inputs, training = x.view(len(sizes), -1, x.shape[-1]), torch.is_grad_enabled()
+        hidden, h, c = torch.lstm(inputs, (h, c), weights, True, 1, 0.0, training, False, False)
+        return hidden.flatten(0, 1), torch.cat([h[0], c[0]], dim=-1)
+
+    def run_terms(self, terms: Tensor, sizes: Sequence[int], state: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Cell.run_terms``."""
+        if not torch.is_grad_enabled() or self.compiled_steps is not None:
+            return super().run_terms(terms, sizes, state)
+        device = terms.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.Whh.weight.dtype
+        hidden, last = _Words.apply(terms, state, self.Whh.weight, self.Whh.bias, list(sizes), dtype)
+        return hidden, last
+
+
+def _activate(gates: Tensor, H: int) -> tuple[Tensor, ...]:
+    """i, f, g and o, ``(n, H)`` each, computed in place of the gates ``(n, 4 H)``; tanh(x) = 2 σ(2x) - 1 is faster."""
+    i, f, g, o = gates.chunk(4, dim=-1)
+    g *= 2
+    gates.sigmoid_()
+    g.mul_(2).sub_(1)
+    return i, f, g, o
+
+
+def _factors(gates: Tensor, cells: Tensor, squashed: Tensor) -> tuple[Tensor, Tensor]:
+    """What δc and δh are multiplied with.
+
+    Args:
+        gates: ``(M, 4 H)``, i, f, g and o.
+        cells: ``(M, H)``, c before the step.
+        squashed: ``(M, H)``, tanh(c) after the step.
+
+    Returns:
+        The factors ``(M, 4, H)`` that make δa of δc (i, f, g) and of δh (o), and those ``(M, H)`` that make δc of δh.
+    """
+    M, H = cells.shape
+    i, f, g, o = gates.chunk(4, dim=-1)
+    factors = cells.new_empty(M, 4, H)
+    sigmoid, tanh = torch.ops.aten.sigmoid_backward.grad_input, torch.ops.aten.tanh_backward.grad_input
+    sigmoid(g, i, grad_input=factors[:, 0])
+    sigmoid(cells, f, grad_input=factors[:, 1])
+    tanh(i, g, grad_input=factors[:, 2])
+    sigmoid(squashed, o, grad_input=factors[:, 3])
+    return factors, torch.ops.aten.tanh_backward(o, squashed)
+
+
+class _Step(torch.autograd.Function):
+    """One step, from the gates ``(…, 4 H)`` before their functions and the state ``(…, 2 H)``."""
+
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, state: Tensor) -> Tensor:
+        H = state.shape[-1] // 2
+        i, f, g, o = _activate(activated := gates.to(state.dtype, copy=True), H)
+        after = torch.empty_like(state)
+        c = torch.mul(f, state[..., H:], out=after[..., H:]).addcmul_(i, g)
+        squashed = c.tanh()
+        torch.mul(o, squashed, out=after[..., :H])
+        ctx.save_for_backward(activated, state, squashed)
+        ctx.dtype = gates.dtype
+        return after
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gates, state, squashed = (each.reshape(-1, each.shape[-1]) for each in ctx.saved_tensors)
+        H = squashed.shape[-1]
+        dh, dc = gradient.reshape(-1, 2 * H).chunk(2, dim=-1)
+        factors, through = _factors(gates, state[:, H:], squashed)
+        dc = torch.addcmul(dc, dh, through)
+        factors[:, :3] *= dc.unsqueeze(1)
+        factors[:, 3] *= dh
+        before = torch.cat([torch.zeros_like(dc), dc * gates[:, H : 2 * H]], dim=-1)
+        return factors.view(*gradient.shape[:-1], 4 * H).to(ctx.dtype), before.view_as(gradient)
+
+
+class _Words(torch.autograd.Function):
+    """All steps of packed sequences: see ``Cell.run_terms``; ``dtype`` is that of the products."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, terms: Tensor, state: Tensor, weight: Tensor, bias: Tensor, sizes: list[int], dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        H = weight.shape[1]
+        gates = (terms + bias).to(state.dtype)
+        cells, squashed, hidden = (gates.new_empty(len(gates), H) for _ in range(3))
+        h, c = state.chunk(2, dim=-1)
+        weight = weight.to(dtype)
+        ended = []
+        parts = (torch.split(each, sizes) for each in (gates, cells, squashed, hidden))
+        for step, c_after, squashed_c, h_after in zip(*parts, strict=True):
+            if len(step) < len(h):
+                ended.append(torch.cat([h[len(step) :], c[len(step) :]], dim=-1))
+                h, c = h[: len(step)], c[: len(step)]
+            step += linear(h.to(dtype), weight)
+            i, f, g, o = _activate(step, H)
+            c = torch.mul(f, c, out=c_after).addcmul_(i, g)
+            h = torch.mul(o, torch.tanh(c, out=squashed_c), out=h_after)
+        last = torch.cat([torch.cat([h, c], dim=-1), *reversed(ended)])
+        ctx.save_for_backward(gates, cells, squashed, hidden, state, weight)
+        ctx.sizes, ctx.dtypes = sizes, (terms.dtype, bias.dtype)
+        return hidden, last
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, d_hidden: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
+        gates, cells, squashed, hidden, state, weight = ctx.saved_tensors
+        sizes, (terms_dtype, bias_dtype), H = ctx.sizes, ctx.dtypes, weight.shape[1]
+        factors, through = _factors(gates, _before(cells, state[:, H:], sizes), squashed)
+        all_parts = (factors, factors[:, :3], factors[:, 3], through, gates[:, H : 2 * H], d_hidden)
+        parts = (torch.split(each, sizes) for each in all_parts)
+        dh, dc = (part.clone(memory_format=torch.contiguous_format) for part in d_last.chunk(2, dim=-1))
+        for step, ifg, o, through_c, forget, given in reversed(list(zip(*parts, strict=True))):
+            dh_now, dc_now = dh[: len(step)], dc[: len(step)]
+            dh_now += given
+            dc_now.addcmul_(dh_now, through_c)
+            ifg *= dc_now.unsqueeze(1)
+            o *= dh_now
+            dc_now *= forget
+            dh_now.copy_(linear(step.flatten(1).to(weight.dtype), weight.t()))
+        d_terms = factors.flatten(1)
+        d_weight = d_bias = None
+        if ctx.needs_input_grad[2]:
+            inputs = _before(hidden, state[:, :H], sizes).to(weight.dtype)
+            d_weight = gradient_of(weight, d_terms.to(weight.dtype), inputs).to(bias_dtype)
+        if ctx.needs_input_grad[3]:
+            d_bias = d_terms.sum(0, dtype=bias_dtype)
+        d_state = torch.cat([dh, dc], dim=-1) if ctx.needs_input_grad[1] else None
+        return d_terms.to(terms_dtype), d_state, d_weight, d_bias, None, None
+
+
+def _before(values: Tensor, first: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The values ``(M, H)`` of the time before: ``first`` ``(N, H)``, then those of the sequences that go on."""
+    at = [first, *torch.split(values, list(sizes))]
+    return torch.cat([rows[:n] for rows, n in zip(at, sizes, strict=False)])
