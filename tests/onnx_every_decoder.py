@@ -49,7 +49,7 @@ def main() -> int:
     equal = {found[1] for line in earlier if (found := EQUAL.match(line))}
     known = 0
     with tempfile.TemporaryDirectory() as place:
-        photos = draw_photos(Path(place))
+        photos = draw_photos(Path(place), 200)
         for name, with_cells in kinds().items():
             for overrides in with_cells:
                 called = f"{name} {overrides[-1]}" if len(with_cells) > 1 else name

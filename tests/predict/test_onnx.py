@@ -87,17 +87,17 @@ def babbler(settings: list[str], *overrides: str, fit: str = "squash", seed: int
     with torch.no_grad():
         for name, parameter in decoder.named_parameters():
             if parameter.dim() > 1:
-                parameter.normal_(0, 1.5)
+                parameter.normal_(0, 1.0)  # larger ones make a rounding another word
             elif name.endswith("bias"):
                 parameter.zero_()
         decoder.word_layer.bias[END] = 1.0
     return Captioner(encoder, decoder, vocabulary, config)
 
 
-def draw_photos(folder: Path) -> list[Path]:
-    """Forty pictures of several sizes; the first has the encoder's."""
+def draw_photos(folder: Path, count: int = 40) -> list[Path]:
+    """Pictures of several sizes; the first has the encoder's."""
     rng, paths = np.random.default_rng(0), []
-    for number in range(40):
+    for number in range(count):
         low = (rng.random((4, 4, 3)) * rng.random(3) * 255).astype(np.uint8)
         size = (24 + 5 * (number % 7), 32 + 3 * (number % 5)) if number else (32, 24)
         paths.append(folder / f"{number}.png")
