@@ -70,7 +70,7 @@ class References:
             CaptioningError: there is no image, or an image has no reference.
         """
         if isinstance(references, Sets):
-            self.per_image = references.sizes
+            self.per_image = references.sizes.astype(np.int64)
         else:
             self.per_image = np.fromiter(map(len, references), np.int64, len(references))
         without = np.flatnonzero(self.per_image == 0)
