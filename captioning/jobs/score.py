@@ -192,7 +192,9 @@ def _captions(args: argparse.Namespace) -> "tuple[ImageCaptions, dict[str, Seque
     scored = references.take(np.flatnonzero(everywhere))
     if not len(scored):
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
-    said = {name: found.take(found.ids.rows_of(scored.ids)).sets.first for name, found in captions.items()}
+    said: dict[str, Sequence[str]] = {
+        name: found.take(found.ids.rows_of(scored.ids)).sets.first for name, found in captions.items()
+    }
     return scored, said, len(references)
 
 

@@ -148,7 +148,7 @@ class Sets(Sequence[list[str]]):
         ends = np.cumsum(self.sizes)
         if len(ends) and ends[-1] == len(self._places) and np.array_equal(ends - self.sizes, self._begin):
             return Chosen(self._texts, self._places)  # one image after the other already
-        return Chosen(self._texts, self._places[spans(self._begin, self.sizes)])
+        return Chosen(self._texts, self._places[spans(self._begin.astype(np.int64), self.sizes.astype(np.int64))])
 
     @property
     def first(self) -> Chosen:
@@ -219,7 +219,8 @@ class Ids(Collection[ImageId]):
     @cached_property
     def _order(self) -> Integers | None:
         """``(N,)``: the rows of the ids, which are numbers, from the least to the greatest; None where the ids rise."""
-        return None if (self._ids[1:] > self._ids[:-1]).all() else np.argsort(self._ids)
+        ids = np.asarray(self._ids)
+        return None if (ids[1:] > ids[:-1]).all() else np.argsort(ids)
 
     def take(self, rows: Integers) -> "Ids":
         """The ids of some rows."""

@@ -106,12 +106,12 @@ class Scores:
 
 def _small(statistics: Floats) -> Statistics:
     """The same numbers in a byte or two each, if they are small whole ones."""
-    for dtype in (np.uint8, np.uint16):
-        if (statistics >= 0).all() and (statistics <= np.iinfo(dtype).max).all():
-            small = statistics.astype(dtype)
-            if np.array_equal(small, statistics):
-                return small
-    return statistics
+    if not ((statistics >= 0) & (statistics <= np.iinfo(np.uint16).max)).all():
+        return statistics
+    whole = statistics.astype(np.uint16)
+    if not np.array_equal(whole, statistics):
+        return statistics
+    return whole.astype(np.uint8) if whole.max(initial=0) <= np.iinfo(np.uint8).max else whole
 
 
 class Scorer:
