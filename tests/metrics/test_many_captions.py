@@ -4,15 +4,32 @@ import json
 import random
 import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from captioning.core import json_stream
-from captioning.metrics import Bleu, Cider, Metric, Pairs, References, Scorer, Scores, coco_metrics, references, scores
+from captioning.metrics import (
+    Bleu,
+    Cider,
+    Metric,
+    Pairs,
+    References,
+    Scorer,
+    Scores,
+    UnavailableError,
+    coco_metrics,
+    metric,
+    references,
+    scores,
+)
+from captioning.metrics.comparison import compare
 from captioning.metrics.results import read_references, read_results
+from captioning.text.registry import Tokenizer, number_tokens
+from captioning.text.token_numbers import TokenNumbers
 from captioning.text.tokenizer import number_coco, tokenize_coco
 
 TEXT = "a A the dog dogs cat on in of is I. S. U.S. no. fig. 5 1/2 (red) don't dogs' & $5 é \n ."
@@ -58,6 +75,25 @@ def test_scores_in_blocks_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPat
     assert (in_blocks.count > 1).all()
     again = Scorer([Cider(in_blocks)], given).score(candidates)
     np.testing.assert_allclose(again.images()["CIDEr"], fixed.images()["CIDEr"], atol=1e-12)
+
+
+def test_metrics_share_the_tokens_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "AT_ONCE", 7)
+    monkeypatch.setattr(references, "MANY", 7)
+    begun: list[int] = []
+
+    def numbers(tokenizer: Tokenizer, texts: Sequence[str], begin: int = 0, end: int | None = None) -> TokenNumbers:
+        begun.append(begin)
+        return number_tokens(tokenizer, texts, begin, end)
+
+    monkeypatch.setattr(metric, "number_tokens", numbers)
+    candidates, given = captions(100)
+    (report,) = compare({"ours": candidates}, given, resamples=0)
+    assert begun == [*range(0, 100, 7)]
+    gone = Position()
+    monkeypatch.setattr(gone, "statistics", Mock(side_effect=UnavailableError("gone")))
+    (without,) = compare({"ours": candidates}, given, metrics=[*coco_metrics(), gone], resamples=0)
+    assert without.scores == report.scores and len(report.scores) == 6
 
 
 def test_a_part_of_captions_has_the_tokens_that_the_whole_gives_it() -> None:
