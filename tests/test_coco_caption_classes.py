@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,16 @@ TEXT = (
     "-- don't it's dogs' T-shirt & &amp; $5 € 😀 é 日本 \ua7d0 ② http://x.org/a a@b.com (555) 555-1234 :-( '' ` 's , ."
 )
 NASTY = [*TEXT.split(" "), "1 1/2"]
+
+
+class NoSpice(coco_caption.Spice):
+    """The program needs models that no package has."""
+
+    def of(self, pairs: Any) -> Any:
+        raise UnavailableError("no models")
+
+    def compute_score(self, gts: Any, res: Any) -> Any:
+        return 0.0, [0.0 for _ in gts]
 
 
 def nasty(draw: random.Random) -> str:
@@ -63,13 +74,6 @@ def test_a_thousand_nasty_images_have_the_originals_numbers(
     if shutil.which("java") is None:
         pytest.skip("needs java")
 
-    class NoSpice(coco_caption.Spice):  # the program needs models that no package has
-        def of(self, pairs: Any) -> Any:
-            raise UnavailableError("no models")
-
-        def compute_score(self, gts: Any, res: Any) -> Any:
-            return 0.0, [0.0 for _ in gts]
-
     monkeypatch.setattr(original, "Spice", NoSpice)
     monkeypatch.setattr(coco_caption, "Spice", NoSpice)
     draw = random.Random(1)
@@ -82,6 +86,42 @@ def test_a_thousand_nasty_images_have_the_originals_numbers(
     assert ours.imgToEval.keys() == theirs.imgToEval.keys() and len(ours.evalImgs) == 1000
     for image, scores in theirs.imgToEval.items():
         assert {**ours.imgToEval[image], "SPICE": 0.0} == pytest.approx(scores, abs=1e-9)
+
+
+@pytest.mark.java
+@pytest.mark.shared
+def test_the_original_s_own_example_prints_the_same(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that pycocoevalcap ships, as it is and with one import changed; ``pytest -s`` shows both outputs.
+
+    Its two files are val2017's annotations and the first caption of each image. SPICE, whose models can't be installed
+    as a package, is left out of both.
+    """
+    original = pytest.importorskip("pycocoevalcap.eval")
+    if shutil.which("java") is None:
+        pytest.skip("needs java")
+    monkeypatch.setattr(original, "Spice", NoSpice)
+    monkeypatch.setattr(coco_caption, "Spice", NoSpice)
+    content = json.loads((shared / "coco_mini" / "captions_val2017.json").read_text(encoding="utf-8"))
+    first: dict[int, dict[str, Any]] = {}
+    rest = [each for each in content["annotations"] if first.setdefault(each["image_id"], each) is not each]
+    said = [{"image_id": image, "caption": each["caption"]} for image, each in first.items()]
+    (tmp_path / "captions_val2014.json").write_text(json.dumps({**content, "annotations": rest}))
+    (tmp_path / "captions_val2014_fakecap_results.json").write_text(json.dumps(said))
+    monkeypatch.chdir(tmp_path)
+    example = (Path(original.__file__).parent / "example" / "coco_eval_example.py").read_text()
+    changed = example.replace("from pycocoevalcap.eval import", "from captioning.coco_caption import")
+    assert changed != example
+    outputs = []
+    for program in (example, changed):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(program, {})
+        lines = re.sub(r"t=[\d.]+s", "t=…s", printed.getvalue()).splitlines()
+        outputs.append([line for line in lines if "SPICE" not in line])
+    print("", "pycocoevalcap", *outputs[0], "", "captioning.coco_caption", *outputs[1], sep="\n")
+    assert outputs[0] == outputs[1]
+    assert outputs[0][-7:-5] == ["Bleu_1: 0.634", "Bleu_2: 0.437"]
 
 
 def test_classes_give_what_pycocoevalcap_s_give() -> None:

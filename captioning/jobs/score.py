@@ -21,7 +21,7 @@ from captioning.text import TREEBANK
 if TYPE_CHECKING:
     from captioning.metrics import DocumentFrequencies, Metric
     from captioning.metrics.comparison import Report
-    from captioning.metrics.packed import Ids
+    from captioning.metrics.packed import Ids, ImageCaptions
     from captioning.text.registry import Tokenizer
 
 
@@ -103,14 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         score_answers(args, short_names(args.results))
         return 0
     keep_memory()
-    import numpy as np
-
     from captioning.metrics import References
     from captioning.metrics.comparison import compare
     from captioning.metrics.constant import constant, say_constant
     from captioning.metrics.explanation import explain
-    from captioning.metrics.packed import Ids
-    from captioning.metrics.results import check_results, read_references, read_results, with_ids_of
+    from captioning.metrics.results import read_references
     from captioning.metrics.signature import signature
     from captioning.report.table import latex, sentences, table, text, units
     from captioning.text.registry import say_blanks, told
@@ -126,6 +123,58 @@ def main(argv: Sequence[str] | None = None) -> int:
         frequencies = References(read_references(args.frequencies, []).sets, tokenizer).frequencies
     if args.sets:
         return score_sets(args, _metrics(args, frequencies, tokenizer), tokenizer, frequencies)
+    scored, said, of = _captions(args)
+    images = scored.ids
+    prepared = References(scored.sets, tokenizer)
+    some = prepared.flat[:500]
+    if blanks := say_blanks(tokenizer, some, "--tokenizer "):
+        log.warning("%s", blanks)
+    explained = _explained(args.explain, images)
+    if args.train:
+        training = read_references(args.train, []).sets.flat
+    used = _metrics(args, frequencies, tokenizer)
+    fixed = constant(used, prepared)
+    reports = compare(
+        said,
+        prepared,
+        metrics=used,
+        training=training,
+        resamples=args.resamples,
+        seed=args.seed,
+    )
+
+    misread = _misread(of_tokens, {**said, args.references: prepared.flat})
+    made_with = signature(prepared, of_tokens, of=of, frequencies=frequencies is not None)
+    if args.per_image:
+        _write_per_image(args.per_image, images, said, reports)
+    if args.json:
+        about = {"images": len(images), "of": of, "signature": made_with, **misread, **told(of_tokens)}
+        write_json(args.json, {**about, **_content(reports)})
+    if args.latex:
+        print(latex(table(reports, of_tokens)))
+    elif not to_stdout:
+        print(f"{len(images)} of {of} images; {units(reports)}, with 95 % intervals")
+        print(text(table(reports, of_tokens)))
+        print(*sentences(reports), *filter(None, [say_constant(fixed, len(images))]), made_with, sep="\n")
+        for image in explained:
+            for name, captioned in said.items():
+                print(f"\n{name}, image {image}")
+                row = images.row_of(image)
+                print(*explain(captioned[row], prepared, row, frequencies), sep="\n")
+    return 0
+
+
+def _captions(args: argparse.Namespace) -> "tuple[ImageCaptions, dict[str, Sequence[str]], int]":
+    """The references of the scored images, each file's captions of these images, and the number of the split's images.
+
+    Raises:
+        CaptioningError: a file is missing, damaged, or of another split.
+    """
+    import numpy as np
+
+    from captioning.metrics.packed import Ids
+    from captioning.metrics.results import check_results, read_references, read_results, with_ids_of
+
     silent: list[int | str] | None = [] if args.subset else None
     references = read_references(args.references, silent)
     if silent:
@@ -141,48 +190,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for found in captions.values():
         everywhere &= found.ids.rows_of(references.ids) >= 0
     scored = references.take(np.flatnonzero(everywhere))
-    images = scored.ids
-    if not len(images):
+    if not len(scored):
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
-
-    prepared = References(scored.sets, tokenizer)
-    some = prepared.flat[:500]
-    if blanks := say_blanks(tokenizer, some, "--tokenizer "):
-        log.warning("%s", blanks)
-    explained = _explained(args.explain, images)
-    if args.train:
-        training = read_references(args.train, []).sets.flat
-    said = {name: results.sets.take(results.ids.rows_of(images)).first for name, results in captions.items()}
-    used = _metrics(args, frequencies, tokenizer)
-    fixed = constant(used, prepared)
-    reports = compare(
-        said,
-        prepared,
-        metrics=used,
-        training=training,
-        resamples=args.resamples,
-        seed=args.seed,
-    )
-
-    misread = _misread(of_tokens, {**said, args.references: prepared.flat})
-    made_with = signature(prepared, of_tokens, of=len(references), frequencies=frequencies is not None)
-    if args.per_image:
-        _write_per_image(args.per_image, images, said, reports)
-    if args.json:
-        about = {"images": len(images), "of": len(references), "signature": made_with, **misread, **told(of_tokens)}
-        write_json(args.json, {**about, **_content(reports)})
-    if args.latex:
-        print(latex(table(reports, of_tokens)))
-    elif not to_stdout:
-        print(f"{len(images)} of {len(references)} images; {units(reports)}, with 95 % intervals")
-        print(text(table(reports, of_tokens)))
-        print(*sentences(reports), *filter(None, [say_constant(fixed, len(images))]), made_with, sep="\n")
-        for image in explained:
-            for name, captioned in said.items():
-                print(f"\n{name}, image {image}")
-                row = images.row_of(image)
-                print(*explain(captioned[row], prepared, row, frequencies), sep="\n")
-    return 0
+    said: dict[str, Sequence[str]] = {
+        name: found.take(found.ids.rows_of(scored.ids)).sets.first for name, found in captions.items()
+    }
+    return scored, said, len(references)
 
 
 def _explained(ids: Sequence[str], images: "Ids") -> list[int | str]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from captioning.core.measure import Measure
@@ -82,6 +83,9 @@ def compare(
 
 def _score(metrics: list[Metric], pairs: Pairs) -> Scores:
     """The scores by all available metrics; unavailable metrics are removed from the list."""
+    if pairs.prepared.are_many:  # a block's tokens and n-grams are forgotten after use: all metrics share them
+        with suppress(UnavailableError):
+            return Scores.of(metrics, pairs)
     parts = []
     for metric in list(metrics):
         try:

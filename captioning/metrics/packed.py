@@ -27,6 +27,8 @@ _BLOCK = 1 << _BITS
 _HELD = 256  # blocks in memory, 14 MB of captions
 _ENCODING = ("utf-8", "surrogatepass")
 
+Places = NDArray[np.int32]  # of texts, which are fewer than 2 billion
+
 
 class Texts:
     """Texts in blocks of bytes, which grow without a copy: the first ones in memory, the others in a file."""
@@ -96,7 +98,7 @@ class Texts:
 class Chosen(Sequence[str]):
     """Some texts in some order."""
 
-    def __init__(self, texts: Texts, places: NDArray[np.int32]) -> None:
+    def __init__(self, texts: Texts, places: Places) -> None:
         """Take the texts, and ``(T,)`` their places."""
         self._texts, self._places = texts, places
 
@@ -129,7 +131,7 @@ class Sets(Sequence[list[str]]):
         sizes: ``(N,)``, the number of captions of each image.
     """
 
-    def __init__(self, texts: Texts, places: NDArray[np.int32], begin: Integers, sizes: Integers) -> None:
+    def __init__(self, texts: Texts, places: Places, begin: Places, sizes: Places) -> None:
         """Take the captions.
 
         Args:
@@ -143,7 +145,10 @@ class Sets(Sequence[list[str]]):
     @property
     def flat(self) -> Chosen:
         """All captions."""
-        return Chosen(self._texts, self._places[spans(self._begin, self.sizes)])
+        ends = np.cumsum(self.sizes)
+        if len(ends) and ends[-1] == len(self._places) and np.array_equal(ends - self.sizes, self._begin):
+            return Chosen(self._texts, self._places)  # one image after the other already
+        return Chosen(self._texts, self._places[spans(self._begin.astype(np.int64), self.sizes.astype(np.int64))])
 
     @property
     def first(self) -> Chosen:
@@ -173,34 +178,31 @@ class Sets(Sequence[list[str]]):
 
 
 class Ids(Collection[ImageId]):
-    """The different ids of N images, in some order: 16 bytes an id where all are whole numbers."""
+    """The different ids of N images, in some order: 8 bytes an id where all are whole numbers that rise, else 16."""
 
     def __init__(self, ids: Integers | Sequence[ImageId]) -> None:
         """Take ids that differ; an array if they are whole numbers of 64 bits."""
         self._ids = ids
-        self._rows: dict[ImageId, int] | None = None
-        self._order = np.zeros(0, np.int64)
-        if isinstance(ids, np.ndarray):
-            self._order = np.argsort(ids)
-        else:
-            self._rows = {image: row for row, image in enumerate(ids)}
+        self._rows = None if isinstance(ids, np.ndarray) else {image: row for row, image in enumerate(ids)}
 
     @classmethod
     def of(cls, images: Iterable[ImageId]) -> "Ids":
         """Ids, each once, in the order of their first occurrence."""
-        column = _Column()
+        column = Column()
         for image in images:
             column.append(image)
-        return cls(_grouped(column.numbers)[0] if column.names is None else [*dict.fromkeys(column.names)])
+        return column.different()
 
     def rows_of(self, images: "Ids | Iterable[ImageId]") -> Integers:
         """The row of each of some images here, -1 for an image that is not here."""
         if isinstance(images, Ids) and isinstance(images._ids, np.ndarray) and isinstance(self._ids, np.ndarray):
             if not len(self._ids):
                 return np.full(len(images), -1)
-            place = np.searchsorted(self._ids, images._ids, sorter=self._order)
-            row = self._order[np.minimum(place, len(self._ids) - 1)]
-            return np.where(self._ids[row] == images._ids, row, -1)
+            row = np.minimum(np.searchsorted(self._ids, images._ids, sorter=self._order), len(self._ids) - 1)
+            if self._order is not None:
+                row = self._order[row]
+            row[self._ids[row] != images._ids] = -1
+            return row
         return np.fromiter(map(self.row_of, images), np.int64)
 
     def row_of(self, image: object) -> int:
@@ -209,8 +211,16 @@ class Ids(Collection[ImageId]):
             return self._rows.get(image, -1) if isinstance(image, int | str) else -1
         if not isinstance(image, int) or not -(1 << 63) <= image < 1 << 63 or not len(self):
             return -1
-        row = int(self._order[min(int(np.searchsorted(self._ids, image, sorter=self._order)), len(self) - 1)])
+        row = min(int(np.searchsorted(self._ids, image, sorter=self._order)), len(self) - 1)
+        if self._order is not None:
+            row = int(self._order[row])
         return row if self._ids[row] == image else -1
+
+    @cached_property
+    def _order(self) -> Integers | None:
+        """``(N,)``: the rows of the ids, which are numbers, from the least to the greatest; None where the ids rise."""
+        ids = np.asarray(self._ids)
+        return None if (ids[1:] > ids[:-1]).all() else np.argsort(ids)
 
     def take(self, rows: Integers) -> "Ids":
         """The ids of some rows."""
@@ -252,7 +262,7 @@ class ImageCaptions(Mapping[ImageId, list[str]]):
         Args:
             captions: pairs of an image's id and one of its captions, in any order.
         """
-        texts, column = Texts(), _Column()
+        texts, column = Texts(), Column()
         for image, text in captions:
             texts.append(text)
             column.append(image)
@@ -265,6 +275,8 @@ class ImageCaptions(Mapping[ImageId, list[str]]):
 
     def take(self, rows: Integers) -> "ImageCaptions":
         """The images of some rows."""
+        if np.array_equal(rows, np.arange(len(self))):
+            return self
         return ImageCaptions(self.ids.take(rows), self.sets.take(rows))
 
     def without(self, images: Collection[ImageId]) -> "ImageCaptions":
@@ -319,7 +331,7 @@ class OneCaption(Mapping[ImageId, str]):
         return len(self.all)
 
 
-class _Column:
+class Column:
     """Ids as they come: an array of numbers, or a list once there is another id.
 
     Attributes:
@@ -327,10 +339,12 @@ class _Column:
     """
 
     def __init__(self) -> None:
+        """Begin without an id."""
         self._numbers = array("q")
         self.names: list[ImageId] | None = None
 
     def append(self, image: ImageId) -> None:
+        """Add an id."""
         if self.names is None:
             try:
                 self._numbers.append(image)  # type: ignore[arg-type]
@@ -344,6 +358,10 @@ class _Column:
         """The ids, if they are whole numbers."""
         return np.frombuffer(self._numbers, np.int64) if self._numbers else np.zeros(0, np.int64)
 
+    def different(self) -> Ids:
+        """The ids, each once, in the order of their first occurrence."""
+        return Ids(_grouped(self.numbers)[0] if self.names is None else [*dict.fromkeys(self.names)])
+
 
 def missing_from(known: Collection[ImageId], images: Collection[ImageId]) -> list[ImageId]:
     """The images that are not among others, in their order."""
@@ -352,7 +370,7 @@ def missing_from(known: Collection[ImageId], images: Collection[ImageId]) -> lis
     return [image for image in images if image not in known]
 
 
-def _grouped(image: Integers) -> tuple[Integers, NDArray[np.int32], Integers, Integers]:
+def _grouped(image: Integers) -> tuple[Integers, Places, Places, Places]:
     """Texts grouped by image, the images in the order of their first occurrence.
 
     Args:
@@ -363,11 +381,13 @@ def _grouped(image: Integers) -> tuple[Integers, NDArray[np.int32], Integers, In
         ``(N,)`` the number of texts of each image.
     """
     order = np.arange(len(image), dtype=np.int32)
-    begin = np.flatnonzero(changes(image))
-    if len(np.unique(image[begin])) < len(begin):  # not side by side
-        order = np.argsort(image, kind="stable").astype(np.int32)
-        begin = np.flatnonzero(changes(image[order]))
-    sizes = np.diff(begin, append=len(image))
+    begin = np.flatnonzero(changes(image)).astype(np.int32)
+    first = image[begin]
+    if (first[1:] > first[:-1]).all() or len(np.unique(first)) == len(first):  # side by side
+        return first, order, begin, np.diff(begin, append=np.int32(len(image)))
+    order = np.argsort(image, kind="stable").astype(np.int32)
+    begin = np.flatnonzero(changes(image[order])).astype(np.int32)
+    sizes = np.diff(begin, append=np.int32(len(image)))
     by_first = np.argsort(order[begin])
     begin = begin[by_first]
     return image[order[begin]], order, begin, sizes[by_first]

@@ -20,7 +20,7 @@ from captioning.text.token_numbers import Integers, TokenNumbers, spans
 from captioning.text.tokenizer import tokenize_coco
 
 MANY = 20_000  # images from which on they are scored in blocks
-AT_ONCE = 5_000  # images of a block: their tokens and n-grams are in memory at the same time
+AT_ONCE = 2_500  # images of a block: their tokens and n-grams are in memory at the same time
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class References:
             CaptioningError: there is no image, or an image has no reference.
         """
         if isinstance(references, Sets):
-            self.per_image = references.sizes
+            self.per_image = references.sizes.astype(np.int64)
         else:
             self.per_image = np.fromiter(map(len, references), np.int64, len(references))
         without = np.flatnonzero(self.per_image == 0)

@@ -17,7 +17,7 @@ from captioning.core.ids import ImageId, image_id, translation
 from captioning.core.json_stream import NotStreamed, stream_members
 from captioning.core.texts import fault_of, open_text
 from captioning.metrics.entries import captions_of, gather_entries, trouble
-from captioning.metrics.packed import Ids, ImageCaptions, OneCaption, missing_from
+from captioning.metrics.packed import Column, Ids, ImageCaptions, OneCaption, missing_from
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ def _streamed(file: TextIO) -> tuple[ImageCaptions, Ids]:
     Raises:
         NotStreamed: something is wrong.
     """
-    images = list[ImageId]()
+    images = Column()
 
     def captions() -> Iterator[tuple[ImageId, str]]:
         for name, entry in stream_members(file, ("annotations", "images")):
@@ -227,7 +227,7 @@ def _streamed(file: TextIO) -> tuple[ImageCaptions, Ids]:
     found = ImageCaptions.gather(captions())
     if not len(found):
         raise NotStreamed
-    return found, Ids.of(images)
+    return found, images.different()
 
 
 def _images(path: str | os.PathLike[str], images: Any) -> list[ImageId]:

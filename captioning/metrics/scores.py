@@ -1,10 +1,11 @@
 """Scores of captions by any metrics: of the corpus, of each image, and of resampled corpora."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from captioning.core.build import build
 from captioning.core.measure import Measure
@@ -14,10 +15,12 @@ from captioning.metrics.meteor import Meteor
 from captioning.metrics.meteor.tables import installed
 from captioning.metrics.metric import Metric, Pairs, measures_of, scores_of, statistics_of
 from captioning.metrics.ngrams import Floats
-from captioning.metrics.references import DocumentFrequencies, References
+from captioning.metrics.references import MANY, DocumentFrequencies, References
 from captioning.metrics.rouge import RougeL
 from captioning.text.registry import OF_ENGLISH, Tokenizer
 from captioning.text.tokenizer import tokenize_coco
+
+Statistics = Floats | NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class Scores:
 
     Attributes:
         metrics: the metrics of the statistics.
-        statistics: ``(N, K)`` for each metric.
+        statistics: ``(N, K)`` for each metric; small whole numbers of very many images take a byte or two each.
     """
 
     metrics: tuple[Metric, ...]
-    statistics: tuple[Floats, ...]
+    statistics: tuple[Statistics, ...]
 
     @classmethod
     def of(cls, metrics: Iterable[Metric], pairs: Pairs) -> "Scores":
@@ -43,11 +46,13 @@ class Scores:
         metrics = tuple(metrics)
         if not pairs.prepared.are_many:
             return cls(metrics, tuple(statistics_of(metric, pairs) for metric in metrics))
-        found: list[list[Floats]] = [[] if metric.by_image else [statistics_of(metric, pairs)] for metric in metrics]
+        found: list[list[Statistics]] = [
+            [] if each.by_image else [_small(statistics_of(each, pairs))] for each in metrics
+        ]
         for block in pairs.blocks():
             for metric, parts in zip(metrics, found, strict=True):
                 if metric.by_image:
-                    parts.append(statistics_of(metric, block))
+                    parts.append(_small(statistics_of(metric, block)))
         return cls(metrics, tuple(map(np.concatenate, found)))
 
     def __len__(self) -> int:
@@ -65,7 +70,11 @@ class Scores:
 
     def images(self) -> dict[str, Floats]:
         """``(N,)`` each: the scores of each image alone (CIDEr with the corpus's document frequencies)."""
-        return self._of(self.statistics, np.ones(len(self)))
+        parts = [
+            self._of((each[begin:end].astype(np.float64) for each in self.statistics), np.ones(end - begin))
+            for begin, end in self._blocks()
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.measures}
 
     def resampled(self, weights: Floats) -> dict[str, Floats]:
         """The scores of B corpora in which image i occurs ``weights[b, i]`` times, ``(B,)`` each.
@@ -73,7 +82,19 @@ class Scores:
         Args:
             weights: ``(B, N)``.
         """
-        return self._of((weights @ each for each in self.statistics), weights.sum(1))
+        return self._of((self._sums(weights, each) for each in self.statistics), weights.sum(1))
+
+    def _sums(self, weights: Floats, statistics: Statistics) -> Floats:
+        """``(B, K)``: the weighted sums of one metric's statistics."""
+        total = np.zeros((len(weights), statistics.shape[1]))
+        for begin, end in self._blocks():
+            total += weights[:, begin:end] @ statistics[begin:end]
+        return total
+
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        """The first image of each block, and one after its last: temporary numbers are those of a block."""
+        for begin in range(0, len(self), MANY):
+            yield begin, min(begin + MANY, len(self))
 
     def _of(self, sums: Iterable[Floats], images: Floats) -> dict[str, Floats]:
         return {
@@ -81,6 +102,16 @@ class Scores:
             for metric, each in zip(self.metrics, sums, strict=True)
             for name, values in scores_of(metric, each, images).items()
         }
+
+
+def _small(statistics: Floats) -> Statistics:
+    """The same numbers in a byte or two each, if they are small whole ones."""
+    if not ((statistics >= 0) & (statistics <= np.iinfo(np.uint16).max)).all():
+        return statistics
+    whole = statistics.astype(np.uint16)
+    if not np.array_equal(whole, statistics):
+        return statistics
+    return whole.astype(np.uint8) if whole.max(initial=0) <= np.iinfo(np.uint8).max else whole
 
 
 class Scorer:

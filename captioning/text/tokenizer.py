@@ -19,7 +19,7 @@ is the tokenizer of vocabularies and training, and of scores on request.
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
@@ -53,6 +53,7 @@ _INDEPENDENT = re.compile(
 _PARTS = re.compile(r"\"?([A-Za-z]{2,}(?:-[A-Za-z]+)*)('s)?([.,;:!?])?\"?")
 _KNOWN_WORDS = 200_000
 _AT_ONCE = 50_000  # captions whose words are in memory at the same time
+_COMPARED = 1_000  # captions whose tokens are
 
 
 def tokenize(caption: str) -> list[str]:
@@ -131,20 +132,30 @@ def tokenize_file(captions: Sequence[str]) -> list[list[str]]:
         As many lists of tokens as captions; after a caption that contains a line separator other than a line feed, each
         list belongs to an earlier line.
     """
-    lines: list[list[str]] = [[]]
+    return [*islice(_lines_of(captions), len(captions))]
+
+
+def _lines_of(captions: Sequence[str]) -> Iterator[list[str]]:
+    """The tokens of the lines of a file of captions, one line after the other."""
+    line: list[str] = []
     for token in _split(_known("\n".join(caption.replace("\n", " ") for caption in captions))):
         if token == NEWLINE:
-            lines.append([])
+            yield _without_punctuation(line)
+            line = []
         else:
-            lines[-1].append(token.lower())
-    return [_without_punctuation(line) for line in lines[: len(captions)]]
+            line.append(token.lower())
+    yield _without_punctuation(line)
 
 
 def count_misread(captions: Sequence[str]) -> int:
     """The number of captions for which coco-caption takes another line of its file."""
     if not any(map(_BREAK.search, captions)):
         return 0
-    return sum(ours != theirs for ours, theirs in zip(tokenize_coco(captions), tokenize_file(captions), strict=True))
+    blocks = range(0, len(captions), _COMPARED)
+    ours = chain.from_iterable(
+        number_coco(captions, begin, min(begin + _COMPARED, len(captions))).lists() for begin in blocks
+    )
+    return sum(mine != theirs for mine, theirs in zip(ours, _lines_of(captions), strict=False))
 
 
 def _tokenize(caption: str) -> list[str]:

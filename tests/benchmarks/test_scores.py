@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from captioning.coco_caption import Meteor, PTBTokenizer
-from captioning.metrics import CiderD, References, Scorer, coco_metrics
+from captioning.metrics import CiderReward, References, Scorer, coco_metrics
 from captioning.metrics.meteor.tables import _opened, tables
 from captioning.text import tokenizer
 
@@ -100,9 +100,10 @@ def test_meteor_is_faster_than_the_original(captions: list[list[str]], report: C
 
 @pytest.mark.shared
 def test_rewards_of_a_batch_in_ten_milliseconds(captions: list[list[str]], report: Callable[..., None]) -> None:
-    reward = CiderD(References([image[:5] for image in captions]))
+    """Of self-critical training, whose references are counted once: those of all photographs."""
+    reward = CiderReward([image[:5] for image in captions])
     samples = [captions[(image + sample) % len(captions)][0] for image in range(50) for sample in range(5)]
     images = np.repeat(np.arange(50), 5)
     seconds, rewards = best_of(20, lambda: reward(samples, images))
-    report("CIDEr-D of 50 images × 5 samples", 1 / seconds, "batches", 100, "ten milliseconds", at_least=1)
+    report("CIDEr-D rewards of 50 images × 5 samples", 1 / seconds, "batches", 100, "ten milliseconds", at_least=1)
     assert rewards.reshape(50, 5)[:, 0].min() > 1  # the first sample is one of the references

@@ -17,6 +17,7 @@ from captioning.metrics import packed
 from captioning.metrics.packed import Ids, ImageCaptions, OneCaption, Texts, missing_from
 
 IDS = st.integers(-3, 3) | st.sampled_from(["1", "é", 1 << 70])
+NUMBERS = st.integers(-3, 3) | st.sampled_from([-(1 << 63), (1 << 63) - 1])
 
 
 @given(st.lists(st.tuples(IDS, st.text(st.characters(codec="utf-8") | st.just("\ud800"), max_size=5)), max_size=30))
@@ -33,12 +34,15 @@ def test_captions_by_image(pairs: list[tuple[ImageId, str]]) -> None:
     assert [*found.sets[1:3]] == [*expected.values()][1:3]
     turned = found.take(np.arange(len(found))[::-1])
     assert turned == expected and [*turned] == [*expected][::-1]
+    twice = np.zeros(2 if found else 0, np.int64)
+    assert [*found.sets.take(twice).flat] == [*chain.from_iterable([[*found.values()][row] for row in twice])]
+    assert [*found.sets[1:].flat] == [*chain.from_iterable([*expected.values()][1:])]
     assert found.without([0, "1"]) == {image: each for image, each in expected.items() if image not in (0, "1")}
     assert [*Ids.of(image for image, _ in pairs)] == [*expected]
     assert "absent" not in found and 99 not in found and None not in found
 
 
-@given(st.lists(IDS, unique=True), st.lists(IDS, unique=True))
+@given(*[st.lists(IDS, unique=True) | st.lists(NUMBERS, unique=True)] * 2)
 def test_rows_of_ids(known: list[ImageId], wanted: list[ImageId]) -> None:
     rows = [known.index(each) if each in known else -1 for each in wanted]
     missing = [each for each in wanted if each not in known]

@@ -1,12 +1,17 @@
 """Sets of captions of an image, and objects that are not there."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from nltk.translate.bleu_score import sentence_bleu
 
 from captioning.core.errors import CaptioningError
+from captioning.data import read_scenes
 from captioning.metrics import References, Scorer, coco_metrics
 from captioning.metrics.chair import Objects, chair, objects_of
 from captioning.metrics.sets import oracle, self_cider, set_diversity
+from captioning.text.tokenizer import tokenize
 
 CATEGORIES = ["person", "dog", "hot dog", "bus", "mouse", "dining table"]
 
@@ -20,6 +25,20 @@ def test_equal_and_unlike_captions_are_the_ends_of_diversity() -> None:
     assert unlike.self_cider == pytest.approx(1) and unlike.mbleu_4 < 1e-3 and unlike.div_1 == 1
     between = set_diversity([["a dog runs in a park", "a dog runs in the snow"], ["two men", "a red bus"]])
     assert 0 < between.self_cider < 1
+
+
+@pytest.mark.filterwarnings("ignore")  # nltk's, on orders without a match
+def test_mbleu_is_nltk_s_bleu_of_each_caption_against_the_others() -> None:
+    sets = [
+        ["a dog runs in a park", "a dog runs in the park", "a dog runs in a park today"],
+        ["two men ride a red bus", "two men ride a bus in town", "two men ride a red bus in town"],
+    ]
+    expected = [
+        sentence_bleu([each.split() for each in captions if each is not own], own.split())
+        for captions in sets
+        for own in captions
+    ]
+    assert set_diversity(sets).mbleu_4 == pytest.approx(np.mean(expected), abs=1e-6) and 0.1 < np.mean(expected) < 0.9
 
 
 def test_self_cider_by_its_equation() -> None:
@@ -67,6 +86,20 @@ def test_chair() -> None:
     assert chair(["nothing"], [set()], categories=CATEGORIES).instances == 0
     with pytest.raises(CaptioningError, match="3 captions and the objects of 1 images"):
         chair(captions, [set()], categories=CATEGORIES)
+
+
+def test_objects_of_drawn_scenes_by_their_boxes(tmp_path: Path) -> None:
+    """Scenes' captions are true, and those of the scene before say things that are not there."""
+    photos = read_scenes(tmp_path, count=120)["train"]
+    words = {box.words[0]: box.words for photo in photos for box in photo.boxes}
+    there = [{box.words[0] for box in photo.boxes} for photo in photos]
+    captions = [photo.captions[0] for photo in photos]
+    assert chair(captions, there, categories=words, synonyms=words).instances == 0
+    captions = captions[-1:] + captions[:-1]
+    named = [{name for name, names in words.items() if {*names} & {*tokenize(caption)}} for caption in captions]
+    assert len(words) == 8 and all(named)
+    found = chair(captions, there, categories=words, synonyms=words)
+    assert found.sentences == np.mean([bool(said - seen) for said, seen in zip(named, there, strict=True)]) > 0.2
 
 
 def test_cocos_instances() -> None:

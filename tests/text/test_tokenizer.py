@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -118,6 +119,18 @@ def test_the_faults_of_the_original_are_kept_on_request() -> None:
     assert tokenize_coco(captions) == [["a", "-lrb-", "red", "-rrb-", "car"], ["two"], ["three"]]
     assert count_misread(captions) == 3
     assert count_misread(["a\nb (c)", "1 1/2"]) == 0
+    assert count_misread([]) == 0
+
+
+def test_misread_captions_are_counted_in_the_memory_of_their_text() -> None:
+    captions = ["a man\ron a bike", *(f"a man on bike number {number}" for number in range(10_000))]
+    count_misread(captions[:100])
+    tracemalloc.start()
+    try:
+        assert count_misread(captions) == len(captions)
+        assert tracemalloc.get_traced_memory()[1] < 400 * len(captions)  # bytes; the tokens of all take 1,100
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_follows_in_the_file_and_words_in_a_token() -> None:
