@@ -4,6 +4,7 @@ import errno
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,6 +45,10 @@ REMEDIES = {  # what a user can do about errors of the system
     **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), "Check the path."),
     errno.EIO: "The disk or the network has failed: check it, and run again.",
 }
+
+WORKERS = (
+    "No file handles or no memory may be left: raise the limit (ulimit -n), or take fewer processes (data.workers=0)."
+)
 
 USAGE = "\n".join(
     [
@@ -106,6 +111,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         named = f"{error.filename}: " if error.filename else ""
         print(printable(f"captioning: error: {named}{error.strerror}. {remedy}"), file=sys.stderr)
+        return 1
+    except RuntimeError as error:  # torch's, on a process that reads data
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        if hasattr(signal, "SIGCHLD"):  # at which torch raises the same of the other processes, once more
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        said = " ".join(str(error).split()).rstrip(".")
+        print(printable(f"captioning: error: {said}. {WORKERS}"), file=sys.stderr)
         return 1
     return status
 

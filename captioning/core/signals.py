@@ -7,6 +7,7 @@ ends the process at once.
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,3 +135,19 @@ def _handlers(handlers: dict[signal.Signals, Any]) -> Iterator[list[signal.Signa
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_when_unheard() -> None:
+    """End a loader's worker process that can't hand a batch on, as with no file handle left.
+
+    Python prints the error and goes on without the batch, for which the loader would wait for ever; of a worker that
+    has ended, the loader says so.
+    """
+    from multiprocessing.queues import Queue
+
+    Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+
+
+def _end(error: BaseException, _: object) -> None:
+    print(f"A worker process can't hand on what it has read: {error}.", file=sys.stderr, flush=True)
+    os._exit(1)

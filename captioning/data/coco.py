@@ -114,6 +114,9 @@ def _check_entries(
         found = {key: image_id(values.get(key)) for key in ids}
         lacking = [key for key, value in found.items() if value is None]
         lacking += [key for key, kind in keys.items() if not isinstance(values.get(key), kind)]
+        for key in (key for key in lacking if values.get(key) is not None):
+            kinds = "text" if key in keys else "whole number and no text"
+            raise CaptioningError(f"{path}: entry {place} of {what!r}: {key!r} is {values[key]!r:.100}, no {kinds}.")
         if lacking:
             hint = " Is it a captions_*.json, not instances or key points?" if "caption" in lacking else ""
             raise CaptioningError(f"{path}: entry {place} of {what!r} has no {', '.join(map(repr, lacking))}.{hint}")

@@ -24,7 +24,7 @@ from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.images import ImageTransform, stack
 from captioning.core.progress import progress
-from captioning.core.signals import outlast_signals
+from captioning.core.signals import end_when_unheard, outlast_signals
 from captioning.core.system import processors
 from captioning.data.digests import digest_of_bytes
 from captioning.data.feature_files import GrowingRows
@@ -101,6 +101,7 @@ def extract_rows(
 
 
 def _begin_worker(_: int) -> None:
+    end_when_unheard()
     outlast_signals()  # the calling process ends its workers
 
 

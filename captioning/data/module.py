@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
-from captioning.core.signals import outlast_signals
+from captioning.core.signals import end_when_unheard, outlast_signals
 from captioning.core.vocabulary import Vocabulary
 from captioning.data.batches import BatchSampler, CaptionDataset, PhotoBatch, PhotoDataset, Places
 from captioning.data.captions import TokenizedCaptions
@@ -144,6 +144,7 @@ class PhotoData(ResumableData):
 
 def _begin_worker(worker: int) -> None:
     """Prepare a worker process: its parent ends it, and Lightning seeds it (as it does where no function is given)."""
+    end_when_unheard()
     outlast_signals()
     pl_worker_init_function(worker)
 

@@ -69,6 +69,8 @@ def read_csv(path: Path, columns: tuple[str, ...]) -> Rows:
                 f"{path}, line {line}: {len(names)} fields are expected. "
                 "A caption with a comma in it stands in double quotes."
             )
+        if _has_rows(row, names, delimiter):
+            raise CaptioningError(_unclosed(path, line, line + sum(field.count("\n") for field in row)))
         yield line, dict(zip(names, row, strict=True))
     if mended:
         log.warning("%s: %d rows lack a |, and were read as if it were there.", path, mended)
@@ -125,11 +127,36 @@ def _records(path: Path, text: str, delimiter: str, offset: int) -> Iterator[tup
                 'Mend the line: a field with quotes stands in quotes, and each quote in it is doubled ("").'
             ) from None
         if any("\n" in field and ROW_WITHIN.search(field) for field in row):
-            raise CaptioningError(
-                f"{path}, line {line}: a quote that begins here goes on over further rows, up to line "
-                f"{reader.line_num + offset}. Close it, or double it."
-            )
+            raise CaptioningError(_unclosed(path, line, reader.line_num + offset))
         yield line, row
+
+
+def _unclosed(path: Path, line: int, last: int) -> str:
+    return (
+        f"{path}, line {line}: a quote that begins here goes on over further rows, up to line {last}. "
+        "Close it, or double it."
+    )
+
+
+def _has_rows(row: Sequence[str], names: Sequence[str], delimiter: str) -> bool:
+    """True if a field goes on over rows of which the images are named like the row's own."""
+    if "image" not in names or not any("\n" in field for field in row):
+        return False
+    place = names.index("image")
+    kind = _kind_of_name(row[place])
+    found = []
+    for at, field in enumerate(row):
+        first, *further = (line.split(delimiter) for line in field.split("\n"))
+        found += [fields[place] for fields in further if len(fields) > place]
+        whole = [first, *further][:-1] if at < place else further[:-1]  # the last line ends within the field
+        found += [fields[place - len(names)] for fields in whole if len(fields) >= len(names) - place]
+    return kind is not None and kind in map(_kind_of_name, found)
+
+
+def _kind_of_name(image: str) -> tuple[str, str] | None:
+    """What images' names have in common: the signs between words, and the ending; None for a mere word."""
+    name = image.strip(' "')
+    return (re.sub(r"[^\W_]+", "a", name), Path(name).suffix.lower()) if re.search(r"[\d.]", name) else None
 
 
 def _names(header: Sequence[str]) -> list[str]:

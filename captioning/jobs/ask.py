@@ -10,6 +10,7 @@ from captioning.core.ownership import require_output
 from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import STDOUT, add_json_option, add_trust_option, parse, trusted, write_json
 from captioning.jobs.paths import named_picture
+from captioning.jobs.whole import whole
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         help="a run's folder, or a .ckpt file; may be repeated",
     )
     parser.add_argument("--average", choices=AVERAGES, default=AVERAGES[0], help="what several checkpoints average")
-    parser.add_argument("--best", type=int, default=5, metavar="N", help="the N best answers (default: 5)")
+    parser.add_argument("--best", type=whole(), default=5, metavar="N", help="the N best answers (default: 5)")
     parser.add_argument("--attention", type=Path, metavar="PNG", help="draw where the model looked, or at which words")
     add_json_option(parser, "the answers and their probabilities")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")

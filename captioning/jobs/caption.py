@@ -29,6 +29,7 @@ from captioning.jobs.options import (
     write_json,
 )
 from captioning.jobs.paths import named_picture
+from captioning.jobs.whole import BEAMS, whole
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add_weights_option(parser)
     parser.add_argument(
         "--n-best",
-        type=int,
+        type=whole(BEAMS),
         default=1,
         metavar="N",
         help="the N best captions of each photograph (or N samples), best first, a line each, with the log-probability "
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_json_option(parser, "the captions and their scores")
     parser.add_argument("--attention", type=Path, metavar="PNG", help="draw where the best caption looked at each word")
-    parser.add_argument("--batch-size", type=int, default=16, help="photographs at a time (default: 16)")
+    parser.add_argument("--batch-size", type=whole(), default=16, help="photographs at a time (default: 16)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
     add_search_options(parser)

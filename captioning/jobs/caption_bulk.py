@@ -7,6 +7,7 @@ from pathlib import Path
 from captioning.core.errors import CaptioningError
 from captioning.jobs.options import average_of, search_of, trusted, weights_of
 from captioning.jobs.paths import named_picture
+from captioning.jobs.whole import whole
 
 
 def add_bulk_options(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +27,10 @@ def add_bulk_options(parser: argparse.ArgumentParser) -> None:
         "--column", metavar="NAME", help="the pictures' column of Parquet files (default: image, jpg, …)"
     )
     group.add_argument(
-        "--shard-size", type=int, default=10_000, metavar="N", help="files in a Parquet file (default: 10000)"
+        "--shard-size", type=whole(), default=10_000, metavar="N", help="files in a Parquet file (default: 10000)"
     )
     group.add_argument(
-        "--ray", type=int, metavar="N", help="caption by N processes of Ray, here or on its cluster; into a folder"
+        "--ray", type=whole(), metavar="N", help="caption by N processes of Ray, here or on its cluster; into a folder"
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import show_log
 from captioning.jobs.options import add_trust_option, parse, trusted
+from captioning.jobs.whole import whole
 
 if TYPE_CHECKING:
     from captioning.analysis.units import Watched
@@ -26,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("inputs", nargs="+", help="a text file; or photographs, folders, quoted patterns")
     parser.add_argument("--checkpoint", type=Path, required=True, help="a run's folder, or a .ckpt file")
     parser.add_argument("--out", type=Path, default=Path("cells"), help="folder for what it writes (default: cells)")
-    parser.add_argument("--length", type=int, default=20_000, help="characters to read (default: 20000)")
-    parser.add_argument("--drawn", type=int, default=2000, help="characters or words to draw (default: 2000)")
+    parser.add_argument("--length", type=whole(), default=20_000, help="characters to read (default: 20000)")
+    parser.add_argument("--drawn", type=whole(), default=2000, help="characters or words to draw (default: 2000)")
     add_trust_option(parser)
     return parser
 

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from captioning.jobs.options import parse
+from captioning.jobs.whole import SEEDS, whole
 
 if TYPE_CHECKING:
     from captioning.analysis.gradient_flow import Flow, Training
@@ -28,10 +29,10 @@ def parser() -> argparse.ArgumentParser:
         "depth and by the largest singular value of Whh, and draw it; train a little with and without the cures.",
     )
     parser.add_argument("--out", type=Path, default=Path("gradients"), help="folder to write to (default: gradients)")
-    parser.add_argument("--hidden", type=int, default=32, help="hidden units (default: 32)")
-    parser.add_argument("--steps", type=int, default=40, help="steps back through time (default: 40)")
-    parser.add_argument("--updates", type=int, default=150, help="of each training (default: 150)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and inputs (default: 0)")
+    parser.add_argument("--hidden", type=whole(10_000, 1), default=32, help="hidden units (default: 32)")
+    parser.add_argument("--steps", type=whole(10_000, 1), default=40, help="steps back through time (default: 40)")
+    parser.add_argument("--updates", type=whole(least=1), default=150, help="of each training (default: 150)")
+    parser.add_argument("--seed", type=whole(SEEDS, 0), default=0, help="of weights and inputs (default: 0)")
     return parser
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError
 from captioning.jobs.paths import expanded
+from captioning.jobs.whole import BEAMS, LENGTH, SEEDS, whole
 
 if TYPE_CHECKING:
     from captioning.predict.captioner import Averaged
@@ -48,10 +49,10 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
 def add_search_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the search; by default a setting is as in training, or the search's default."""
     group = parser.add_argument_group("search (default: as in training, else as said)")
-    group.add_argument("--beam", type=int, metavar="K", help="beam search of width K; 1 is greedy")
+    group.add_argument("--beam", type=whole(BEAMS), metavar="K", help="beam search of width K; 1 is greedy")
     group.add_argument("--length-penalty", type=float, metavar="A", help="beam score is log p / length^A (default: 0)")
-    group.add_argument("--block-ngrams", type=int, metavar="N", help="no N words in a row twice; 0: off (default: 0)")
-    group.add_argument("--groups", type=int, metavar="G", help="diverse beam search: the beams in G groups")
+    group.add_argument("--block-ngrams", type=whole(), metavar="N", help="no N words in a row twice (default: 0, off)")
+    group.add_argument("--groups", type=whole(BEAMS), metavar="G", help="diverse beam search: the beams in G groups")
     group.add_argument("--diversity", type=float, metavar="D", help="of diverse beam search (default: 0.5)")
     group.add_argument(
         "--must-say",
@@ -66,10 +67,10 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--sample", action="store_true", help="draw words at random instead")
     group.add_argument("--temperature", type=float, help="of sampling (default: 1)")
-    group.add_argument("--top-k", type=int, metavar="K", help="sample among the K most likely words (default: all)")
+    group.add_argument("--top-k", type=whole(), metavar="K", help="sample among the K most likely words (default: all)")
     group.add_argument("--top-p", type=float, metavar="P", help="sample among the likeliest words of total P")
-    group.add_argument("--seed", type=int, help="of sampling (default: 0)")
-    group.add_argument("--max-length", type=int, help="the most words of a caption (default: 20)")
+    group.add_argument("--seed", type=whole(SEEDS), help="of sampling (default: 0)")
+    group.add_argument("--max-length", type=whole(LENGTH), help="the most words of a caption (default: 20)")
 
 
 def add_json_option(parser: argparse.ArgumentParser, what: str) -> None:

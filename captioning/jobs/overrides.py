@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from captioning.core.errors import UsageError
+from captioning.jobs.paths import PATHS
 from captioning.jobs.values import check_value, nearest, takes, value_at
 
 MANY = 100  # the maximum checked values of a swept setting; of a range only the first
@@ -136,8 +137,14 @@ class Composer:
             override = self.parser.parse_overrides([line])[0]
         except HydraException as error:
             raise UsageError(self._unreadable(line)) from error
+        except ValueError as error:  # Python's own, of int()
+            raise UsageError(f"{line.partition('=')[0]}: a number has thousands of digits. Correct it.") from error
         if not override.key_or_group:
             raise UsageError(f"{line}: the name of a setting is missing before the =, as in seed=1.")
+        if override.key_or_group in PATHS and isinstance(override.value(), list | dict):
+            key, _, value = line.partition("=")
+            quoted = shlex.quote(f'{key}="{value}"')
+            raise UsageError(f"{line}: a path is wanted, and no list. The path of this name is {quoted}.")
         return override
 
     def _unreadable(self, line: str) -> str:

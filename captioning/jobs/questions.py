@@ -12,6 +12,7 @@ from captioning.core.ownership import output, require_output
 from captioning.core.terminal import show_log
 from captioning.jobs.evaluate import further
 from captioning.jobs.options import parse
+from captioning.jobs.whole import SEEDS, whole
 
 if TYPE_CHECKING:
     from captioning.data.captions_to_questions import Asked
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("questions.jsonl"), help="(default: questions.jsonl)")
     parser.add_argument("--images", type=Path, help="of an annotations file: the folder of its photographs")
     parser.add_argument("--all", action="store_true", help="keep all questions with frequent answers")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice among them (default: 0)")
+    parser.add_argument("--seed", type=whole(SEEDS, 0), default=0, help="of the choice among them (default: 0)")
     return parser
 
 

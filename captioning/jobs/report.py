@@ -8,6 +8,7 @@ from pathlib import Path
 from captioning.core.errors import UsageError
 from captioning.core.terminal import show_log
 from captioning.jobs.options import add_trust_option, trusted
+from captioning.jobs.whole import RESAMPLES, whole
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
         help="such as data.root=../flickr8k: where the photographs are, unless at the default place, is yours to say",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="(default: report.html in the folder)")
-    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap; 0 for none (default: 1000)")
+    parser.add_argument(
+        "--resamples", type=whole(RESAMPLES, 0), default=1000, help="of the bootstrap; 0: none (default: 1000)"
+    )
     add_trust_option(parser)
     return parser
 

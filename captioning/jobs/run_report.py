@@ -179,14 +179,17 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """The settings of a run by dotted names.
 
     Raises:
-        CaptioningError: the folder is not a run's.
+        CaptioningError: the folder is not a run's, or its configuration is empty or cut short.
     """
     from omegaconf import OmegaConf
 
     from captioning.jobs.evaluated import flat
+    from captioning.runs.earlier import upgraded
+    from captioning.runs.settings import essence
 
     try:
         config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+        essence(upgraded(config))  # what a run has, the file has
         return {key.removeprefix("."): value for key, value in flat(config, "").items()}
     except Exception as error:
         raise CaptioningError(

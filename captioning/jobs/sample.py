@@ -11,6 +11,7 @@ from pathlib import Path
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import add_trust_option, parse, trusted
+from captioning.jobs.whole import SEEDS, whole
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,11 +22,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="a run's folder, or a .ckpt file")
     parser.add_argument("--prime", default="", metavar="TEXT", help="what it goes on with (default: a new line)")
-    parser.add_argument("--length", type=int, default=1000, help="characters to write (default: 1000)")
+    parser.add_argument("--length", type=whole(), default=1000, help="characters to write (default: 1000)")
     parser.add_argument("--temperature", type=float, default=1.0, help="0: the likeliest always (default: 1)")
-    parser.add_argument("--top-k", type=int, default=0, metavar="K", help="draw among the K likeliest (default: all)")
+    parser.add_argument("--top-k", type=whole(), default=0, metavar="K", help="draw among the K likeliest")
     parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="draw among the likeliest of total P")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another text (default: 0)")
+    parser.add_argument("--seed", type=whole(SEEDS), default=0, help="another seed, another text (default: 0)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default: cpu, the fastest for one text)")
     add_trust_option(parser)
     return parser

@@ -16,6 +16,7 @@ from captioning.jobs.options import STDOUT, add_json_option, import_from_working
 from captioning.jobs.paths import expanded
 from captioning.jobs.score_answers import are_answers, score_answers
 from captioning.jobs.score_sets import score_sets
+from captioning.jobs.whole import RESAMPLES, SEEDS, whole
 from captioning.text import TREEBANK
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ def parser() -> argparse.ArgumentParser:
         type=expanded,
         help="annotations to take CIDEr's document frequencies from (default: the references)",
     )
-    options.add_argument("--resamples", type=int, default=1000, help="of the bootstrap; 0 for none (default: 1000)")
-    options.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    options.add_argument(
+        "--resamples", type=whole(RESAMPLES, 0), default=1000, help="of the bootstrap; 0: none (default: 1000)"
+    )
+    options.add_argument("--seed", type=whole(SEEDS, 0), default=0, help="of the bootstrap (default: 0)")
     options.add_argument(
         "--metric",
         action="append",

@@ -9,6 +9,7 @@ from pathlib import Path
 from captioning.core.errors import CaptioningError
 from captioning.core.terminal import printable, show_log
 from captioning.jobs.options import add_trust_option, parse, trusted
+from captioning.jobs.whole import whole
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         "captioner inside the installation)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
-    parser.add_argument("--port", type=int, default=8000, help="0 for any that is free (default: 8000)")
+    parser.add_argument("--port", type=whole(), default=8000, help="0 for any that is free (default: 8000)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
     return parser

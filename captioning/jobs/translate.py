@@ -21,6 +21,7 @@ from captioning.jobs.options import (
     write_json,
 )
 from captioning.jobs.paths import expanded
+from captioning.jobs.whole import whole
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--attention", type=Path, metavar="PNG", help="draw which source words each word was written from"
     )
     add_json_option(parser, "the translations with their sources and scores")
-    parser.add_argument("--batch-size", type=int, default=32, help="sentences at a time (default: 32)")
+    parser.add_argument("--batch-size", type=whole(), default=32, help="sentences at a time (default: 32)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: the GPU where there is one)")
     add_trust_option(parser)
     add_search_options(parser)

@@ -33,7 +33,7 @@ class Range:
         """True if the range has the value."""
         if self.also is not None and value == self.also:
             return True
-        if not math.isfinite(value) or (self.whole and value != int(value)) or value < self.least:
+        if not _is_finite(value) or (self.whole and not isinstance(value, int)) or value < self.least:
             return False
         if self.above and value == self.least:
             return False
@@ -51,20 +51,30 @@ class Range:
 
 
 COUNT, NOT_NEGATIVE = Range(1, whole=True), Range()
+LAYERS = 100  # of which each has millions of parameters
 LIMITS = {"max_length": 1000, "size": 100, "n_best": 100, "samples": 100, "block_ngrams": 1000, "groups": 100}
 SMALLEST = 1e-4  # the least temperature
 SIDE = 2048  # pixels, the most of an encoder's input image
+PENALTY = 100  # captioning.search.beam's, which is not imported here with torch
+MODELS = ("answerer", "decoder", "encoder", "task")
 WIDTH, DEPTH, PROCESSES = 2**16, 1000, 1000  # beyond them a mistyped number takes all memory before anything is said
 
 RANGES = {  # by the settings' dotted names, in which * stands for anything
     **dict.fromkeys(("data.batch_size", "data.captions_per_photo", "data.max_words", "data.chunk"), COUNT),
     **dict.fromkeys(("data.sample_every", "trainer.accumulate_grad_batches"), COUNT),
-    "decoder.*_size": Range(1, WIDTH, whole=True),
-    **dict.fromkeys(("decoder.depth", "decoder.heads"), Range(1, DEPTH, whole=True)),
+    **dict.fromkeys((f"{group}.*_size" for group in MODELS), Range(1, WIDTH, whole=True)),
+    **dict.fromkeys((f"{group}.depth" for group in MODELS), Range(1, DEPTH, whole=True)),
+    **dict.fromkeys(("decoder.heads", "answerer.looks"), Range(1, DEPTH, whole=True)),
+    "decoder.refining_layers": Range(0, LAYERS, whole=True),
+    **{f"decoder.{weight}": NOT_NEGATIVE for weight in ("doubly_stochastic", "entropy", "reconstruction", "reinforce")},
+    "decoder.expected": Range(0, 1),
+    "cell.forget_bias": Range(-100, 100),
     "encoder.*image_size": Range(1, SIDE, whole=True),
     # what a checkpoint may have (captioning.runs.trust): a run must be able to load its own
     **{f"search.{name}": Range(name != "block_ngrams", most, whole=True) for name, most in LIMITS.items()},
-    "search.temperature": Range(SMALLEST, 1e9),
+    **dict.fromkeys(("search.temperature", "objective.temperature"), Range(SMALLEST, 1e9)),
+    "search.length_penalty": Range(0, PENALTY),
+    **dict.fromkeys(("objective.bleu", "objective.cider", "objective.cross_entropy"), NOT_NEGATIVE),
     **dict.fromkeys(("trainer.log_every_n_steps", "trainer.check_val_every_n_epoch"), COUNT),
     "data.folds": Range(2, whole=True),
     "data.fold": Range(whole=True),
@@ -78,7 +88,7 @@ RANGES = {  # by the settings' dotted names, in which * stands for anything
     "trainer.gradient_clip_val": NOT_NEGATIVE,
     "trainer.max_epochs": Range(1, whole=True, also=-1),  # -1: without end
     "trainer.num_sanity_val_steps": Range(0, whole=True, also=-1),
-    "trainer.limit_train_batches": Range(above=True),
+    **dict.fromkeys(("trainer.limit_train_batches", "trainer.val_check_interval"), Range(above=True)),
     "trainer.limit_val_batches": NOT_NEGATIVE,
 }
 NEEDED = (  # settings for which null stands for nothing
@@ -88,7 +98,9 @@ NEEDED = (  # settings for which null stands for nothing
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
-    """Refuse a number out of its setting's range; values of other kinds are left to the settings' users.
+    """Refuse a number out of its setting's range, and text in place of a number.
+
+    Other values, such as references (``${…}``), are left to the settings' users.
 
     Raises:
         CaptioningError: a number is out of range or missing; the message names the setting.
@@ -98,16 +110,32 @@ def check_ranges(config: Mapping[str, Any]) -> None:
             if value is None:
                 if fnmatchcase(name, pattern) and any(fnmatchcase(name, needed) for needed in NEEDED):
                     raise CaptioningError(f"{name}=null: take {allowed}.")
-            elif fnmatchcase(name, pattern) and not allowed.has(value):
-                raise CaptioningError(f"{name}={value:g}: take {allowed}.")
+            elif fnmatchcase(name, pattern) and (isinstance(value, str) or not allowed.has(value)):
+                shown = (
+                    f"a number of {len(str(value))} digits"
+                    if isinstance(value, int) and abs(value) >= 10**30
+                    else value
+                )
+                raise CaptioningError(f"{name}={shown}: take {allowed}.")
 
 
-def _numbers(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | None]]:
-    """The numbers and nulls of nested settings, by dotted names; those of a list by the list's name."""
+def _is_finite(value: float) -> bool:
+    """True for a number that a computer's floating-point numbers have, unlike one of 400 digits."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _numbers(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | str | None]]:
+    """The numbers, texts and nulls of nested settings, by dotted names; those of a list by the list's name."""
     for key, value in settings.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{name}.")
         for each in value if isinstance(value, list | tuple) else [value]:
-            if each is None or (isinstance(each, int | float) and not isinstance(each, bool)):
+            if isinstance(each, str):
+                if "${" not in each and not name.startswith("hydra."):  # a sweeper's interval(0.0, 0.6)
+                    yield name, each
+            elif each is None or (isinstance(each, int | float) and not isinstance(each, bool)):
                 yield name, each

@@ -18,6 +18,8 @@ from captioning.search.extend import best_extensions, block_repeats
 from captioning.search.history import History, Step, shown
 from captioning.search.search import Captions, ConditionalModel, Search, require, still_open
 
+PENALTY = 100  # the greatest exponent of a length: a length of 1000 to a larger one is no number of 64 bits
+
 
 class Beams:
     """The live beams of one search, and the best captions so far; a kind of beam search is a subclass.
@@ -105,7 +107,10 @@ class Beam(Search):
         """
         super().__init__(max_length, remove_bad_endings)
         require(size >= 1, f"search.size={size}: take 1 beam or more.")
-        require(length_penalty >= 0, f"search.length_penalty={length_penalty}: take 0 or more.")
+        require(
+            0 <= length_penalty <= PENALTY,
+            f"search.length_penalty={length_penalty}: take a number from 0 to {PENALTY}.",
+        )
         require(block_ngrams >= 0, f"search.block_ngrams={block_ngrams}: take 1 or more, or 0 to allow repeats.")
         require(1 <= n_best <= size, f"search.n_best={n_best}: {size} beams give 1 to {size} captions each.")
         self.size, self.length_penalty, self.block_ngrams, self.n_best = size, length_penalty, block_ngrams, n_best

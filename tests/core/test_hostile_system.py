@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from captioning.__main__ import main
 
 InChild = Callable[..., "subprocess.CompletedProcess[str]"]
 Settings = Callable[..., list[str]]
@@ -134,3 +137,26 @@ def test_links_to_nothing_are_named(place: Path, settings: Settings, tmp_path: P
         ["evaluate", str(tmp_path / "run")],
     ):
         assert str(tmp_path) in said(in_child(line, cwd=tmp_path))
+
+
+def test_a_worker_that_cannot_hand_on_ends() -> None:
+    """The loader waited for its batch for ever, with no file handle left."""
+    code = (
+        "from multiprocessing import Queue\n"
+        "from captioning.core.signals import end_when_unheard\n"
+        "end_when_unheard()\n"
+        "queue = Queue()\n"
+        "queue.put(lambda: 0)\n"  # which can't be pickled
+        "import time; time.sleep(60)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    assert ended.returncode == 1 and "can't hand on what it has read" in ended.stderr
+
+
+def test_a_worker_s_end_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def ended(_: object) -> int:
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+
+    monkeypatch.setattr("captioning.jobs.score.main", ended)
+    assert main(["score"]) == 1
+    assert "exited unexpectedly. No file handles or no memory may be left: raise" in capsys.readouterr().err

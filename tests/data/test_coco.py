@@ -129,6 +129,9 @@ def test_broken_json_with_its_line(build: Build) -> None:
         (lambda data: data["images"].pop(0), "2 captions are of images that the file does not list, with the ids 101"),
         (lambda data: data["annotations"].clear(), "the split 'test' has no photographs"),
         (lambda data: data["annotations"][5].update(caption=None), "entry 5 of 'annotations' has no 'caption'"),
+        (lambda data: data["annotations"][5].update(caption=["a", "b"]), "'caption' is \\['a', 'b'\\], no text"),
+        (lambda data: data["annotations"][5].update(image_id=1.5), "'image_id' is 1.5, no whole number and no text"),
+        (lambda data: data["images"][1].update(file_name=7), "entry 1 of 'images': 'file_name' is 7, no text"),
         (lambda data: data["images"].append(7), "entry 4 of 'images' has no 'id', 'file_name'"),
     ],
 )

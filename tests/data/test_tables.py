@@ -88,6 +88,31 @@ def test_what_csv_writes_is_read(tmp_path_factory: pytest.TempPathFactory, rows:
     assert [(row["image"], row["caption"]) for _, row in read_csv(path, ("image", "caption"))] == expected
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".avif", ".jfif", ".HEIC", ""])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("closed", [5, 8])
+def test_rows_within_a_quote_are_found_by_the_names_of_images(
+    tmp_path: Path, suffix: str, last: bool, closed: int
+) -> None:
+    rows = [(f"{n}{suffix}", f"a picture of {n}") for n in range(10)]
+    rows = [(caption, name) if last else (name, caption) for name, caption in rows]
+    lines = [",".join(row) for row in rows]
+    lines[4] = f'"{lines[4]}' if last else lines[4].replace(",", ',"')
+    lines[closed] = lines[closed].replace(",", '",') if last else f'{lines[closed]}"'
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["caption,image" if last else "image,caption", *lines]), "utf-8")
+    message = rf"line 6: a quote that begins here goes on over further rows, up to line {closed + 2}\. Close it"
+    with pytest.raises(CaptioningError, match=message):
+        list(read_csv(path, ("image", "caption")))
+
+
+def test_a_caption_of_several_lines_is_no_row(tmp_path: Path) -> None:
+    text = 'image,caption,split\n1.jpg,"a dog,\nrunning, happily\nin 2 parks",train\n2.jpg,"a cat\ne.g, two",train\n'
+    (tmp_path / "a.csv").write_text(text, "utf-8")
+    captions = [row["caption"] for _, row in read_csv(tmp_path / "a.csv", ("image", "caption"))]
+    assert captions == ["a dog,\nrunning, happily\nin 2 parks", "a cat\ne.g, two"]
+
+
 def test_kaggles_flickr8k(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "Images").mkdir()
     for name, _, _ in ROWS:

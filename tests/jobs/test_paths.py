@@ -1,5 +1,7 @@
 """Paths on the command line: any name of a folder is a folder."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,19 @@ def test_what_is_no_plain_path_stays() -> None:
     assert quoted_paths(["data.root=2019,b,c d"], sweep=True) == ['data.root="2019",b,"c d"']
     with pytest.raises(UsageError, match="several values are a sweep"):
         compose(["data=own", "data.root=2019,2020"])
+
+
+@pytest.mark.parametrize("line", ["data.root=[1,2]", "data.root=[photos]", "data.root={1: 2}", "word_vectors=[a]"])
+def test_a_list_is_no_path(line: str) -> None:
+    with pytest.raises(UsageError, match=r"^" + re.escape(line) + ": a path is wanted, and no list") as error:
+        compose(["data=own", *quoted_paths([line])])
+    (quoted,) = shlex.split(str(error.value).rpartition(" is ")[2].removesuffix("."))
+    assert OverridesParser.create().parse_overrides([quoted])[0].value() == line.partition("=")[2]
+
+
+def test_a_number_of_thousands_of_digits_is_a_sentence() -> None:
+    with pytest.raises(UsageError, match=r"^seed: a number has thousands of digits\. Correct it"):
+        compose(["seed=" + "9" * 5000])
 
 
 def test_every_path_of_conf_is_known() -> None:

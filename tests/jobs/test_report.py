@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from captioning.__main__ import main
 from captioning.core.errors import CaptioningError
 from captioning.core.files import write_json
 from captioning.core.measure import Measure
 from captioning.core.terminal import nearby
+from captioning.jobs.config import compose
 from captioning.jobs.run_report import _commands, write_at_the_end
 from captioning.jobs.sweep_report import names_of
 from captioning.report.page import RunRecord, report_html
@@ -221,6 +223,8 @@ def test_a_report_that_fails_is_a_warning(tmp_path: Path, caplog: pytest.LogCapt
 def test_a_damaged_run_is_a_sentence(tmp_path: Path) -> None:
     from captioning.jobs.run_report import record_of
 
-    (tmp_path / "config.yaml").write_text("a: [")
-    with pytest.raises(CaptioningError, match=r"config\.yaml: this is not the configuration of a run"):
-        record_of(tmp_path, "x", {})
+    whole = OmegaConf.to_yaml(compose(["data=own", "data.root=photos"])).splitlines(keepends=True)
+    for damaged in ("a: [", "", "".join(whole[: len(whole) // 2])):  # garbled, empty, cut short
+        (tmp_path / "config.yaml").write_text(damaged)
+        with pytest.raises(CaptioningError, match=r"config\.yaml: this is not the configuration of a run"):
+            record_of(tmp_path, "x", {})

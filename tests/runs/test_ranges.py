@@ -13,6 +13,7 @@ from captioning.core.errors import CaptioningError
 from captioning.jobs.config import compose
 from captioning.jobs.train import train
 from captioning.runs.ranges import LIMITS, RANGES, Range, check_ranges
+from captioning.search.beam import PENALTY
 
 CONF = Path(__file__).parents[2] / "conf"
 OUT = [
@@ -36,12 +37,14 @@ OUT = [
         "encoder.image_size=1000000",
     ),
     *("decoder.hidden_size=100000000", "data.batch_size=null", "decoder.embedding_size=null", "data.workers=null"),
+    *("data.batch_size=4.0", "data.max_words=1e3", "seed=1.0", "ema_decay=often", "+trainer.val_check_interval=0"),
+    *("optimizer.lr=" + "9" * 400, "patience=" + "9" * 400),
 ]
 
 
 @pytest.mark.parametrize("setting", OUT)
 def test_a_number_out_of_range_is_a_sentence(setting: str, tiny: Callable[..., list[str]], tmp_path: Path) -> None:
-    name = setting.partition("=")[0]
+    name = setting.partition("=")[0].lstrip("+")
     with pytest.raises(CaptioningError, match=rf"^{name}=[^:]*: (take|a whole number)"):
         train(compose(tiny(setting)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -66,6 +69,26 @@ def test_words_and_values_of_a_range_agree(value: float) -> None:
             assert allowed.least <= value < float("inf") and (not allowed.whole or value == int(value))
     assert str(Range(1, whole=True, also=-1)) == "a whole number of 1 or more, or -1"
     assert str(Range(0, 1, below=True)) == "a number of 0 or more and below 1"
+
+
+PARTS = [
+    *("decoder=attention_on_attention decoder.refining_layers=100000", "cell=lstm_forget_bias cell.forget_bias=inf"),
+    *("decoder=show_attend_tell decoder.entropy=nan", "decoder=show_attend_tell decoder.doubly_stochastic=-1"),
+    *("decoder=visual_memory decoder.reconstruction=-1", "search=beam search.length_penalty=1e30"),
+    *("objective=self_critical objective.cider=nan", "objective=self_critical objective.temperature=nan"),
+]
+
+
+@pytest.mark.parametrize("settings", PARTS)
+def test_a_part_s_number_out_of_range_is_a_sentence(settings: str) -> None:
+    name, _, value = settings.split()[1].partition("=")
+    with pytest.raises(CaptioningError, match=rf"^{name}={value.replace('1e30', '1e.30')}: take a"):
+        check_ranges(compose(["data=own", "data.root=photos", *settings.split()]))
+
+
+def test_the_greatest_length_penalty_is_the_search_s() -> None:
+    assert RANGES["search.length_penalty"].most == PENALTY
+    assert 1.0 / float(LIMITS["max_length"] ** PENALTY) > 0
 
 
 BEYOND = [

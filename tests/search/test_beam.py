@@ -182,6 +182,7 @@ def test_scores_are_the_teacher_forced_likelihood(dtype):
         ({"n_best": 6}, "search.n_best"),
         ({"max_length": 0}, "search.max_length"),
         ({"length_penalty": -1.0}, "search.length_penalty"),
+        ({"length_penalty": 1e30}, "search.length_penalty"),
         ({"block_ngrams": -1}, "search.block_ngrams"),
     ],
 )

@@ -36,12 +36,13 @@ class CrossEntropy(Objective):
                 caption's as input (Bengio et al. 2015, arXiv 1506.03099).
 
         Raises:
-            CaptioningError: a fraction is out of range.
+            CaptioningError: a fraction, or a number of the schedule, is out of range.
         """
         super().__init__()
         for name, share in (("label_smoothing", label_smoothing), ("feature_dropout", feature_dropout)):
             if not 0 <= share <= 1:
                 raise CaptioningError(f"objective.{name}={share}: take a share from 0 to 1.")
+        scheduled_sampling(0)  # a number out of its range is found before training
         self.label_smoothing, self.per = label_smoothing, per
         self.scheduled_sampling, self.dropout = scheduled_sampling, nn.Dropout(feature_dropout)
 
