@@ -157,8 +157,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     sketch_pictures()
+    end_workers_soon()
     gc.freeze()  # no collection looks at these objects again, in forks neither
     gc.enable()
+
+
+def end_workers_soon(seconds: float = 0.5) -> None:
+    """Let a DataLoader wait so long, not 5 seconds for each, for worker processes that end late."""
+    if "torch" in sys.modules:
+        from torch.utils.data import _utils
+
+        _utils.MP_STATUS_CHECK_INTERVAL = _utils.worker.MP_STATUS_CHECK_INTERVAL = seconds
 
 
 def sketch_pictures() -> None:

@@ -33,6 +33,14 @@ def read_all(
     return packing.unpack(hidden).squeeze(1), after
 
 
+def every_hidden(
+    recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The top layer's hidden states ``(B, T, H)`` after every vector, ``(B, H)`` after the last; see ``read_all``."""
+    hidden, after = read_all(recurrent, vectors, lengths, backwards)
+    return hidden, after[:, -1, : recurrent.hidden_size]
+
+
 def last_hidden(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool = False) -> Tensor:
     """The top layer's hidden states ``(B, H)`` after the last vector that is read of each; see ``read_all``."""
     packing = _packing(vectors, lengths, backwards)
