@@ -563,8 +563,14 @@ def test_f9_a_run_goes_on_with_what_it_began_with(
     with caplog.at_level("INFO"):
         train(compose(tiny(*short, f"data.root={moved}")), run)
     assert "run is finished: " in caplog.text and "These are the scores of" not in caplog.text
+    assert "best.ckpt" not in caplog.text
+    best = run / "checkpoints" / "best.ckpt"
+    whole = best.read_bytes()
+    best.write_bytes(whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 1]) + whole[len(whole) // 2 + 1 :])
     with caplog.at_level("INFO"):
         train(compose(tiny(*short, f"data.root={moved}", "search.max_length=3")), run)
+    assert f"{best}: " in caplog.text and "What it scored is lost with it; resume=false" in caplog.text
+    best.write_bytes(whole)
     assert "These are the scores of the search that it was trained with" in caplog.text
     table = (moved / "captions.jsonl").read_text()
     (moved / "captions.jsonl").write_text(table.replace("red", "scarlet"))

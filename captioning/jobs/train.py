@@ -19,6 +19,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from pytorch_lightning.callbacks import Timer
 
+from captioning.core.archives import verify_archive
 from captioning.core.build import build
 from captioning.core.device import find_device
 from captioning.core.errors import CaptioningError
@@ -251,6 +252,11 @@ def say_finished(run: RunFolder, task: Task, monitor: Monitor, source: Any) -> f
             trained = build(task.config["task"], Task, config={**task.config, "search": run.search})
             run.add_scores(score_test(run, trained, source))
     log.info("%s is finished: %s", nearby(run.folder), run.summary(monitor))
+    if rank() == 0:
+        try:
+            verify_archive(run.best_file)
+        except CaptioningError as error:
+            log.warning("%s What it scored is lost with it; resume=false trains again.", error)
     if run.search != task.config["search"]:
         log.info(
             "These are the scores of the search that it was trained with, not of the one that is now set: "
