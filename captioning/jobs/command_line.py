@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,3 +124,10 @@ def _check_folder(place: Path, name: str) -> None:
         raise CaptioningError(f"{there}: this is a file, and {place} can't be a folder. Choose others: {name} out=…")
     if not os.access(there, os.W_OK | os.X_OK):
         raise CaptioningError(f"{there}: no permission to write {place} there. Choose another folder: out=…")
+    try:
+        with tempfile.TemporaryDirectory(dir=there):  # whoever may write may still not: /proc, a full disk, a quota
+            pass
+    except OSError as error:
+        raise CaptioningError(
+            f"{there}: {place} can't be made there ({error.strerror or error}). Choose another folder: out=…"
+        ) from error

@@ -241,6 +241,12 @@ def test_a_folder_without_permission(
     assert "no permission to write there/" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a file system that refuses what permissions allow")
+def test_a_folder_that_permissions_allow_and_the_file_system_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "out=/proc/there"]) == 1
+    assert "can't be made there" in (said := capsys.readouterr().err) and "Traceback" not in said
+
+
 @pytest.mark.parametrize("command", ["prepare", "train"])
 @pytest.mark.parametrize(
     ("line", "said"), [("data=scnes", "Did you mean data=scenes?"), ("data.cuont=3", "data.count=3")]
