@@ -6,12 +6,13 @@ Dimensions: B images, L regions, D numbers of a region, P pooled features.
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
+from captioning.core.moving import Movable
 
 
 class FeatureSpec(Mapping[str, tuple[int, ...]]):
@@ -117,7 +118,7 @@ class FeatureSpec(Mapping[str, tuple[int, ...]]):
 NO_FEATURES = FeatureSpec()  # for a language model, which has no encoder
 
 
-class Features(Mapping[str, Tensor]):
+class Features(Mapping[str, Tensor], Movable):
     """The features of B images, from a live encoder or from the feature store.
 
     ``Features(pooled=…, grid=…)``: a part is ``(B, P)``, one vector per image, or ``(B, L, D)``, one vector per region.
@@ -182,10 +183,21 @@ class Features(Mapping[str, Tensor]):
         there = mask.unsqueeze(-1)
         return self[part].masked_fill(~there, 0.0).sum(1) / there.sum(1).clamp_min(1).to(self[part].dtype)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Features":
-        """The same features on another device, or in another precision."""
-        lengths = {part: length.to(device=device) for part, length in self.lengths.items()}
-        return Features(lengths, **{name: part.to(device=device, dtype=dtype) for name, part in self.items()})
+    def each(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """See ``Movable.each``: lengths and parts."""
+        lengths = {part: function(length) for part, length in self.lengths.items()}
+        return type(self)(lengths, **{name: function(part) for name, part in self.items()})
+
+    def to(
+        self,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        non_blocking: bool = False,
+    ) -> Self:
+        """The same features on another device (see ``Movable.to``), or in another precision."""
+        moved = self.each(lambda tensor: tensor.to(device, non_blocking=non_blocking)) if device else self
+        return moved if dtype is None else moved.map(lambda part: part.to(dtype))
 
     def select(self, images: Tensor) -> "Features":
         """The features of some of the images.
@@ -196,9 +208,9 @@ class Features(Mapping[str, Tensor]):
         lengths = {part: length[images] for part, length in self.lengths.items()}
         return Features(lengths, **{name: part[images] for name, part in self.items()})
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Features":
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The features with a function applied to each part; the lengths stay."""
-        return Features(self.lengths, **{name: function(part) for name, part in self.items()})
+        return type(self)(self.lengths, **{name: function(part) for name, part in self.items()})
 
 
 def check_part_name(part: str) -> None:

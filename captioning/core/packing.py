@@ -9,11 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from captioning.core.moving import Movable
 from captioning.core.vocabulary import PAD
 
 
 @dataclass(frozen=True)
-class Packing:
+class Packing(Movable):
     """The place of each word of a batch of captions, time-major, the longest captions first.
 
     At time t the first ``sizes[t]`` captions still have a word, so a recurrent loop works on a prefix of its state and
@@ -68,7 +69,7 @@ class Packing:
     @cached_property
     def row_captions(self) -> Tensor:
         """The caption of each word, ``(M,)``, as a place in the order of ``captions``."""
-        return torch.cat([torch.arange(n, device=self.rows.device) for n in self.sizes])
+        return self._row_captions().to(self.rows.device, non_blocking=True)
 
     @cached_property
     def backwards(self) -> Tensor:
@@ -77,12 +78,15 @@ class Packing:
         For each word, the place of the word as far from its caption's end as the word is from the beginning. The order
         is its own inverse: packed values ``x`` backwards are ``x.index_select(0, packing.backwards)``.
         """
-        sizes = torch.tensor(self.sizes, device=self.rows.device)
+        sizes = torch.tensor(self.sizes)  # on the CPU: a GPU would wait for numbers of rows that are known here
         first = sizes.cumsum(0) - sizes  # the first row of each time
-        caption = self.row_captions
-        time = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+        caption = self._row_captions()
+        time = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         lengths = torch.bincount(caption)
-        return first[lengths[caption] - 1 - time] + caption
+        return (first[lengths[caption] - 1 - time] + caption).to(self.rows.device, non_blocking=True)
+
+    def _row_captions(self) -> Tensor:
+        return torch.cat([torch.arange(n) for n in self.sizes])
 
     def turned(self) -> "Packing":
         """The packing of every caption from its end to its beginning; ``unpack`` gives each word its own place."""
@@ -98,11 +102,3 @@ class Packing:
         B, S, T = self.shape
         flat = values.new_zeros(B * S * T, *values.shape[1:])
         return flat.index_copy(0, self.rows, values).view(B, S, T, *values.shape[1:])
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Packing":
-        """The same packing on another device."""
-        return replace(
-            self,
-            rows=self.rows.to(device, non_blocking=non_blocking),
-            captions=self.captions.to(device, non_blocking=non_blocking),
-        )

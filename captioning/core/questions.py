@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from captioning.core.errors import CaptioningError
+from captioning.core.moving import Movable
 from captioning.core.vocabulary import PAD, UNK, Vocabulary
 
 if TYPE_CHECKING:  # scores of answers need no torch
-    import torch
     from torch import Tensor
 
 KINDS = ("object", "number", "colour", "location", "yes/no", "other")  # COCO-QA's four, and VQA's other two
@@ -92,7 +92,7 @@ class AnswerSet:
 
 
 @dataclass(frozen=True)
-class Questions:
+class Questions(Movable):
     """Q questions.
 
     Attributes:
@@ -117,12 +117,6 @@ class Questions:
     def lengths(self) -> "Tensor":
         """``(Q,)`` the number of words of each question."""
         return (self.words != PAD).sum(-1)
-
-    def to(self, device: "torch.device | str", non_blocking: bool = False) -> "Questions":
-        """The same questions on another device."""
-        return Questions(
-            self.words.to(device, non_blocking=non_blocking), self.kinds.to(device, non_blocking=non_blocking)
-        )
 
 
 def question_numbers(vocabulary: Vocabulary, tokens: Sequence[str], max_words: int | None = None) -> list[int]:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from captioning.core.moving import Movable
 from captioning.core.vocabulary import END, PAD, UNK, Vocabulary
 
 
@@ -24,7 +25,7 @@ class SourceVocabulary(Vocabulary):
 
 
 @dataclass(frozen=True)
-class Sentences:
+class Sentences(Movable):
     """B sentences.
 
     Attributes:
@@ -43,9 +44,3 @@ class Sentences:
         for place, sentence in enumerate(whole):
             words[place, : len(sentence)] = torch.as_tensor(sentence)
         return cls(words, torch.tensor([len(each) for each in whole], dtype=torch.long))
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Sentences":
-        """The same sentences on another device."""
-        return Sentences(
-            self.words.to(device, non_blocking=non_blocking), self.lengths.to(device, non_blocking=non_blocking)
-        )

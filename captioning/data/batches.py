@@ -5,8 +5,8 @@ interruption of the run do not change them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from captioning.core.features import Features
 from captioning.core.images import stack
+from captioning.core.moving import Movable
 from captioning.core.packing import Packing
 from captioning.data.captions import TokenizedCaptions
 
@@ -22,7 +23,7 @@ Places: TypeAlias = "Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]]"
 
 
 @dataclass(frozen=True)
-class PhotoBatch:
+class PhotoBatch(Movable):
     """B photographs.
 
     Attributes:
@@ -34,14 +35,6 @@ class PhotoBatch:
     photos: Tensor
     features: Features | None
     images: Tensor | None
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same batch on another device."""
-        return replace(
-            self,
-            features=None if self.features is None else self.features.to(device),
-            images=None if self.images is None else self.images.to(device, non_blocking=non_blocking),
-        )
 
 
 @dataclass(frozen=True)
@@ -57,15 +50,6 @@ class Batch(PhotoBatch):
     words: Tensor
     targets: Tensor
     packing: Packing
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same batch on another device."""
-        return replace(
-            super().to(device, non_blocking),
-            words=self.words.to(device, non_blocking=non_blocking),
-            targets=self.targets.to(device, non_blocking=non_blocking),
-            packing=self.packing.to(device, non_blocking=non_blocking),
-        )
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ Dimensions: B clips, T frames.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,11 +28,6 @@ class LabelBatch(PhotoBatch):
     """
 
     labels: Tensor
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same batch on another device."""
-        moved = super().to(device, non_blocking)
-        return replace(moved, labels=self.labels.to(device, non_blocking=non_blocking))
 
 
 class LabelDataset(PhotoDataset):

@@ -6,12 +6,14 @@ from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.seed import pl_worker_init_function
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
+from captioning.core.moving import Movable
 from captioning.core.signals import end_when_unheard, outlast_signals
 from captioning.core.vocabulary import Vocabulary
 from captioning.data.batches import BatchSampler, CaptionDataset, PhotoBatch, PhotoDataset, Places
@@ -43,6 +45,12 @@ class ResumableData(pl.LightningDataModule):
         batches = self.trainer.fit_loop.epoch_loop.batch_progress
         now = self.trainer.current_epoch, 0 if batches.is_last_batch else batches.current.ready
         return max(self.resumed, now)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Copy a batch to a GPU from pinned memory, while the processor goes on."""
+        if isinstance(batch, Movable):
+            return batch.to(device, non_blocking=True)
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
 
 class PhotoData(ResumableData):
@@ -135,6 +143,7 @@ class PhotoData(ResumableData):
             num_workers=self.workers,
             worker_init_fn=_begin_worker,
             persistent_workers=self.workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
     def describe_batch(self, batch: PhotoBatch) -> str:

@@ -8,8 +8,8 @@ Dimensions: Q questions, B photographs, T words of the longest question.
 import logging
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,15 +42,6 @@ class QuestionBatch(PhotoBatch):
     of: Tensor
     questions: Questions
     answers: Tensor
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same batch on another device."""
-        return replace(
-            super().to(device, non_blocking),
-            of=self.of.to(device, non_blocking=non_blocking),
-            questions=self.questions.to(device, non_blocking=non_blocking),
-            answers=self.answers.to(device, non_blocking=non_blocking),
-        )
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ Dimensions: B sentences.
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
 from captioning.core.errors import CaptioningError
 from captioning.core.packing import Packing
@@ -35,10 +34,6 @@ class SentenceBatch(Batch):
     """
 
     sources: Sentences
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same batch on another device."""
-        return replace(super().to(device, non_blocking), sources=self.sources.to(device, non_blocking))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Dimensions: B streams, T characters of a chunk.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from captioning.core.errors import CaptioningError
+from captioning.core.moving import Movable
 from captioning.core.packing import Packing
 from captioning.data.module import ResumableData
 from captioning.data.text import Text
 
 
 @dataclass(frozen=True)
-class Chunk:
+class Chunk(Movable):
     """The next T characters of each of B streams.
 
     Attributes:
@@ -35,15 +36,6 @@ class Chunk:
     words: Tensor
     targets: Tensor
     packing: Packing
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Chunk":
-        """The same chunk on another device."""
-        return replace(
-            self,
-            words=self.words.to(device, non_blocking=non_blocking),
-            targets=self.targets.to(device, non_blocking=non_blocking),
-            packing=self.packing.to(device, non_blocking=non_blocking),
-        )
 
 
 class Streams(Dataset[Chunk]):

@@ -20,7 +20,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from captioning.cells import Cell, Recurrent
 from captioning.core.features import Features, FeatureSpec
@@ -152,10 +151,14 @@ class ShowAttendTell(RecurrentDecoder):
         return attention if expected is None else torch.where(expected, attention, self.sample(attention))
 
     def sample(self, attention: Tensor) -> Tensor:
-        """One region drawn by its weight (equation 8), as a one-hot vector ``(…, L)``."""
-        weights = attention.detach().flatten(0, -2)
-        place = torch.multinomial(weights, 1).squeeze(-1)
-        return F.one_hot(place, weights.shape[-1]).to(weights.dtype).view_as(attention)
+        """One region drawn by its weight (equation 8), as a one-hot vector ``(…, L)``.
+
+        Of exponential variables with the weights as their rates, the first arrival has these probabilities. (As in
+        ``torch.multinomial``, which also checks the weights, for which a GPU waits.)
+        """
+        weights = attention.detach()
+        place = (weights / torch.empty_like(weights).exponential_()).argmax(-1, keepdim=True)
+        return torch.zeros_like(weights).scatter_(-1, place, 1.0)
 
     def losses(self, outputs: Outputs, features: Features, packing: Packing, log_likelihood: Tensor) -> dict[str, Sum]:
         """The doubly stochastic penalty of soft attention; the estimator and the entropy of hard attention."""

@@ -140,7 +140,7 @@ class Beam(Search):
             beams.offer(rows, t, self._score(scores, t + 1).masked_fill(~ended, -torch.inf))
             hopeless = beams.hopeless(self._score(scores, self.max_length), rows)
             scores = scores.masked_fill(ended | hopeless, -torch.inf)
-            going = still_open((scores > -torch.inf).any(dim=1))
+            going = still_open((scores > -torch.inf).any(dim=1), t)
             if going is not None:
                 if not len(going):
                     break

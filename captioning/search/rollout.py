@@ -51,7 +51,7 @@ class Rollout(Search):
             scores[rows] += said.masked_fill(ended, 0.0)
             history.append(Step(rows, tokens, slots[: len(rows)], shown(state, attention)))
             ended = ended | (tokens == END)
-            going = still_open(~ended.all(dim=1))
+            going = still_open(~ended.all(dim=1), t)
             if going is not None:
                 if not len(going):
                     break

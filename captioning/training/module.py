@@ -68,6 +68,8 @@ class TrainingModule(pl.LightningModule):
 
     def _means(self, sums: list[Sum]) -> list[Tensor]:
         """This rank's sums, scaled so that losses and gradients averaged over ranks are means of the global batch."""
+        if self.trainer.world_size == 1:
+            return [each.mean for each in sums]
         counts = torch.tensor([each.count for each in sums], dtype=torch.float, device=self.device)
         every: Tensor = self.trainer.strategy.reduce(counts, reduce_op="sum")
         shares = self.trainer.world_size / every.clamp_min(1)
