@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from captioning.core.measure import Measure
 from captioning.core.spilled import Spilled
+from captioning.metrics.ngrams import different
 from captioning.metrics.packed import Sets
 from captioning.text.endings import ends_badly
 from captioning.text.registry import OF_ENGLISH, Tokenizer
@@ -83,7 +84,7 @@ def diversity(
     distinct = new = 0
     for part in range(parts):
         here = _part(captions, part, parts)
-        distinct += len(np.unique(here))
+        distinct += len(different(here))
         if known is not None:
             new += int(np.isin(here, _part(known, part, parts), invert=True).sum())
     return Diversity(

@@ -14,7 +14,7 @@ import numpy as np
 
 from captioning.core.ids import ImageId
 from captioning.core.spilled import ROWS, Spilled
-from captioning.metrics.ngrams import changes
+from captioning.metrics.ngrams import changes, different
 from captioning.text.token_numbers import Integers
 
 _AT_ONCE = 1024  # ids as Python's numbers
@@ -173,7 +173,7 @@ def grouped(image: Spilled) -> tuple[Spilled, Numbers, Spilled, Spilled]:
         last, before = block[-1], int(begins[-1]) if len(begins) else before
     if last is not None:
         sizes.append(np.array([len(image) - before], np.int32))
-    if rise or len(np.unique(np.asarray(first))) == len(first):  # side by side
+    if rise or len(different(np.asarray(first))) == len(first):  # side by side
         return first, range(len(image)), begin, sizes
     images = np.asarray(image)
     order = np.argsort(images, kind="stable").astype(np.int32)

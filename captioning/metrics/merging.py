@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioning.core.spilled import Spilled
-from captioning.metrics.ngrams import NGramIndex
+from captioning.metrics.ngrams import NGramIndex, different
 from captioning.text.token_numbers import Integers
 
 _LAST_WORD = (1 << 32) - 1
@@ -67,7 +67,7 @@ class Counted:
         for old, new, count, its in zip(self.index.keys, other.index.keys, counts, others, strict=True):
             here = (mine[old >> 32] << 32) | (old & _LAST_WORD)
             there = (theirs[new >> 32] << 32) | of_other[new & _LAST_WORD]
-            both = np.union1d(here, there)
+            both = different(here, there)
             mine, theirs = np.searchsorted(both, here), np.searchsorted(both, there)
             keys.append(both)
             sums.append(_added(len(both), (mine, count), (theirs, its)))
@@ -134,7 +134,7 @@ class Repeated:
             found = [self._hashes[begins[part] : begins[part + 1]] for begins in self._begins]
             hashes = np.concatenate([np.zeros(0, np.uint64), *found])
             hashes.sort()
-            twice.append(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]))
+            twice.append(different(hashes[1:][hashes[1:] == hashes[:-1]]))
         self._hashes, self._begins = Spilled(np.uint64), []
         bits = max((_PLACES * len(twice)).bit_length(), 16)
         bitmap, beyond = np.zeros(1 << (bits - 3), np.uint8), np.uint64(64 - bits)

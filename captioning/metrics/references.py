@@ -142,10 +142,14 @@ class References:
             counted = self._counted()
         else:
             repeated = Repeated(len(self.flat))
-            for _, block in self.blocks():
-                repeated.add(block._counted())
-            counted = Counted.of_all(repeated.of(block._counted()) for _, block in self.blocks()).several()
+            for part in self._counted_blocks():
+                repeated.add(part)
+            counted = Counted.of_all(map(repeated.of, self._counted_blocks())).several()
         return DocumentFrequencies(counted.index, counted.count, len(self))
+
+    def _counted_blocks(self) -> Iterator[Counted]:
+        """What is counted of each block, which is forgotten before the next one and while the counts are added up."""
+        return map(_counted_of, self.blocks())  # a generator would keep the block
 
     def _counted(self) -> Counted:
         counts = self.ngrams.counts
@@ -159,9 +163,8 @@ class References:
         """
         first = 0
         for begin in range(0, len(self), AT_ONCE):
-            block = _Block(self, begin, first)
-            first += int(block.per_image.sum())
-            yield begin, block
+            yield begin, _Block(self, begin, first)
+            first += int(self.counts[begin : begin + AT_ONCE].sum())
 
 
 class _Block(References):
@@ -179,6 +182,10 @@ class _Block(References):
     @cached_property
     def frequencies(self) -> DocumentFrequencies:
         return self._whole.frequencies
+
+
+def _counted_of(numbered: tuple[int, References]) -> Counted:
+    return numbered[1]._counted()
 
 
 @dataclass(frozen=True)
