@@ -212,14 +212,14 @@ def in_files(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(packed.Texts.__init__, "__defaults__", (0,))
     monkeypatch.setattr(bootstrap, "_DRAWN", rows)
     monkeypatch.setattr(diversity, "_COMPARED", rows)
-    monkeypatch.setattr(merging, "_CAPTIONS_BITS", 7)
+    monkeypatch.setattr(merging, "_CAPTIONS_BITS", 8)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_files_written_from_temporary_files_are_those_written_from_memory(
     shuffled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = [*write_captions(tmp_path, 1500, shuffled), "--train", str(tmp_path / "given.json"), "--resamples", "30"]
+    line = [*write_captions(tmp_path, 600, shuffled), "--train", str(tmp_path / "given.json"), "--resamples", "30"]
     in_small_blocks(monkeypatch, 100)
     written = []
     for name in ("memory", "files"):
@@ -229,7 +229,7 @@ def test_files_written_from_temporary_files_are_those_written_from_memory(
         in_files(monkeypatch, 64)
     assert written[0] == written[1]
     with (tmp_path / "files.csv").open(newline="") as file:
-        assert len([*csv.reader(file)]) == 1501
+        assert len([*csv.reader(file)]) == 601
 
 
 class Letters(Metric):
