@@ -90,7 +90,7 @@ class Bleu(_Scorer):
         metric = bleu.Bleu()
         scores = Scores.of([metric], pairs)
         if verbose > 0:
-            *counts, length, reference = scores.statistics[0].sum(0).astype(int).tolist()
+            *counts, length, reference = np.asarray(scores.statistics[0]).sum(0).astype(int).tolist()
             guess, correct = counts[ORDERS : ORDERS + self._n], counts[: self._n]
             print({"testlen": length, "reflen": reference, "guess": guess, "correct": correct})
             print("ratio:", (length + 1e-15) / (reference + 1e-9))

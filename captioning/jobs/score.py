@@ -22,7 +22,8 @@ from captioning.text import TREEBANK
 if TYPE_CHECKING:
     from captioning.metrics import DocumentFrequencies, Metric
     from captioning.metrics.comparison import Report
-    from captioning.metrics.packed import Ids, ImageCaptions
+    from captioning.metrics.image_ids import Ids
+    from captioning.metrics.packed import ImageCaptions
     from captioning.text.registry import Tokenizer
 
 
@@ -175,7 +176,7 @@ def _captions(args: argparse.Namespace) -> "tuple[ImageCaptions, dict[str, Seque
     """
     import numpy as np
 
-    from captioning.metrics.packed import Ids
+    from captioning.metrics.image_ids import Ids
     from captioning.metrics.results import check_results, read_references, read_results, with_ids_of
 
     silent: list[int | str] | None = [] if args.subset else None
@@ -191,12 +192,13 @@ def _captions(args: argparse.Namespace) -> "tuple[ImageCaptions, dict[str, Seque
         check_results(path, captions[name].ids, references.ids, args.subset)
     everywhere = np.ones(len(references), np.bool_)
     for found in captions.values():
-        everywhere &= found.ids.rows_of(references.ids) >= 0
-    scored = references.take(np.flatnonzero(everywhere))
+        if not found.ids.same(references.ids):
+            everywhere &= found.ids.rows_of(references.ids) >= 0
+    scored = references if everywhere.all() else references.take(np.flatnonzero(everywhere))
     if not len(scored):
         raise CaptioningError(f"{', '.join(captions)}: no image has a caption in every one of these. Score them apart.")
     said: dict[str, Sequence[str]] = {
-        name: found.take(found.ids.rows_of(scored.ids)).sets.first for name, found in captions.items()
+        name: found.in_order_of(scored.ids).sets.first for name, found in captions.items()
     }
     return scored, said, len(references)
 
@@ -279,13 +281,16 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
 
 def _content(reports: Sequence["Report"]) -> dict[str, Any]:
     """The JSON content of reports: everything but the images' scores."""
+    from captioning.metrics.comparison import ByImage
+    from captioning.metrics.scores import Scores
+
     measures = {
         name: {"name": name, "higher_is_better": measure.higher_is_better, "scale": measure.scale}
         for report in reports
         for name, measure in report.measures.items()
     }
     left_out = ("images", "measures")
-    without = [replace(report, images={}) for report in reports]  # asdict would copy those of very many images
+    without = [replace(report, images=ByImage(Scores((), ()))) for report in reports]  # asdict would copy the scores
     results = [{key: value for key, value in asdict(each).items() if key not in left_out} for each in without]
     return {"measures": list(measures.values()), "results": results}
 
@@ -299,6 +304,6 @@ def _write_per_image(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["results", "image_id", "caption", *names])
         for report in reports:
-            for place, (image, caption) in enumerate(zip(images, captions[report.name], strict=True)):
-                scores = [report.images[name][place] if name in report.images else "" for name in names]
+            rows = report.images.rows(names) if report.images else ([] for _ in captions[report.name])
+            for image, caption, scores in zip(images, captions[report.name], rows, strict=True):
                 writer.writerow([report.name, image, caption, *scores])

@@ -14,6 +14,7 @@ from captioning.metrics.scores import Scores
 
 _AT_ONCE = 100  # resamples
 _WEIGHTS = 2_000_000  # weights of images in memory at the same time
+_DRAWN = 1 << 16  # images that are drawn at once
 
 
 def bootstrap(systems: Sequence[Scores], resamples: int = 1000, seed: int = 0) -> list[dict[str, Floats]]:
@@ -32,9 +33,12 @@ def bootstrap(systems: Sequence[Scores], resamples: int = 1000, seed: int = 0) -
     at_once = max(1, min(_AT_ONCE, _WEIGHTS // max(images, 1)))
     for begin in range(0, resamples, at_once):
         count = min(at_once, resamples - begin)
-        weights = np.stack([np.bincount(draw.integers(images, size=images), minlength=images) for _ in range(count)])
+        weights = np.zeros((count, images), np.uint8)  # an image is drawn once on average, and never 256 times
+        for times in weights:
+            for drawn in range(0, images, _DRAWN):
+                np.add.at(times, draw.integers(images, size=min(_DRAWN, images - drawn)), np.uint8(1))
         for part, system in zip(parts, systems, strict=True):
-            part.append(system.resampled(weights.astype(np.float64)))
+            part.append(system.resampled(weights))
     return [{name: np.concatenate([part[name] for part in each]) for name in each[0]} for each in parts]
 
 

@@ -1,9 +1,10 @@
 """Comparison of captioners: scores on the same images with their uncertainty, and properties of the captions."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from captioning.core.measure import Measure
 from captioning.metrics.bootstrap import bootstrap, interval, p_value
@@ -17,6 +18,40 @@ from captioning.text.registry import without_faults
 log = logging.getLogger(__name__)
 
 
+class ByImage(Mapping[str, Floats]):
+    """``(N,)`` each, the scores of each image by measure name: computed on first use.
+
+    Those of very many images are better taken from ``rows``, which computes some after the others.
+    """
+
+    def __init__(self, scores: Scores) -> None:
+        """Take the statistics."""
+        self._scores = scores
+
+    def rows(self, names: Sequence[str]) -> Iterator[list[float | str]]:
+        """The scores of one image after the other by some measures, and empty texts for others."""
+        for block in self._scores.blocks_of_images():
+            columns = [block.get(name) for name in names]
+            for place in range(len(next(iter(block.values()), ()))):
+                yield ["" if each is None else each[place] for each in columns]
+
+    @cached_property
+    def _values(self) -> dict[str, Floats]:
+        return self._scores.images()
+
+    def __getitem__(self, name: str) -> Floats:
+        """The scores by a measure."""
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """One measure after the other."""
+        return iter(self._scores.measures)
+
+    def __len__(self) -> int:
+        """The number of measures."""
+        return len(self._scores.measures)
+
+
 @dataclass(frozen=True)
 class Report:
     """The results of one captioner.
@@ -28,7 +63,7 @@ class Report:
         intervals: the 95 % intervals of the bootstrap; empty without a bootstrap.
         p_values: the p-value of each difference from the first report; empty for the first report.
         diversity: the diversity of the captions.
-        images: ``(N,)`` each, the scores of each image.
+        images: the scores of each image.
     """
 
     name: str
@@ -37,7 +72,7 @@ class Report:
     intervals: dict[str, tuple[float, float]]
     p_values: dict[str, float]
     diversity: Diversity
-    images: dict[str, Floats]
+    images: ByImage
 
 
 def compare(
@@ -75,7 +110,7 @@ def compare(
             intervals={measure: interval(each) for measure, each in values.items()},
             p_values={m: p_value(drawn[0][m], each) for m, each in values.items() if m in drawn[0]} if number else {},
             diversity=diversity(candidates, prepared.texts, training, without_faults(prepared.tokenizer)),
-            images=score.images(),
+            images=ByImage(score),
         )
         for number, ((name, candidates), score, values) in enumerate(zip(captions.items(), scores, drawn, strict=True))
     ]

@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from captioning.core.measure import Measure
+from captioning.core.spilled import Spilled
+from captioning.metrics.ngrams import different
 from captioning.metrics.packed import Sets
 from captioning.text.endings import ends_badly
 from captioning.text.registry import OF_ENGLISH, Tokenizer
@@ -21,6 +24,7 @@ SHARES = (
 )
 
 _AT_ONCE = 10_000  # captions whose tokens are in memory
+_COMPARED = 100_000  # captions of a part, whose hashes are compared with one another
 
 
 @dataclass(frozen=True)
@@ -61,26 +65,33 @@ def diversity(
     """
     said: set[str] = set()
     words = badly = 0
-    hashes = bytearray()
-    for tokens in _of_each(candidates, tokenizer):
-        said.update(tokens)
-        words += len(tokens)
-        badly += ends_badly(tokens)
-        hashes += _hash(tokens)
+
+    def read() -> Iterator[list[str]]:
+        nonlocal words, badly
+        for tokens in _of_each(candidates, tokenizer):
+            said.update(tokens)
+            words += len(tokens)
+            badly += ends_badly(tokens)
+            yield tokens
+
+    captions = _hashes(read())
     counts: Counter[str] = Counter()
     given = references.flat if isinstance(references, Sets) else [*chain.from_iterable(references)]
     for tokens in _of_each(given, tokenizer):
         counts.update(tokens)
-    captions = np.frombuffer(hashes, np.uint64)
-    novel = None
-    if training is not None:
-        known = b"".join(map(_hash, _of_each(training, tokenizer)))
-        novel = float(np.mean(~np.isin(captions, np.frombuffer(known, np.uint64))))
+    known = None if training is None else _hashes(_of_each(training, tokenizer))
+    parts = 1 + max(len(captions), len(known or ())) // _COMPARED
+    distinct = new = 0
+    for part in range(parts):
+        here = _part(captions, part, parts)
+        distinct += len(different(here))
+        if known is not None:
+            new += int(np.isin(here, _part(known, part, parts), invert=True).sum())
     return Diversity(
         vocabulary=len(said),
         mean_length=words / len(candidates),
-        distinct=len(np.unique(captions)) / len(candidates),
-        novel=novel,
+        distinct=distinct / len(candidates),
+        novel=None if known is None else new / len(candidates),
         bad_endings=badly / len(candidates) if tokenizer in OF_ENGLISH else None,
         never_said=sorted(
             ((w, n) for w, n in counts.items() if w not in said), key=lambda entry: (-entry[1], entry[0])
@@ -94,9 +105,22 @@ def _of_each(captions: Sequence[str], tokenizer: Tokenizer) -> Iterator[list[str
         yield from tokenizer(captions[begin : begin + _AT_ONCE])
 
 
+def _hashes(captions: Iterator[list[str]]) -> Spilled:
+    """``(C,)``: 8 bytes that stand for each caption's tokens, which take too much memory where there are very many."""
+    found = Spilled(np.uint64)
+    while some := b"".join(map(_hash, islice(captions, _AT_ONCE))):
+        found.append(np.frombuffer(some, np.uint64))
+    return found
+
+
 def _hash(tokens: list[str]) -> bytes:
-    """8 bytes that stand for a caption's tokens, which take too much memory where there are very many."""
     return blake2b("\n".join(tokens).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _part(hashes: Spilled, part: int, parts: int) -> NDArray[np.uint64]:
+    """The hashes of one of several parts: equal hashes are in the same part."""
+    found = [block[block % np.uint64(parts) == part] for _, block in hashes.blocks()]
+    return np.concatenate([np.zeros(0, np.uint64), *found])
 
 
 def shares(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from captioning.text.token_numbers import TokenNumbers
 ORDERS = 4
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Whole = TypeVar("Whole", bound=np.integer[Any])
 
 _BITS = 63  # of numbers that are sorted as one
 _WORD = (1 << 32) - 1  # the lower half of an n-gram's key is its last word; the upper half is the n-gram before it
@@ -205,6 +206,13 @@ def changes(values: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     found = np.ones(len(values), np.bool_)
     np.not_equal(values[1:], values[:-1], out=found[1:])
     return found
+
+
+def different(*values: NDArray[Whole]) -> NDArray[Whole]:
+    """The different ones of some numbers, rising: ``np.unique`` with a fifth of its memory."""
+    found = np.concatenate(values)
+    found.sort()
+    return found[changes(found)]
 
 
 def _words_of(captions: TokenNumbers) -> TokenNumbers:

@@ -12,6 +12,7 @@ from itertools import chain
 import numpy as np
 
 from captioning.core.errors import CaptioningError
+from captioning.core.spilled import Spilled
 from captioning.metrics.merging import Counted, Repeated
 from captioning.metrics.ngrams import Floats, NGramCounts, NGramIndex, changes, count_ngrams
 from captioning.metrics.packed import Sets
@@ -44,8 +45,8 @@ class DocumentFrequencies:
         else:
             place = index.locate(self.index)
             count = np.where(place >= 0, self.count[place], 0) if len(self.count) else np.zeros_like(place)
-        logarithms = np.log(np.maximum(np.arange(int(count.max(initial=0)) + 1), 1))
-        weights: Floats = (np.log(max(self.images, 1)) - logarithms)[count]
+        different, place = np.unique(count, return_inverse=True)
+        weights: Floats = (np.log(max(self.images, 1)) - np.log(np.maximum(different, 1)))[place]
         return weights
 
 
@@ -55,7 +56,8 @@ class References:
     Attributes:
         texts: the references of each image, as written.
         tokenizer: the tokenizer of references and candidates.
-        per_image: ``(N,)`` the number of references of each image.
+        counts: ``(N,)`` the number of references of each image.
+        per_image: the same in memory.
         first: ``(N,)`` the number of each image's first reference among all R.
     """
 
@@ -70,21 +72,30 @@ class References:
             CaptioningError: there is no image, or an image has no reference.
         """
         if isinstance(references, Sets):
-            self.per_image = references.sizes.astype(np.int64)
+            self.counts = references.counts
         else:
-            self.per_image = np.fromiter(map(len, references), np.int64, len(references))
-        without = np.flatnonzero(self.per_image == 0)
-        if len(without) or not references:
+            self.counts = Spilled.of(np.fromiter(map(len, references), np.int64, len(references)))
+        without = [begin + place for begin, block in self.counts.blocks() for place in np.flatnonzero(block == 0)]
+        if without or not references:
             raise CaptioningError(
                 f"{len(without)} of {len(references)} images have no reference to score against (the first: "
-                f"number {without[0] if len(without) else '-'}). Leave them out, or give references."
+                f"number {without[0] if without else '-'}). Leave them out, or give references."
             )
         self.texts, self.tokenizer = references, tokenizer
-        self.first = np.cumsum(self.per_image) - self.per_image
 
     def __len__(self) -> int:
         """The number of images N."""
-        return len(self.per_image)
+        return len(self.counts)
+
+    @cached_property
+    def per_image(self) -> Integers:
+        """See above."""
+        return np.asarray(self.counts).astype(np.int64)
+
+    @cached_property
+    def first(self) -> Integers:
+        """See above."""
+        return np.cumsum(self.per_image) - self.per_image
 
     @property
     def are_many(self) -> bool:
@@ -130,11 +141,15 @@ class References:
         if not self.are_many:
             counted = self._counted()
         else:
-            repeated = Repeated(int(self.per_image.sum()))
-            for _, block in self.blocks():
-                repeated.add(block._counted())
-            counted = Counted.of_all(repeated.of(block._counted()) for _, block in self.blocks()).several()
+            repeated = Repeated(len(self.flat))
+            for part in self._counted_blocks():
+                repeated.add(part)
+            counted = Counted.of_all(map(repeated.of, self._counted_blocks())).several()
         return DocumentFrequencies(counted.index, counted.count, len(self))
+
+    def _counted_blocks(self) -> Iterator[Counted]:
+        """What is counted of each block, which is forgotten before the next one and while the counts are added up."""
+        return map(_counted_of, self.blocks())  # a generator would keep the block
 
     def _counted(self) -> Counted:
         counts = self.ngrams.counts
@@ -146,16 +161,18 @@ class References:
         A block has the tokens and document frequencies of the whole, and is forgotten after use: many captions
         take the memory of one block.
         """
+        first = 0
         for begin in range(0, len(self), AT_ONCE):
-            yield begin, _Block(self, begin)
+            yield begin, _Block(self, begin, first)
+            first += int(self.counts[begin : begin + AT_ONCE].sum())
 
 
 class _Block(References):
     """The references of some of many images."""
 
-    def __init__(self, whole: References, begin: int) -> None:
+    def __init__(self, whole: References, begin: int, first: int) -> None:
         super().__init__(whole.texts[begin : begin + AT_ONCE], whole.tokenizer)
-        self._whole, self._begin = whole, int(whole.first[begin])
+        self._whole, self._begin = whole, first
 
     @cached_property
     def numbers(self) -> TokenNumbers:
@@ -165,6 +182,10 @@ class _Block(References):
     @cached_property
     def frequencies(self) -> DocumentFrequencies:
         return self._whole.frequencies
+
+
+def _counted_of(numbered: tuple[int, References]) -> Counted:
+    return numbered[1]._counted()
 
 
 @dataclass(frozen=True)

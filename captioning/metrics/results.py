@@ -17,7 +17,8 @@ from captioning.core.ids import ImageId, image_id, translation
 from captioning.core.json_stream import NotStreamed, stream_members
 from captioning.core.texts import fault_of, open_text
 from captioning.metrics.entries import captions_of, gather_entries, trouble
-from captioning.metrics.packed import Column, Ids, ImageCaptions, OneCaption, missing_from
+from captioning.metrics.image_ids import Column, Ids, missing_from
+from captioning.metrics.packed import ImageCaptions, OneCaption
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def read_results(path: str | os.PathLike[str]) -> OneCaption:
     """
     found = read_sets(path)
     repeated, several = 0, list[ImageId]()
-    for image in found.ids.take(np.flatnonzero(found.sets.sizes > 1)):
+    for image in found.ids.take(found.sets.several()):
         if len(set(found[image])) > 1:
             several.append(image)
         else:
@@ -181,6 +182,8 @@ def read_references(path: str | os.PathLike[str], left_out: list[ImageId] | None
         )
     if left_out is not None:
         left_out += without
+    if references.ids.same(images):
+        return references
     listed = references.ids.rows_of(images)
     listed = listed[listed >= 0]
     others = np.ones(len(references), np.bool_)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from captioning.core.build import build
 from captioning.core.measure import Measure
+from captioning.core.spilled import Spilled
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider
 from captioning.metrics.meteor import Meteor
@@ -20,7 +21,9 @@ from captioning.metrics.rouge import RougeL
 from captioning.text.registry import OF_ENGLISH, Tokenizer
 from captioning.text.tokenizer import tokenize_coco
 
-Statistics = Floats | NDArray[np.uint8] | NDArray[np.uint16]
+Small = Floats | NDArray[np.uint8] | NDArray[np.uint16]
+Statistics = Small | Spilled
+Weights = Floats | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class Scores:
 
     Attributes:
         metrics: the metrics of the statistics.
-        statistics: ``(N, K)`` for each metric; small whole numbers of very many images take a byte or two each.
+        statistics: ``(N, K)`` for each metric; those of very many images are in a temporary file,
+            and small whole numbers take a byte or two each.
     """
 
     metrics: tuple[Metric, ...]
@@ -46,14 +50,12 @@ class Scores:
         metrics = tuple(metrics)
         if not pairs.prepared.are_many:
             return cls(metrics, tuple(statistics_of(metric, pairs) for metric in metrics))
-        found: list[list[Statistics]] = [
-            [] if each.by_image else [_small(statistics_of(each, pairs))] for each in metrics
-        ]
+        found = [Spilled() if each.by_image else Spilled.of(_small(statistics_of(each, pairs))) for each in metrics]
         for block in pairs.blocks():
             for metric, parts in zip(metrics, found, strict=True):
                 if metric.by_image:
                     parts.append(_small(statistics_of(metric, block)))
-        return cls(metrics, tuple(map(np.concatenate, found)))
+        return cls(metrics, tuple(found))
 
     def __len__(self) -> int:
         """The number of images N."""
@@ -66,29 +68,33 @@ class Scores:
 
     def corpus(self) -> dict[str, float]:
         """The scores over all images, by the measures' names, ×1 (not ×100)."""
-        return {name: float(values[0]) for name, values in self.resampled(np.ones((1, len(self)))).items()}
+        once = np.broadcast_to(np.uint8(1), (1, len(self)))
+        return {name: float(values[0]) for name, values in self.resampled(once).items()}
 
     def images(self) -> dict[str, Floats]:
         """``(N,)`` each: the scores of each image alone (CIDEr with the corpus's document frequencies)."""
-        parts = [
-            self._of((each[begin:end].astype(np.float64) for each in self.statistics), np.ones(end - begin))
-            for begin, end in self._blocks()
-        ]
+        parts = [*self.blocks_of_images()]
         return {name: np.concatenate([part[name] for part in parts]) for name in self.measures}
 
-    def resampled(self, weights: Floats) -> dict[str, Floats]:
+    def blocks_of_images(self) -> Iterator[dict[str, Floats]]:
+        """``images`` of some images after the other."""
+        for begin, end in self._blocks():
+            yield self._of((each[begin:end].astype(np.float64) for each in self.statistics), np.ones(end - begin))
+
+    def resampled(self, weights: Weights) -> dict[str, Floats]:
         """The scores of B corpora in which image i occurs ``weights[b, i]`` times, ``(B,)`` each.
 
         Args:
             weights: ``(B, N)``.
         """
-        return self._of((self._sums(weights, each) for each in self.statistics), weights.sum(1))
+        images = weights.sum(1).astype(np.float64)
+        return self._of((self._sums(weights, each) for each in self.statistics), images)
 
-    def _sums(self, weights: Floats, statistics: Statistics) -> Floats:
+    def _sums(self, weights: Weights, statistics: Statistics) -> Floats:
         """``(B, K)``: the weighted sums of one metric's statistics."""
-        total = np.zeros((len(weights), statistics.shape[1]))
+        total = np.zeros((len(weights), statistics[:1].shape[1]))
         for begin, end in self._blocks():
-            total += weights[:, begin:end] @ statistics[begin:end]
+            total += np.array(weights[:, begin:end], np.float64, order="C") @ statistics[begin:end]
         return total
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
@@ -104,7 +110,7 @@ class Scores:
         }
 
 
-def _small(statistics: Floats) -> Statistics:
+def _small(statistics: Floats) -> Small:
     """The same numbers in a byte or two each, if they are small whole ones."""
     if not ((statistics >= 0) & (statistics <= np.iinfo(np.uint16).max)).all():
         return statistics

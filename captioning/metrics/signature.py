@@ -5,8 +5,6 @@ Post, "A Call for Clarity in Reporting BLEU Scores" (WMT 2018).
 
 from importlib.metadata import PackageNotFoundError, version
 
-import numpy as np
-
 from captioning.metrics.references import References
 
 
@@ -19,11 +17,12 @@ def signature(references: References, tokenizer: str, *, of: int, frequencies: b
         of: the number of images of the split; fewer scored images are told.
         frequencies: whether CIDEr's document frequencies are those of other captions.
     """
-    per_image = np.unique(references.per_image)
+    extremes = [(block.min(), block.max()) for _, block in references.counts.blocks()]
+    fewest, most = min(least for least, _ in extremes), max(most for _, most in extremes)
     parts = {
         "tokenizer": tokenizer,
         "images": f"{len(references)}" if len(references) == of else f"{len(references)} of {of}",
-        "references": f"{per_image[0]}" if len(per_image) == 1 else f"{per_image[0]}-{per_image[-1]}",
+        "references": f"{fewest}" if fewest == most else f"{fewest}-{most}",
         "frequencies": "other captions" if frequencies else "references",
         "captioning": _version(),
     }

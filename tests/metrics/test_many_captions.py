@@ -1,5 +1,6 @@
 """Very many captions: scores in blocks are those of all at once, and memory holds one block."""
 
+import csv
 import json
 import random
 import tracemalloc
@@ -11,7 +12,8 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from captioning.core import json_stream
+from captioning.core import json_stream, spilled
+from captioning.jobs import score
 from captioning.metrics import (
     Bleu,
     Cider,
@@ -21,8 +23,13 @@ from captioning.metrics import (
     Scorer,
     Scores,
     UnavailableError,
+    bootstrap,
     coco_metrics,
+    diversity,
+    image_ids,
+    merging,
     metric,
+    packed,
     references,
     scores,
 )
@@ -172,3 +179,91 @@ def test_files_are_read_in_pieces(name: str, tmp_path: Path, monkeypatch: pytest
 
     few, many = peak(5_000), peak(25_000)
     assert many - few < 20_000 * 90  # bytes; the parsed entries and the file's text take 600
+
+
+def write_captions(folder: Path, count: int, shuffled: bool = False) -> list[str]:
+    """The command line that scores so many captions against three references each, without METEOR."""
+    draw = random.Random(0)
+    texts = [" ".join(draw.choices(WORDS, k=draw.randint(1, 9))) for _ in range(60)]
+    images = [3 * number for number in range(count)]
+    entries = [{"image_id": image, "caption": draw.choice(texts)} for image in images]
+    given = [{"image_id": image, "caption": draw.choice(texts)} for image in images for _ in range(3)]
+    if shuffled:
+        draw.shuffle(entries)
+        draw.shuffle(given)
+    (folder / "said.json").write_text(json.dumps(entries))
+    (folder / "given.json").write_text(json.dumps({"images": [{"id": each} for each in images], "annotations": given}))
+    return [str(folder / "said.json"), "--references", str(folder / "given.json"), "--no-meteor"]
+
+
+def in_small_blocks(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """Score in blocks of so many images."""
+    monkeypatch.setattr(score, "keep_memory", lambda: False)
+    monkeypatch.setattr(references, "AT_ONCE", at_once)
+    for module in (references, scores):
+        monkeypatch.setattr(module, "MANY", at_once)
+
+
+def in_files(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Leave nothing in memory that can be in a temporary file; blocks of so many rows."""
+    monkeypatch.setattr(spilled, "HELD", 0)
+    for module in (spilled, image_ids):
+        monkeypatch.setattr(module, "ROWS", rows)
+    monkeypatch.setattr(packed.Texts.__init__, "__defaults__", (0,))
+    monkeypatch.setattr(bootstrap, "_DRAWN", rows)
+    monkeypatch.setattr(diversity, "_COMPARED", rows)
+    monkeypatch.setattr(merging, "_CAPTIONS_BITS", 8)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_files_written_from_temporary_files_are_those_written_from_memory(
+    shuffled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [*write_captions(tmp_path, 600, shuffled), "--train", str(tmp_path / "given.json"), "--resamples", "30"]
+    in_small_blocks(monkeypatch, 100)
+    written = []
+    for name in ("memory", "files"):
+        files = [tmp_path / f"{name}.json", tmp_path / f"{name}.csv"]
+        assert score.main([*line, "--json", str(files[0]), "--per-image", str(files[1])]) == 0
+        written.append([*(file.read_bytes() for file in files), capsys.readouterr().out])
+        in_files(monkeypatch, 64)
+    assert written[0] == written[1]
+    with (tmp_path / "files.csv").open(newline="") as file:
+        assert len([*csv.reader(file)]) == 601
+
+
+class Letters(Metric):
+    """A metric that takes little time and memory."""
+
+    by_image = True
+
+    def statistics(self, pairs: Pairs) -> list[list[float]]:
+        return [[len(caption), 0.5] for caption in pairs.candidates]
+
+    def score(self, sums: np.ndarray, images: np.ndarray) -> np.ndarray:
+        return sums[..., :1] / images[..., None]
+
+
+def test_a_further_image_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an image remains a byte while its weights are drawn, beside the places of blocks in the temporary files."""
+    in_small_blocks(monkeypatch, 500)
+    in_files(monkeypatch, 500)
+    monkeypatch.setattr(json_stream, "_PIECE", 1 << 14)
+    monkeypatch.setattr(bootstrap, "_WEIGHTS", 1)
+    monkeypatch.setattr(diversity, "_AT_ONCE", 500)
+
+    def peak(count: int) -> int:
+        write_captions(tmp_path, count)
+        tracemalloc.start()
+        try:
+            given = References(read_references(tmp_path / "given.json").sets)
+            said = read_results(tmp_path / "said.json").all.sets.first
+            (report,) = compare({"": said}, given, metrics=[Letters()], resamples=2)
+            assert sum(1 for _ in report.images.rows(["Letters"])) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(500)  # caches of words
+    few, many = peak(1_000), peak(4_000)
+    assert (many - few) / 3_000 < 8  # bytes: 6, most of them the places of these small blocks

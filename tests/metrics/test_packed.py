@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from captioning.core.errors import CaptioningError
 from captioning.core.ids import ImageId
 from captioning.metrics import packed
-from captioning.metrics.packed import Ids, ImageCaptions, OneCaption, Texts, missing_from
+from captioning.metrics.image_ids import Ids, missing_from
+from captioning.metrics.packed import ImageCaptions, OneCaption, Texts
 
 IDS = st.integers(-3, 3) | st.sampled_from(["1", "é", 1 << 70])
 NUMBERS = st.integers(-3, 3) | st.sampled_from([-(1 << 63), (1 << 63) - 1])
