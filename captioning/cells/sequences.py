@@ -28,7 +28,7 @@ def read_all(
         The top layer's hidden states ``(B, T, H)``, each at its vector's place and zero behind a sequence's end, and
         the states after the vector of each sequence that is read last, ``(B, depth, C)``.
     """
-    packing = _packing(vectors, lengths, backwards)
+    packing = packing_of(vectors, lengths, backwards)
     hidden, after = read_packed(recurrent, packing.pack(vectors.unsqueeze(1)), packing)
     return packing.unpack(hidden).squeeze(1), after
 
@@ -43,7 +43,7 @@ def every_hidden(
 
 def last_hidden(recurrent: Recurrent, vectors: Tensor, lengths: Tensor | None, backwards: bool = False) -> Tensor:
     """The top layer's hidden states ``(B, H)`` after the last vector that is read of each; see ``read_all``."""
-    packing = _packing(vectors, lengths, backwards)
+    packing = packing_of(vectors, lengths, backwards)
     _, after = read_packed(recurrent, packing.pack(vectors.unsqueeze(1)), packing)
     return after[:, -1, : recurrent.hidden_size]
 
@@ -66,7 +66,8 @@ def read_packed(recurrent: Recurrent, vectors: Tensor, packing: Packing) -> tupl
     return hidden, after.new_zeros(B * S, *after.shape[1:]).index_copy(0, packing.captions, after)
 
 
-def _packing(vectors: Tensor, lengths: Tensor | None, backwards: bool) -> Packing:
+def packing_of(vectors: Tensor, lengths: Tensor | None, backwards: bool = False) -> Packing:
+    """The packing of B sequences of vectors ``(B, T, E)``, see ``read_all``."""
     B, T, _ = vectors.shape
     if lengths is None:
         packing = Packing.even(B, T).to(vectors.device)

@@ -8,15 +8,16 @@ A state knows what came before it and what comes after it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from captioning.cells import Cell
-from captioning.cells.sequences import Reader
+from captioning.cells.sequences import Reader, packing_of
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.state import State
 from captioning.decoders.decoder import check_fractions
+from captioning.decoders.norms import make_norm
 from captioning.decoders.regions import find_regions, region_size
 from captioning.decoders.show_attend_tell import ShowAttendTell
 
@@ -34,6 +35,7 @@ class AttendStates(ShowAttendTell):
         reader_size: int = 256,
         bidirectional: bool = True,
         frame_dropout: float = 0.0,
+        frame_norm: Literal["batch", "layer"] | None = None,
         **common: Any,
     ) -> None:
         """Make the layers.
@@ -46,6 +48,8 @@ class AttendStates(ShowAttendTell):
             reader_size: the hidden units of the reader in each direction, and the width of the embedded frames.
             bidirectional: whether the reader also reads the frames from the last to the first.
             frame_dropout: the fraction of the embedded frames' numbers that training drops.
+            frame_norm: the normalisation of the embedded frames: ``batch`` over the frames of a batch, ``layer`` over
+                the numbers of each frame, see ``make_norm``; None for none.
             common: the settings of ``ShowAttendTell``.
 
         Raises:
@@ -59,10 +63,14 @@ class AttendStates(ShowAttendTell):
         super().__init__(vocabulary_size, states, cell, attends=attends, **common)
         self.features = features
         self.frame_embedding = nn.Sequential(nn.Linear(size, reader_size), nn.Dropout(frame_dropout))
+        self.frame_norm = make_norm("frame_norm", frame_norm, reader_size)
         self.reader = Reader(cell, reader_size, reader_size, bidirectional=bidirectional)
 
     def start(self, features: Features) -> State:
         """The states of the frames, computed once per clip, and the start of ``ShowAttendTell`` from them."""
         frames, _ = find_regions(features, self.attends)
-        states = self.reader(self.frame_embedding(frames), features.lengths.get(self.attends))
+        lengths = features.lengths.get(self.attends)
+        packing, (embed, drop) = packing_of(frames, lengths), self.frame_embedding
+        embedded = drop(self.frame_norm(embed(packing.pack(frames.unsqueeze(1)))))  # (M, E), M frames of all clips
+        states = self.reader(packing.unpack(embedded).squeeze(1), lengths)
         return super().start(Features(features.lengths, **{self.attends: states}))

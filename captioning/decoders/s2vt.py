@@ -12,17 +12,18 @@ dropout of the embedded frames is a setting. The paper's frames are numbers of f
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from captioning.cells import Cell, Recurrent
-from captioning.cells.sequences import read_all
+from captioning.cells.sequences import packing_of, read_packed
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.state import State
 from captioning.decoders.decoder import check_fractions
 from captioning.decoders.loop import Loop
+from captioning.decoders.norms import make_norm
 from captioning.decoders.recurrent import RecurrentDecoder
 from captioning.decoders.regions import find_regions, region_size
 
@@ -38,6 +39,7 @@ class S2VT(RecurrentDecoder):
         *,
         reads_from: str = "frames",
         frame_dropout: float = 0.0,
+        frame_norm: Literal["batch", "layer"] | None = None,
         **common: Any,
     ) -> None:
         """Make the layers.
@@ -48,6 +50,8 @@ class S2VT(RecurrentDecoder):
             cell: a function that makes one recurrent layer.
             reads_from: the name of the part of the features that is read, a vector for each frame.
             frame_dropout: the fraction of the embedded frames' numbers that training drops.
+            frame_norm: the normalisation of the embedded frames: ``batch`` over the frames of a batch, ``layer`` over
+                the numbers of each frame, see ``make_norm``; None for none, as in the paper.
             common: the settings of ``RecurrentDecoder``; ``depth`` is of the second layer.
 
         Raises:
@@ -58,6 +62,7 @@ class S2VT(RecurrentDecoder):
         self.reads_from, self.reads = reads_from, (reads_from,)
         E, H = self.embedding_size, self.hidden_size
         self.frame_embedding = nn.Linear(region_size(features, reads_from), E)
+        self.frame_norm = make_norm("frame_norm", frame_norm, E)
         self.frame_dropout = nn.Dropout(frame_dropout)
         self.first = Recurrent(cell, E, H)
         self.recurrent = Recurrent(cell, H + E, H, self.depth, dropout=self.layer_dropout)
@@ -65,10 +70,11 @@ class S2VT(RecurrentDecoder):
     def start(self, features: Features) -> State:
         """The states after the last frame: one reading of a clip, for all its captions."""
         frames, _ = find_regions(features, self.reads_from)
-        lengths = features.lengths.get(self.reads_from)
-        x = self.frame_dropout(self.frame_embedding(frames))  # (B, T, E)
-        h1, first = read_all(self.first, x, lengths)
-        _, second = read_all(self.recurrent, torch.cat([h1, torch.zeros_like(x)], dim=-1), lengths)
+        packing = packing_of(frames, features.lengths.get(self.reads_from))
+        embedded = self.frame_embedding(packing.pack(frames.unsqueeze(1)))  # (M, E), M frames of all clips
+        x = self.frame_dropout(self.frame_norm(embedded))
+        h1, first = read_packed(self.first, x, packing)
+        _, second = read_packed(self.recurrent, torch.cat([h1, torch.zeros_like(x)], dim=-1), packing)
         return State({}, {"first": first.unsqueeze(1), "hidden": second.unsqueeze(1)})  # (B, 1, depth, C)
 
     def outputs(self, words: Tensor, loop: Loop) -> Tensor:

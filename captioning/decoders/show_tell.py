@@ -12,32 +12,14 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from captioning.cells import Cell, Recurrent
-from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.state import State
 from captioning.decoders.decoder import image_vector
 from captioning.decoders.loop import Loop
+from captioning.decoders.norms import make_norm
 from captioning.decoders.recurrent import RecurrentDecoder
-
-
-class _BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation that normalises a batch of a single photograph by the running statistics."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, E)`` to ``(B, E)``."""
-        if len(x) > 1:
-            return super().forward(x)
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-
-NORMS: dict[str | None, Callable[[int], nn.Module]] = {
-    None: lambda _: nn.Identity(),
-    "batch": _BatchNorm,
-    "layer": nn.LayerNorm,
-}
 
 
 class ShowTell(RecurrentDecoder):
@@ -60,21 +42,18 @@ class ShowTell(RecurrentDecoder):
             features: the shapes of the encoder's features.
             cell: a function that makes one recurrent layer.
             image: the name of the part of the features that is CNN(I); for a part with regions, CNN(I) is their mean.
-            image_norm: the normalisation of the embedded image: ``batch`` (Ioffe & Szegedy 2015, arXiv 1502.03167) over
-                the photographs of a batch, ``layer`` (Ba et al. 2016, arXiv 1607.06450) over the numbers of each
-                photograph; None for none.
+            image_norm: the normalisation of the embedded image: ``batch`` over the photographs of a batch, ``layer``
+                over the numbers of each photograph, see ``make_norm``; None for none.
             common: the settings of ``RecurrentDecoder``.
 
         Raises:
             CaptioningError: the encoder has no such part, ``image_norm`` is something else, or see
                 ``RecurrentDecoder``.
         """
-        if image_norm not in NORMS:
-            raise CaptioningError(f"decoder.image_norm={image_norm}: take batch, layer or null.")
         super().__init__(vocabulary_size, features, cell, **common)
         self.image, self.reads = image, (image,)
         self.image_embedding = nn.Linear(features.size(image), self.embedding_size)
-        self.image_norm = NORMS[image_norm](self.embedding_size)
+        self.image_norm = make_norm("image_norm", image_norm, self.embedding_size)
         self.recurrent = Recurrent(cell, self.embedding_size, self.hidden_size, self.depth, dropout=self.layer_dropout)
 
     def start(self, features: Features) -> State:

@@ -12,6 +12,7 @@ from PIL import Image
 from wires import compose, wired
 
 from captioning.core.build import build, call
+from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.vocabulary import SPECIAL, START, Vocabulary
 from captioning.data import CaptionedPhotos
@@ -101,6 +102,28 @@ def test_frames_lose_their_share_in_training_alone(kind: str) -> None:
     with torch.no_grad():
         assert not torch.allclose(made(frames, tokens), made(empty, tokens))
         torch.testing.assert_close(made.train()(frames, tokens), made(empty, tokens))
+
+
+@wired("decoder=s2vt decoder.frame_norm", "decoder=attend_states decoder.frame_norm")
+@pytest.mark.parametrize("kind", ["s2vt", "attend_states"])
+def test_embedded_frames_are_normalised_over_the_frames_that_are_there(kind: str) -> None:
+    """In training by the batch, in use by what was measured; what lies behind a clip's end does not count."""
+    values = torch.randn(2, 4, 5)
+    broken = values.clone()
+    broken[1, 2:] = 1e4
+    clips = [Features({"frames": torch.tensor([4, 2])}, frames=each) for each in (values, broken)]
+    tokens = torch.tensor([[[START, 4]], [[START, 5]]])
+    made = decoder(kind, "decoder.frame_norm=batch").train()
+    with torch.no_grad():
+        torch.testing.assert_close(made(clips[0], tokens), made(clips[1], tokens))
+        embed = made.frame_embedding if kind == "s2vt" else made.frame_embedding[0]
+        embedded = embed(torch.cat([values[0], values[1, :2]]))
+        torch.testing.assert_close(made.frame_norm.running_mean, (1 - 0.9**2) * embedded.mean(0))
+        alone = Features({"frames": torch.tensor([2])}, frames=values[1:])
+        torch.testing.assert_close(made.eval()(alone, tokens[1:]), made(clips[1], tokens)[1:])
+    assert isinstance(decoder(kind, "decoder.frame_norm=layer").frame_norm, torch.nn.LayerNorm)
+    with pytest.raises(CaptioningError, match=r"decoder\.frame_norm=group: one of batch, layer or null"):
+        decoder(kind, "decoder.frame_norm=group")
 
 
 @wired("metrics=moving_scenes metrics.order.name", "metrics=moving_scenes metrics.motion.name")
