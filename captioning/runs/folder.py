@@ -316,14 +316,14 @@ class RunFolder:
             parameters: the number of trained parameters.
             memory: the largest memory in MB, see ``captioning.core.memory.largest``.
         """
-        rows = [row for row in read_metrics(self.metrics) if monitor.key in row]
-        best = monitor.best(rows)
+        every = read_metrics(self.metrics)
+        best = monitor.best([row for row in every if monitor.key in row])
         write_json(
             self.summary_file,
             {
                 **config["choices"],
                 "seed": config["seed"],
-                "epochs": len(rows),
+                "epochs": int(max((row.get("epoch", 0) for row in every), default=-1)) + 1,  # validated or not
                 "best_epoch": int(best.get("epoch", 0)) + 1,
                 "seconds": round(seconds),
                 "parameters": parameters,

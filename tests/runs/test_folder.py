@@ -1,5 +1,6 @@
 """A run's folder: what may change when it goes on, and what it says at its end."""
 
+import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -297,3 +298,15 @@ def test_an_empty_setting_that_the_earlier_version_had_not_is_no_difference() ->
         "encoder.more_stages: None, now ['b']"
     ]
     assert differences({"encoder": {"more_stages": ["b"]}}, {"encoder": {"more_stages": []}})
+
+
+def test_epochs_without_a_validation_count(begun: RunFolder, tiny: Overrides) -> None:
+    config: dict[str, Any] = compose(tiny("trainer.max_epochs=5", "+trainer.check_val_every_n_epoch=2"))
+    logger = CSVLogger(begun.folder)
+    for epoch in range(5):
+        measured = {"val/CIDEr": 0.1 * epoch, "val/nll": 1.0} if epoch % 2 else {"train/loss": 1.0}
+        logger.log_metrics({**measured, "epoch": epoch}, 5 * epoch + 4)
+    logger.write()
+    begun.finish(config, Monitor.of(config), {}, 12.3, 1000)
+    summary = json.loads(begun.summary_file.read_text())
+    assert (summary["epochs"], summary["best_epoch"]) == (5, 4)
