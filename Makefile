@@ -46,7 +46,7 @@ format: $(INSTALLED)
 	@$(BIN)/ruff format .
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(INSTALLED)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow' --durations 5 --durations-min 2
