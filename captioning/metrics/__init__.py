@@ -10,9 +10,10 @@ from captioning.metrics.answers import Accuracy, AccuracyByKind, AnswerPairs, Vq
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider, CiderD
 from captioning.metrics.events import Events
+from captioning.metrics.frequencies import DocumentFrequencies
 from captioning.metrics.meteor import Meteor
 from captioning.metrics.metric import Metric, Pairs, UnavailableError, measures_of
-from captioning.metrics.references import DocumentFrequencies, References
+from captioning.metrics.references import References
 from captioning.metrics.reward import CiderReward
 from captioning.metrics.rouge import RougeL
 from captioning.metrics.scores import Scorer, Scores, build_metrics, coco_metrics, installed_metrics, score_captions

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from captioning.metrics.frequencies import DocumentFrequencies
 from captioning.metrics.metric import Metric, Pairs
 from captioning.metrics.ngrams import ORDERS, Floats, NGramCounts, count_ngrams
-from captioning.metrics.references import DocumentFrequencies, Match, References
+from captioning.metrics.references import Match, References
 from captioning.text.token_numbers import Integers, spans
 
 SIGMA = 6.0

@@ -6,11 +6,12 @@ import numpy as np
 
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import CiderD
+from captioning.metrics.frequencies import DocumentFrequencies
 from captioning.metrics.meteor.metric import Meteor, align_best
 from captioning.metrics.meteor.tables import installed
 from captioning.metrics.metric import Pairs
 from captioning.metrics.ngrams import ORDERS, NGramIndex
-from captioning.metrics.references import DocumentFrequencies, References
+from captioning.metrics.references import References
 from captioning.metrics.rouge import BETA, RougeL, common_subsequence, rouge_l
 from captioning.text.registry import OF_ENGLISH
 

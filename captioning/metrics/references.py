@@ -13,8 +13,8 @@ import numpy as np
 
 from captioning.core.errors import CaptioningError
 from captioning.core.spilled import Spilled
-from captioning.metrics.merging import Counted, Repeated
-from captioning.metrics.ngrams import Floats, NGramCounts, NGramIndex, changes, count_ngrams
+from captioning.metrics.frequencies import DocumentFrequencies, HashedFrequencies, IndexedFrequencies
+from captioning.metrics.ngrams import NGramCounts, changes, count_ngrams
 from captioning.metrics.packed import Sets
 from captioning.text.registry import Tokenizer, number_tokens
 from captioning.text.token_numbers import Integers, TokenNumbers, spans
@@ -22,32 +22,6 @@ from captioning.text.tokenizer import tokenize_coco
 
 MANY = 20_000  # images from which on they are scored in blocks
 AT_ONCE = 2_500  # images of a block: their tokens and n-grams are in memory at the same time
-
-
-@dataclass(frozen=True)
-class DocumentFrequencies:
-    """The number of images in whose references each n-gram occurs.
-
-    Attributes:
-        index: the n-grams.
-        count: ``(G,)``, the number of images for each n-gram.
-        images: the number of all images.
-    """
-
-    index: NGramIndex
-    count: Integers
-    images: int
-
-    def weights(self, index: NGramIndex) -> Floats:
-        """``(G',)`` inverse document frequencies of another index's n-grams: log images - log max(1, count)."""
-        if index is self.index:
-            count = self.count
-        else:
-            place = index.locate(self.index)
-            count = np.where(place >= 0, self.count[place], 0) if len(self.count) else np.zeros_like(place)
-        different, place = np.unique(count, return_inverse=True)
-        weights: Floats = (np.log(max(self.images, 1)) - np.log(np.maximum(different, 1)))[place]
-        return weights
 
 
 class References:
@@ -138,22 +112,14 @@ class References:
 
         Of more than ``MANY`` images, n-grams of one image are left out, which weigh what an unknown n-gram does.
         """
-        if not self.are_many:
-            counted = self._counted()
-        else:
-            repeated = Repeated(len(self.flat))
-            for part in self._counted_blocks():
-                repeated.add(part)
-            counted = Counted.of_all(map(repeated.of, self._counted_blocks())).several()
-        return DocumentFrequencies(counted.index, counted.count, len(self))
+        if self.are_many:
+            return HashedFrequencies(map(_frequencies_of, self.blocks()), len(self.flat))  # a generator keeps a block
+        return self._own_frequencies()
 
-    def _counted_blocks(self) -> Iterator[Counted]:
-        """What is counted of each block, which is forgotten before the next one and while the counts are added up."""
-        return map(_counted_of, self.blocks())  # a generator would keep the block
-
-    def _counted(self) -> Counted:
+    def _own_frequencies(self) -> IndexedFrequencies:
         counts = self.ngrams.counts
-        return Counted(counts.index, np.bincount(counts.ngram[self.ngrams.start], minlength=len(counts.index)))
+        count = np.bincount(counts.ngram[self.ngrams.start], minlength=len(counts.index))
+        return IndexedFrequencies(counts.index, count, len(self))
 
     def blocks(self) -> Iterator[tuple[int, "References"]]:
         """The references of ``AT_ONCE`` images each, with the number of the first image.
@@ -184,8 +150,8 @@ class _Block(References):
         return self._whole.frequencies
 
 
-def _counted_of(numbered: tuple[int, References]) -> Counted:
-    return numbered[1]._counted()
+def _frequencies_of(numbered: tuple[int, References]) -> IndexedFrequencies:
+    return numbered[1]._own_frequencies()
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import numpy as np
 
 from captioning.metrics.bleu import count_matches, smoothed_bleu
 from captioning.metrics.cider import SIGMA, CiderD
+from captioning.metrics.frequencies import DocumentFrequencies
 from captioning.metrics.ngrams import ORDERS, Floats, count_ngrams
-from captioning.metrics.references import DocumentFrequencies, References
+from captioning.metrics.references import References
 from captioning.text.registry import Tokenizer
 from captioning.text.token_numbers import Integers
 from captioning.text.tokenizer import tokenize_each

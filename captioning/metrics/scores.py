@@ -12,11 +12,12 @@ from captioning.core.measure import Measure
 from captioning.core.spilled import Spilled
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider
+from captioning.metrics.frequencies import DocumentFrequencies
 from captioning.metrics.meteor import Meteor
 from captioning.metrics.meteor.tables import installed
 from captioning.metrics.metric import Metric, Pairs, measures_of, scores_of, statistics_of
 from captioning.metrics.ngrams import Floats
-from captioning.metrics.references import MANY, DocumentFrequencies, References
+from captioning.metrics.references import MANY, References
 from captioning.metrics.rouge import RougeL
 from captioning.text.registry import OF_ENGLISH, Tokenizer
 from captioning.text.tokenizer import tokenize_coco

@@ -11,9 +11,10 @@ import numpy as np
 from captioning.core.errors import CaptioningError
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import CiderD
+from captioning.metrics.frequencies import DocumentFrequencies
 from captioning.metrics.metric import Metric, Pairs
 from captioning.metrics.ngrams import Floats
-from captioning.metrics.references import DocumentFrequencies, References
+from captioning.metrics.references import References
 from captioning.metrics.scores import Scores
 from captioning.text.registry import Tokenizer
 from captioning.text.tokenizer import tokenize_coco

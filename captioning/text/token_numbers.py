@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain, count, pairwise
 from typing import Self
 
 import numpy as np
@@ -92,9 +92,7 @@ class TokenNumbers:
 
 def numbering() -> defaultdict[str, int]:
     """A dictionary that gives each new key the next number."""
-    numbers: defaultdict[str, int] = defaultdict()
-    numbers.default_factory = numbers.__len__
-    return numbers
+    return defaultdict(count().__next__)  # its own __len__ would keep it alive until a collection
 
 
 def spans(begin: Integers, length: Integers) -> Integers:

@@ -26,8 +26,8 @@ from captioning.metrics import (
     bootstrap,
     coco_metrics,
     diversity,
+    frequencies,
     image_ids,
-    merging,
     metric,
     packed,
     references,
@@ -78,8 +78,10 @@ def test_scores_in_blocks_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPat
         np.testing.assert_allclose(values, whole.images()[name], atol=1e-12, rtol=0, err_msg=name)
     assert blocks.corpus() == pytest.approx(whole.corpus(), abs=1e-12)
     in_blocks = References(captions(70, seed=1)[1]).frequencies
-    assert 0 < len(in_blocks.index) < len(elsewhere.frequencies.index) and in_blocks.images == 70
-    assert (in_blocks.count > 1).all()
+    assert isinstance(in_blocks, frequencies.HashedFrequencies) and in_blocks.images == 70
+    counted = elsewhere.frequencies.counts_of(elsewhere.ngrams.counts.index)
+    np.testing.assert_array_equal(in_blocks.counts_of(elsewhere.ngrams.counts.index), np.where(counted > 1, counted, 0))
+    assert {1, 2} < {*counted.tolist()}
     again = Scorer([Cider(in_blocks)], given).score(candidates)
     np.testing.assert_allclose(again.images()["CIDEr"], fixed.images()["CIDEr"], atol=1e-12)
 
@@ -147,6 +149,33 @@ def test_an_image_s_statistics_take_bytes_and_temporary_numbers_are_those_of_a_b
     assert peak(found.images) < 100  # four scores, in blocks and together
 
 
+def test_document_frequencies_of_further_images_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captions whose n-grams all occur in two images: their weights are in a file."""
+    in_small_blocks(monkeypatch, 500)
+    in_files(monkeypatch, 500)
+    draw = np.random.default_rng(0)
+
+    def peak(count: int) -> int:
+        words = draw.integers(0, 3_000, (count, 10)).astype(str)
+        texts = [" ".join(each) for each in words]
+        given = References([[text] for text in (*texts, *texts[::-1])])
+        index = given.ngrams.counts.index
+        _ = given.flat, given.frequencies.images  # the block of the first use
+        del given.frequencies
+        tracemalloc.start()
+        try:
+            found = given.frequencies
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        counts = found.counts_of(index)
+        assert counts[len(index.words) :].min() == 2  # pairs of words and more occur in few captions, and those twice
+        return most
+
+    few, many = peak(1_000), peak(4_000)
+    assert (many - few) / 6_000 < 12  # bytes an image, which has 34 n-grams: the places of these small blocks
+
+
 @pytest.mark.parametrize("name", ["results.json", "results.jsonl", "results.zip", "references.json"])
 def test_files_are_read_in_pieces(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """20,000 further captions take what their texts and ids take, whatever the form of the file."""
@@ -212,7 +241,7 @@ def in_files(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(packed.Texts.__init__, "__defaults__", (0,))
     monkeypatch.setattr(bootstrap, "_DRAWN", rows)
     monkeypatch.setattr(diversity, "_COMPARED", rows)
-    monkeypatch.setattr(merging, "_CAPTIONS_BITS", 8)
+    monkeypatch.setattr(frequencies, "_CAPTIONS_BITS", 8)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

@@ -73,7 +73,7 @@ def test_a_cut_caption_has_no_end_among_its_words(monkeypatch: pytest.MonkeyPatc
     assert all(tokens[-1] == reward.END for image in scored.references.tokens for tokens in image)
     index = scored.references.ngrams.counts.index
     frequencies = scored.references.frequencies
-    assert frequencies.count[index.words[reward.END]] == frequencies.images == len(REFERENCES)
+    assert frequencies.counts_of(index)[index.words[reward.END]] == frequencies.images == len(REFERENCES)
 
 
 def test_a_bad_ending_is_the_best_caption_where_end_is_no_word() -> None:
