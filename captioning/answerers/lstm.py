@@ -124,29 +124,27 @@ class LSTMAnswerer(RecurrentModel):
         """
         packing = Packing.of(questions.words.unsqueeze(1))
         x = self.dropout(self.embedding(packing.pack(self._kept(questions.words).unsqueeze(1))))  # (M, E)
-        reads = [self._read(self.recurrent, x, packing)]
+        reads = [(packing, *read_packed(self.recurrent, x, packing))]
         if self.backward_recurrent is not None:
-            x = x.index_select(0, packing.backwards)
-            reads.append(self._read(self.backward_recurrent, x, packing.turned()))
-        last, states = (torch.cat(each, dim=-1) for each in zip(*reads, strict=True))
-        there = questions.words != PAD
-        weights = None
+            turned = packing.turned()
+            reads.append((turned, *read_packed(self.backward_recurrent, x.index_select(0, packing.backwards), turned)))
         if self.summary == "last":
-            u = last
-        elif self.summary == "mean":
-            u = states.sum(1) / questions.lengths.unsqueeze(1)  # states are zero behind an end
-        elif self.summary == "max":
-            u = states.masked_fill(~there.unsqueeze(-1), -torch.inf).amax(1)
+            u, weights = torch.cat([after[:, -1, : self.hidden_size] for *_, after in reads], dim=-1), None
         else:
-            assert self.attention is not None
-            weights = masked_softmax(self.attention(states).squeeze(-1), there)  # (Q, T)
-            u = (weights.unsqueeze(1) @ states).squeeze(1)
-        return Answers(self.classifier(self.output_dropout(u)), None if weights is None else weights.unsqueeze(1))
+            states = torch.cat([each.unpack(hidden).squeeze(1) for each, hidden, _ in reads], dim=-1)  # (Q, T, S)
+            u, weights = self._summary(states, questions)
+        return Answers(self.classifier(self.output_dropout(u)), weights)
 
-    def _read(self, recurrent: Recurrent, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
-        """The last hidden states ``(Q, H)``, and all of them ``(Q, T, H)``, of packed words ``(M, E)``."""
-        hidden, after = read_packed(recurrent, x, packing)
-        return after[:, -1, : self.hidden_size], packing.unpack(hidden).squeeze(1)
+    def _summary(self, states: Tensor, questions: Questions) -> tuple[Tensor, Tensor | None]:
+        """What answers ``(Q, S)``, from the words' states ``(Q, T, S)``; the words' weights ``(Q, 1, T)``, if any."""
+        there = questions.words != PAD
+        if self.summary == "mean":
+            return states.sum(1) / questions.lengths.unsqueeze(1), None  # states are zero behind an end
+        if self.summary == "max":
+            return states.masked_fill(~there.unsqueeze(-1), -torch.inf).amax(1), None
+        assert self.attention is not None
+        weights = masked_softmax(self.attention(states).squeeze(-1), there).unsqueeze(1)
+        return (weights @ states).squeeze(1), weights
 
     def _kept(self, words: Tensor) -> Tensor:
         """The words ``(Q, T)``, in training some of them ``<unk>``."""

@@ -11,15 +11,17 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.utils import compute_search_path_dir, create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -32,6 +34,23 @@ MANY = 100  # the maximum checked values of a swept setting; of a range only the
 CALLER = "captioning.jobs.train"  # the base of a relative --config-path, as in hydra.main
 NOISE = ("full_key:", "object_type=", "reference_type=", "Config search path", "See https://")
 PAIRS = {"[": "]", "{": "}", "(": ")"}
+
+
+class _Repository(ConfigRepository):
+    """Hydra's repository, which reads a file once and not for each configuration."""
+
+    def __init__(self, path: ConfigSearchPath) -> None:
+        super().__init__(path)
+        self.read: dict[tuple[str, ...], ConfigResult | None] = {}
+
+    def __deepcopy__(self, _: dict[int, Any]) -> "_Repository":
+        return copy.copy(self)  # with what is read; a copy gets sources of its own when it needs others
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        place = config_path, *(source.path for source in self.sources)
+        if place not in self.read:
+            self.read[place] = super().load_config(config_path)
+        return copy.deepcopy(self.read[place])  # Hydra changes what it loads
 
 
 class Composer:
@@ -56,6 +75,7 @@ class Composer:
                 raise UsageError(f"{extra}: there is no such folder of configuration files. Check --config-dir.")
             path.prepend("command-line", f"file://{place}", SearchPathQuery(provider="schema"))
         self.loader = ConfigLoaderImpl(path)
+        self.loader.repository = _Repository(path)
         self.parser = OverridesParser.create(config_loader=self.loader)
         try:
             self.loader.ensure_main_config_source_available()
@@ -66,6 +86,7 @@ class Composer:
         if not self.loader.repository.config_exists(self.name):
             found = [each for each in self.loader.repository.get_group_options("") if not each.startswith("_")]
             raise UsageError(f"--config-name {name}: there is no such file in {folder}. {_choose(name, found)}")
+        self.repositories: dict[tuple[str, ...], IConfigRepository] = {}  # by Hydra's own overrides
         self.composed: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, lines: Sequence[str]) -> DictConfig:
@@ -162,11 +183,14 @@ class Composer:
         return f"{line}: this can't be read as a setting. Text with = , : ( ) or quotes is quoted twice: {quoted}."
 
     def _repository(self, overrides: Sequence[Override]) -> IConfigRepository:
-        lines = [line_of(each) for each in overrides]
-        try:
-            _, repository = self.loader._parse_overrides_and_create_caching_repo(self.name, lines)
-        except HydraException as error:
-            raise UsageError(explained(error)) from error
+        lines = tuple(line_of(each) for each in overrides if each.key_or_group.startswith("hydra"))
+        if lines not in self.repositories:
+            try:
+                _, made = self.loader._parse_overrides_and_create_caching_repo(self.name, [*lines])
+            except HydraException as error:
+                raise UsageError(explained(error)) from error
+            self.repositories[lines] = made
+        repository = self.repositories[lines]
         for source in repository.get_sources():
             if "hydra.searchpath" in source.provider and not source.available():
                 raise UsageError(f"hydra.searchpath: there is no folder {source.path}. Check the path.")

@@ -144,20 +144,24 @@ class _Words(torch.autograd.Function):
         last = torch.cat([torch.cat([h, c], dim=-1), *reversed(ended)])
         ctx.save_for_backward(gates, cells, squashed, hidden, state, weight)
         ctx.sizes, ctx.dtypes = sizes, (terms.dtype, bias.dtype)
+        ctx.set_materialize_grads(False)
         return hidden, last
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d_hidden: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_hidden: Tensor | None, d_last: Tensor | None) -> tuple[Tensor | None, ...]:
         gates, cells, squashed, hidden, state, weight = ctx.saved_tensors
         sizes, (terms_dtype, bias_dtype), H = ctx.sizes, ctx.dtypes, weight.shape[1]
         factors, through = _factors(gates, _before(cells, state[:, H:], sizes), squashed)
-        all_parts = (factors, factors[:, :3], factors[:, 3], through, gates[:, H : 2 * H], d_hidden)
-        parts = (torch.split(each, sizes) for each in all_parts)
+        all_parts = (factors, factors[:, :3], factors[:, 3], through, gates[:, H : 2 * H])
+        parts = [torch.split(each, sizes) for each in all_parts]
+        parts.append([None] * len(sizes) if d_hidden is None else torch.split(d_hidden, sizes))
+        d_last = torch.zeros_like(state) if d_last is None else d_last
         dh, dc = (part.clone(memory_format=torch.contiguous_format) for part in d_last.chunk(2, dim=-1))
         for step, ifg, o, through_c, forget, given in reversed(list(zip(*parts, strict=True))):
             dh_now, dc_now = dh[: len(step)], dc[: len(step)]
-            dh_now += given
+            if given is not None:
+                dh_now += given
             dc_now.addcmul_(dh_now, through_c)
             ifg *= dc_now.unsqueeze(1)
             o *= dh_now

@@ -45,4 +45,5 @@ def test_step_at_the_sizes_of_flickr8k(
         unit="questions",
         against="its matrix products alone",
         at_least=0.7,
+        rounds=25,  # of some 40 ms each
     )

@@ -48,7 +48,7 @@ def test_the_demo_s_path_without_what_linux_alone_has(
     lines = [
         ["train", *settings],
         ["caption", str(tiny_data / "1.png"), "--checkpoint", run, "--json", str(tmp_path / "captions.json")],
-        ["evaluate", run, "--split", "test", *places],
+        ["evaluate", run, "--split", "test", *places, "data.workers=1"],
     ]
     script = tmp_path / "hidden.py"
     script.write_text(f"LINES = {lines!r}\n{HIDDEN}")
