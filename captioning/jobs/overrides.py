@@ -11,46 +11,28 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository, IConfigRepository
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.utils import compute_search_path_dir, create_config_search_path
-from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
-from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from captioning.core.errors import UsageError
 from captioning.jobs.paths import PATHS
+from captioning.jobs.read_once import ReadOnce
 from captioning.jobs.values import check_value, nearest, takes, value_at
 
 MANY = 100  # the maximum checked values of a swept setting; of a range only the first
 CALLER = "captioning.jobs.train"  # the base of a relative --config-path, as in hydra.main
 NOISE = ("full_key:", "object_type=", "reference_type=", "Config search path", "See https://")
 PAIRS = {"[": "]", "{": "}", "(": ")"}
-
-
-class _Repository(ConfigRepository):
-    """Hydra's repository, which reads a file once and not for each configuration."""
-
-    def __init__(self, path: ConfigSearchPath) -> None:
-        super().__init__(path)
-        self.read: dict[tuple[str, ...], ConfigResult | None] = {}
-
-    def __deepcopy__(self, _: dict[int, Any]) -> "_Repository":
-        return copy.copy(self)  # with what is read; a copy gets sources of its own when it needs others
-
-    def load_config(self, config_path: str) -> ConfigResult | None:
-        place = config_path, *(source.path for source in self.sources)
-        if place not in self.read:
-            self.read[place] = super().load_config(config_path)
-        return copy.deepcopy(self.read[place])  # Hydra changes what it loads
 
 
 class Composer:
@@ -75,7 +57,7 @@ class Composer:
                 raise UsageError(f"{extra}: there is no such folder of configuration files. Check --config-dir.")
             path.prepend("command-line", f"file://{place}", SearchPathQuery(provider="schema"))
         self.loader = ConfigLoaderImpl(path)
-        self.loader.repository = _Repository(path)
+        self.loader.repository = ReadOnce(path)
         self.parser = OverridesParser.create(config_loader=self.loader)
         try:
             self.loader.ensure_main_config_source_available()
@@ -107,8 +89,7 @@ class Composer:
                     f"{line_of(each)}: several values are a sweep, which takes -m (captioning train -m …)."
                     f"{other if isinstance(each.value(), ChoiceSweep) else ''}"
                 )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a missing folder, reported below
+        with warnings.catch_warnings(action="ignore"):  # of a missing folder, reported below
             repository = self._repository(overrides)
         groups = [each for each in overrides if repository.group_exists(each.key_or_group) and not _is_mapping(each)]
         for each in groups:
@@ -145,8 +126,7 @@ class Composer:
             values = [f"{override.get_key_element()}={value}" for value in _values(override)]
             if values:  # only a sweeper knows the values of an interval
                 jobs = [[*job, values[0]] for job in jobs] + [[*jobs[0], value] for value in values[1:]]
-        first, *_ = [self.compose(job) for job in jobs]
-        return first
+        return [self.compose(job) for job in jobs][0]
 
     def parse(self, line: str) -> Override:
         """Parse one override.
@@ -176,8 +156,7 @@ class Composer:
             example = value_at(self._compose_groups([]), key) if key else None
             shown = "value" if example is None or OmegaConf.is_config(example) else repr(example).strip("'")
             return f"{line}: a setting has the form {key}={shown}; the = is missing."
-        unpaired = _unpaired(value)
-        if unpaired:
+        if unpaired := _unpaired(value):
             return f"{line}: {unpaired}. Put the setting in quotes for the shell where it has spaces: '{key}=…'."
         quoted = shlex.quote(f'{key}="{value}"')
         return f"{line}: this can't be read as a setting. Text with = , : ( ) or quotes is quoted twice: {quoted}."
@@ -186,10 +165,9 @@ class Composer:
         lines = tuple(line_of(each) for each in overrides if each.key_or_group.startswith("hydra"))
         if lines not in self.repositories:
             try:
-                _, made = self.loader._parse_overrides_and_create_caching_repo(self.name, [*lines])
+                self.repositories[lines] = self.loader._parse_overrides_and_create_caching_repo(self.name, [*lines])[1]
             except HydraException as error:
                 raise UsageError(explained(error)) from error
-            self.repositories[lines] = made
         repository = self.repositories[lines]
         for source in repository.get_sources():
             if "hydra.searchpath" in source.provider and not source.available():

@@ -154,11 +154,11 @@ class _Words(torch.autograd.Function):
         sizes, (terms_dtype, bias_dtype), H = ctx.sizes, ctx.dtypes, weight.shape[1]
         factors, through = _factors(gates, _before(cells, state[:, H:], sizes), squashed)
         all_parts = (factors, factors[:, :3], factors[:, 3], through, gates[:, H : 2 * H])
-        parts = [torch.split(each, sizes) for each in all_parts]
-        parts.append([None] * len(sizes) if d_hidden is None else torch.split(d_hidden, sizes))
+        parts = (torch.split(each, sizes) for each in all_parts)
+        all_given = [None] * len(sizes) if d_hidden is None else torch.split(d_hidden, sizes)
         d_last = torch.zeros_like(state) if d_last is None else d_last
         dh, dc = (part.clone(memory_format=torch.contiguous_format) for part in d_last.chunk(2, dim=-1))
-        for step, ifg, o, through_c, forget, given in reversed(list(zip(*parts, strict=True))):
+        for step, ifg, o, through_c, forget, given in reversed(list(zip(*parts, all_given, strict=True))):
             dh_now, dc_now = dh[: len(step)], dc[: len(step)]
             if given is not None:
                 dh_now += given
