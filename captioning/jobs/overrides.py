@@ -117,8 +117,7 @@ class Composer:
         """
         jobs: list[list[str]] = [[]]
         for line in lines:
-            override = self.parse(line)
-            if not override.is_sweep_override():
+            if not (override := self.parse(line)).is_sweep_override():
                 jobs = [[*job, line] for job in jobs]
                 continue
             if override.is_hydra_override():
@@ -126,7 +125,8 @@ class Composer:
             values = [f"{override.get_key_element()}={value}" for value in _values(override)]
             if values:  # only a sweeper knows the values of an interval
                 jobs = [[*job, values[0]] for job in jobs] + [[*jobs[0], value] for value in values[1:]]
-        return [self.compose(job) for job in jobs][0]
+        composed = [self.compose(job) for job in jobs]
+        return composed[0]
 
     def parse(self, line: str) -> Override:
         """Parse one override.
