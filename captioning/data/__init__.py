@@ -19,6 +19,7 @@ from captioning.data.question_archives import prepare_coco_qa, prepare_vqa2
 from captioning.data.questions import Question, QuestionSet
 from captioning.data.scenes import read_scenes
 from captioning.data.scenes.questions import read_scene_questions
+from captioning.data.several import read_several
 from captioning.data.text import Text, read_characters
 from captioning.data.vqa import read_vqa
 
@@ -50,5 +51,6 @@ __all__ = [
     "read_own_translation",
     "read_scene_questions",
     "read_scenes",
+    "read_several",
     "read_vqa",
 ]

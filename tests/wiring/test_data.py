@@ -264,7 +264,7 @@ def test_so_many_scenes_are_drawn_by_their_own_seed(tmp_path: Path) -> None:
         f"data={kind} data.name"
         for kind in (
             *("coco", "coco2014", *KARPATHY, "flickr8k", "multi30k", "own", "scenes", "text"),
-            *("moving_scenes", "msvd", "msr_vtt"),
+            *("moving_scenes", "msvd", "msr_vtt", "several"),
         )
     )
 )

@@ -74,7 +74,7 @@ CHANGED = {"root": "moved", "count": 77, "scenes_seed": 5, "text": "moved.txt", 
 CHANGED |= {"splits.train": "other", "holdout.val": 9, "file": "file.json", "images": "pictures", "language": "en"}
 CHANGED |= {"source_language": "fr", "target_language": "cs", "files": "[other.json]"}
 
-CHANGED |= {"encoding": "utf-8", "folds": 4, "fold": 3, "folds_seed": 8}
+CHANGED |= {"sources.clips.count": 77, "encoding": "utf-8", "folds": 4, "fold": 3, "folds_seed": 8}
 
 
 @pytest.mark.parametrize("file", sorted({name.partition(" ")[0] for name in FOLLOWING if name.startswith("data=")}))
@@ -177,7 +177,7 @@ READERS |= {"coco_karpathy": (data.read_karpathy, data.prepare_coco), "flickr30k
 READERS |= {"flickr8k_karpathy": (data.read_karpathy, None), "flickr8k": (data.read_flickr8k, None)}
 READERS["multi30k"] = (data.read_multi30k, None)
 READERS |= {"msvd": (data.read_msvd, None), "msr_vtt": (data.read_msr_vtt, None)}
-READERS["moving_scenes"] = (data.read_moving_scenes, None)
+READERS |= {"moving_scenes": (data.read_moving_scenes, None), "several": (data.read_several, None)}
 READERS |= {"own": (data.read_own, None), "scenes": (data.read_scenes, None), "text": (data.read_characters, None)}
 READERS |= {"coco_qa": (data.read_coco_qa, data.prepare_coco_qa), "daquar": (data.read_daquar, None)}
 READERS |= {"vqa": (data.read_vqa, None), "vqa2": (data.read_vqa, data.prepare_vqa2)}

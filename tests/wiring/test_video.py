@@ -172,6 +172,30 @@ def test_clips_of_others_are_read_from_their_folders(tmp_path: Path) -> None:
     assert list(source("data=msr_vtt", "data.files=[info.json]", *places).splits) == ["train", "test"]
 
 
+@wired("data=several data.sources.photographs.root", "data=several data.sources.clips.root")
+@wired("data=several data.sources.clips.count", "data=several data.sources.clips.seed")
+def test_several_data_sets_are_one(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for split, name in {"train": "1.jpg", "dev": "2.jpg", "test": "3.jpg"}.items():
+        (tmp_path / "images" / name).touch()
+        (tmp_path / f"Flickr_8k.{split}Images.txt").write_text(name)
+    (tmp_path / "captions.txt").write_text("image,caption\n1.jpg,a dog\n2.jpg,a cat\n3.jpg,a cow")
+
+    def joined(name: str, *more: str) -> CaptionedPhotos:
+        places = {"photographs.root": tmp_path, "clips.root": tmp_path / name, "clips.count": 12}
+        return source("data=several", *(f"data.sources.{key}={value}" for key, value in places.items()), *more)
+
+    one = joined("one")
+    assert [len(one[split]) for split in ("train", "val", "test")] == [10, 2, 3]
+    assert one["val"][0].id == "photographs/2.jpg"
+    assert {str(each.id).partition("/")[0] for each in one} == {"photographs", "clips"}
+    assert len([*joined("two", "data.sources.clips.count=13")]) == 16
+    captions = [clip.captions for clip in one["train"]]
+    assert [clip.captions for clip in joined("three", "data.sources.clips.seed=9")["train"]] != captions
+    with pytest.raises(CaptioningError, match="there is no data set"):
+        source("data=several", "~data.sources.photographs", "~data.sources.clips")
+
+
 @wired("task=labelling task.network", "task=labelling task.hidden_size", "task=labelling task.bidirectional")
 @wired("task=labelling task.dropout")
 def test_labels_come_from_a_network_as_is_set() -> None:
