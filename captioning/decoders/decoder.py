@@ -18,7 +18,7 @@ from captioning.core.packing import Packing
 from captioning.core.state import State
 from captioning.core.sums import Sum
 from captioning.core.vocabulary import PAD
-from captioning.decoders.embeddings import load_glove
+from captioning.decoders.embeddings import set_vectors
 
 
 @dataclass(frozen=True)
@@ -215,10 +215,7 @@ class Decoder(nn.Module, ABC):
         Raises:
             CaptioningError: the file cannot be read, or its vectors do not have the embedding's size.
         """
-        numbers, vectors = load_glove(path, words, self.embedding_size)
-        with torch.no_grad():
-            self.embedding.weight[numbers] = vectors.to(self.embedding.weight)
-        return len(numbers)
+        return set_vectors(self.embedding, path, words)
 
     def losses(self, outputs: Outputs, features: Features, packing: Packing, log_likelihood: Tensor) -> dict[str, Sum]:
         """The decoder's own losses by name, beside the words' loss; training divides, adds and logs these losses.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.core.errors import CaptioningError
 from captioning.core.texts import open_text
@@ -41,7 +41,7 @@ def load_glove(path: str | Path, words: Sequence[str], size: int) -> tuple[Tenso
                     continue
                 raise CaptioningError(
                     f"{path}, line {place}: not a word and {size} numbers, but {len(line.split())} columns. "
-                    "Set decoder.embedding_size to the size of the file's vectors."
+                    "Set embedding_size of the decoder or answerer to the size of the file's vectors."
                 )
             word = word if word.isascii() else unicodedata.normalize("NFC", word)
             if word in wanted:
@@ -49,6 +49,26 @@ def load_glove(path: str | Path, words: Sequence[str], size: int) -> tuple[Tenso
     numbers_found = sorted(found)
     vectors = torch.stack([found[number] for number in numbers_found]) if found else torch.zeros(0, size)
     return torch.tensor(numbers_found, dtype=torch.long), vectors
+
+
+def set_vectors(embedding: nn.Embedding, path: str | Path, words: Sequence[str]) -> int:
+    """Set an embedding of words to pretrained vectors.
+
+    Args:
+        embedding: the layer from words to vectors, ``(V, E)``.
+        path: the vectors' file, see ``load_glove``.
+        words: the V words, in the order of their numbers.
+
+    Returns:
+        The number of words found.
+
+    Raises:
+        CaptioningError: see ``load_glove``.
+    """
+    numbers, vectors = load_glove(path, words, embedding.embedding_dim)
+    with torch.no_grad():
+        embedding.weight[numbers] = vectors.to(embedding.weight)
+    return len(numbers)
 
 
 def _is_header(line: str, size: int, path: str | Path) -> bool:

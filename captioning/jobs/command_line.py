@@ -103,6 +103,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _check_run(config: DictConfig, sweep: bool) -> None:
     """Check the requirements of a run: valid values, and a folder that can be created."""
     setup_globals()  # for ${hydra:…}
+    key = "sweep" if sweep else "name"
     before = HydraConfig.instance().cfg
     try:
         config.hydra.mode = RunMode.MULTIRUN if sweep else RunMode.RUN
@@ -110,11 +111,14 @@ def _check_run(config: DictConfig, sweep: bool) -> None:
         settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         check_complete(settings)
         place = Path(str(config.hydra.sweep.dir if sweep else config.hydra.run.dir))
+        name = config.get(key)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(explained(error)) from error
     finally:
         HydraConfig.instance().cfg = before
-    _check_folder(place, "sweep=…" if sweep else "name=…")
+    if name is None or ".." in Path(str(name)).parts:
+        raise UsageError(f"{key}={name}: this names no folder under {config.get('out')}. Choose a name.")
+    _check_folder(place, f"{key}=…")
 
 
 def _check_folder(place: Path, name: str) -> None:

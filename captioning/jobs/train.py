@@ -137,6 +137,11 @@ def train(config: dict[str, Any], folder: Path, record: Mapping[str, str] | None
         run.compare_settings(config)
         run.keep_record(record or {})
         task = build(config["task"], Task, config=config)
+        if config["word_vectors"] and not task.takes_word_vectors:
+            vectors = config["word_vectors"]
+            raise CaptioningError(
+                f"word_vectors={vectors}: {type(task).__name__} takes no word vectors. Leave them out."
+            )
         source = task.read_source()
         monitor = Monitor.among(task.measures, config["monitor"])
         initial = read_initial(config["init_from"], targets_of(config))

@@ -68,9 +68,11 @@ class Task(Measuring):
     Attributes:
         splits: the splits that can be scored; the first one is the default.
         weighted: True if ``evaluate_ensemble`` takes ``weights``, the checkpoints' weights in the mean.
+        takes_word_vectors: True if ``prepare`` sets an embedding of words to the vectors of ``word_vectors=``.
     """
 
     weighted: bool = False
+    takes_word_vectors: bool = False
 
     splits: tuple[str, ...] = ("test", "val", "train")
 

@@ -233,6 +233,13 @@ def test_a_file_in_the_place_of_the_folder(line: str, somewhere: Path, capsys: p
     assert [path.name for path in somewhere.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("line", ["name=null", "name=../other", "-m seed=1,2 sweep=null", "-m seed=1,2 sweep=../other"])
+def test_a_name_of_no_folder_of_its_own(line: str, somewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *line.split()]) in (1, 2)
+    assert "this names no folder under runs. Choose a name." in capsys.readouterr().err
+    assert [*somewhere.iterdir()] == []
+
+
 def test_a_folder_without_permission(
     somewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import torch
 from wires import compose, wired
 
 from captioning.core.build import build, call
+from captioning.core.errors import CaptioningError
 from captioning.core.features import FeatureSpec
 from captioning.core.questions import AnswerSet, QuestionVocabulary
 from captioning.core.vocabulary import SPECIAL
@@ -52,6 +53,17 @@ def test_a_batch_has_so_many_questions_and_words(tmp_path: Path) -> None:
     assert [batch.questions.words.shape for batch in data.val_dataloader()] == [(2, 2)]
     assert next(iter(data.train_dataloader())).questions.words.shape == (4, 2)
     assert prepared(tmp_path, "data.workers=1").data.val_dataloader().num_workers == 1
+
+
+def test_the_embedding_of_questions_begins_with_the_word_vectors(tmp_path: Path) -> None:
+    (tmp_path / "vectors.txt").write_text("now 1 2 3\nelsewhere 9 9 9\n")
+    vectors = f"word_vectors={tmp_path / 'vectors.txt'}"
+    made = prepared(tmp_path, vectors, "answerer.embedding_size=3", "data.minimum_count=1")
+    weight = made.module.answerer.embedding.weight
+    assert weight[made.contents["questions"].index("now")].tolist() == [1, 2, 3]
+    assert weight.abs().max() == 3
+    with pytest.raises(CaptioningError, match="word_vectors: Guess has no embedding of words"):
+        prepared(tmp_path, vectors, "answerer=guess")
 
 
 @wired("data=_questions data.minimum_count", "data=_questions data.tokenizer", "data=_questions data.most_answers")

@@ -15,6 +15,7 @@ from wires import RESNET, Seen, compose, watch, wired, without
 from captioning.core.errors import CaptioningError
 from captioning.decoders import Decoder
 from captioning.jobs.evaluate import evaluate
+from captioning.jobs.train import train
 from captioning.metrics import Scorer
 from captioning.runs.monitor import Monitor
 from captioning.search import Greedy
@@ -198,6 +199,11 @@ def test_the_embedding_begins_with_the_word_vectors(captioner: Line, watched: Wa
         weight[words.index("blue")].tolist()
         == plain.before[0]["decoder.embedding.weight"][words.index("blue")].tolist()
     )
+
+
+def test_word_vectors_are_refused_where_nothing_takes_them(writer: Line, tmp_path: Path) -> None:
+    with pytest.raises(CaptioningError, match=r"word_vectors=v\.txt: LanguageTask takes no word vectors"):
+        train(compose(writer("word_vectors=v.txt")), tmp_path / "run")
 
 
 @wired("init_from")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from captioning.answerers import KNN, Training
+from captioning.answerers.model import EmbeddingModel
 from captioning.core.build import call
 from captioning.core.errors import CaptioningError
 from captioning.core.features import NO_FEATURES
@@ -18,6 +19,7 @@ from captioning.core.measure import Measure
 from captioning.core.questions import AnswerSet, QuestionVocabulary, normal_answer
 from captioning.data import QuestionSet
 from captioning.data.question_batches import QuestionData, no_features
+from captioning.decoders.embeddings import set_vectors
 from captioning.encoders import Encoder
 from captioning.metrics import AnswerPairs, References, Scores, measures_of
 from captioning.predict.answerer import Answerer
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 
 class AnsweringTask(Task):
     """Answering: from a question about a photograph to a word (Ren, Kiros & Zemel 2015, arXiv 1505.02074)."""
+
+    takes_word_vectors = True
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -77,6 +81,13 @@ class AnsweringTask(Task):
             encoder.keep(model.reads)
             if encoder.trainable:
                 make_convolutions_fast(encoder)
+        if config["word_vectors"]:
+            if not isinstance(model, EmbeddingModel):
+                raise CaptioningError(
+                    f"word_vectors: {type(model).__name__} has no embedding of words. Leave them out."
+                )
+            found = set_vectors(model.embedding, config["word_vectors"], vocabulary.words)
+            log.info("%s: vectors of %d of the %d words.", config["word_vectors"], found, len(vocabulary))
         data = self._data(source, vocabulary, answers, encoder, model.reads, device)
         model.begin(self._training(data))
         module = AnsweringModule(

@@ -43,6 +43,7 @@ class CaptioningTask(Task):
     """Captioning: from a photograph, or a clip, to a sentence."""
 
     weighted = True
+    takes_word_vectors = True
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
