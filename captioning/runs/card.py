@@ -8,7 +8,7 @@ from typing import Any
 from captioning.core.terminal import printable
 from captioning.runs.places import WEIGHTS, run_of
 from captioning.runs.published import read_settings
-from captioning.runs.results import UNTOLD
+from captioning.runs.results import is_told
 from captioning.runs.told import overrides_of, read_scores, read_summary
 
 DATA = {  # what a reader must know of the data that a captioner was trained on
@@ -48,7 +48,7 @@ def about(checkpoint: Path) -> dict[str, Any]:
     run = run_of(checkpoint)
     found: dict[str, Any] = {"run": run.name}
     if (run / ".hydra" / "overrides.yaml").exists():
-        told = [each for each in overrides_of(run) if _is_told(each)]
+        told = [each for each in overrides_of(run) if is_told(each)]
         found["command"] = shlex.join(["captioning", "train", *told])
     if (run / "summary.json").exists():
         found["summary"] = read_summary(run)
@@ -117,8 +117,3 @@ def _scores(known: Mapping[str, Any]) -> list[str]:
 
 def _interval(ends: Sequence[float] | None) -> str:
     return "–" if ends is None else f"{100 * ends[0]:.1f} – {100 * ends[1]:.1f}"
-
-
-def _is_told(override: str) -> bool:
-    """True for an override that changes what is trained: no place, name or output."""
-    return override.startswith(("experiment=", "seed=")) or not override.lstrip("+~").startswith(UNTOLD)

@@ -18,8 +18,14 @@ COLUMNS = (
 )
 KEY = ("experiment", "overrides", "members", "seed", "search", "tokenizer")  # what a row is a repetition by
 OF_A_RUN = ("decoder", "cell", "encoder", "seed", "epochs", "best_epoch", "seconds", "parameters")
-PLACES = ("experiment", "name", "out", "sweep", "seed", "hydra.", "logger", "test", "data.root", "data.features_root")
+PLACES = ("name", "out", "sweep", "hydra.", "logger", "test", "data.root", "data.features_root")
 UNTOLD = (*PLACES, "data.workers", "report", "trainer.enable_progress_bar", "trainer.log_every_n_steps")  # of no effect
+
+
+def is_told(override: str) -> bool:
+    """True for an override that changes what is trained: no place, name or output."""
+    key = override.lstrip("+~").partition("=")[0]
+    return not key.startswith(UNTOLD) and not (key.startswith("data.sources.") and key.endswith(".root"))
 
 
 def scored(folders: Iterable[Path], split: str) -> Iterator[Path]:
@@ -67,7 +73,7 @@ def _of_a_run(folder: Path) -> dict[str, Any]:
     summary = read_summary(folder)
     overrides = overrides_of(folder)
     chosen = [each.partition("=")[2] for each in overrides if each.startswith("experiment=")]
-    changed = [each for each in overrides if not each.lstrip("+~").startswith(UNTOLD)]
+    changed = [each for each in overrides if is_told(each) and not each.startswith(("experiment=", "seed="))]
     return {
         "experiment": chosen[-1] if chosen else folder.name,
         "overrides": " ".join(changed),

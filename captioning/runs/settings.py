@@ -53,12 +53,20 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that define a run."""
     kept = {key: value for key, value in config.items() if key not in FREE}
     kept["word_vectors"] = bool(config["word_vectors"])  # the file's content is among the inputs
-    kept["data"] = {key: value for key, value in config["data"].items() if key not in FREE_DATA}
+    kept["data"] = _without_places(config["data"])
     kept["data"]["tokenizer"] = tokenizer_of(config)
     # A schedule such as the cosine depends on the run's length: more epochs would make the learning rate jump.
     constant = config["scheduler"]["_target_"].endswith(".constant")
     free = FREE_TRAINER | {"max_epochs"} if constant else FREE_TRAINER
     kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in free}
+    return kept
+
+
+def _without_places(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of data, and of the sources of which they consist, without those that a resumed run may change."""
+    kept = {key: value for key, value in data.items() if key not in FREE_DATA}
+    if isinstance(data.get("sources"), Mapping):
+        kept["sources"] = {name: _without_places(source) for name, source in data["sources"].items()}
     return kept
 
 

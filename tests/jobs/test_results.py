@@ -57,7 +57,11 @@ def without_java(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_sweep_s_runs_are_rows_and_a_repeated_row_is_replaced(tmp_path: Path) -> None:
     sweep, table = tmp_path / "runs" / "sweep", tmp_path / "results" / "table.csv"
-    run(sweep / "b", ["experiment=flickr8k_lrcn", "data.root=/x", "seed=2", "decoder.hidden_size=9"], seed=2)
+    run(
+        sweep / "b",
+        ["experiment=flickr8k_lrcn", "data.root=/x", "data.sources.a.root=/y", "seed=2", "decoder.hidden_size=9"],
+        seed=2,
+    )
     run(sweep / "a", ["experiment=flickr8k_lrcn", "sweep=x", "data.workers=1"])
     run(sweep / "a" / "earlier" / "1", ["experiment=gone"])
     assert main(["results", str(table), str(sweep), "--no-meteor"]) == 0

@@ -19,6 +19,7 @@ from captioning.data import CaptionedPhotos
 from captioning.data.moving_scenes.reader import write_clip
 from captioning.metrics import Events, build_metrics
 from captioning.runs.parts import make_decoder, make_encoder
+from captioning.runs.settings import essence
 from captioning.tasks import Task
 from captioning.tasks.labelling import LabellingTask
 from captioning.tasks.labelling.module import FrameLabeller
@@ -192,6 +193,10 @@ def test_several_data_sets_are_one(tmp_path: Path) -> None:
     assert len([*joined("two", "data.sources.clips.count=13")]) == 16
     captions = [clip.captions for clip in one["train"]]
     assert [clip.captions for clip in joined("three", "data.sources.clips.seed=9")["train"]] != captions
+    moved, more = (essence(compose(["data=several", each])) for each in (
+        "data.sources.clips.root=moved", "data.sources.clips.count=13"
+    ))  # fmt: skip
+    assert moved == essence(compose(["data=several"])) != more  # a run of moved data goes on
     with pytest.raises(CaptioningError, match="there is no data set"):
         source("data=several", "~data.sources.photographs", "~data.sources.clips")
 
