@@ -315,7 +315,7 @@ def test_every_value_of_a_preset_arrives(path: Path) -> None:
     with_preset = compositor.compose([f"{path.parent.name}={path.stem}"])
     without = compositor.compose([f"{group}={choice}" for group, choice in chosen.items()])
     for group, choice in chosen.items():
-        assert with_preset.hydra.runtime.choices[group] == choice
+        assert with_preset.hydra.runtime.choices[group.removeprefix("+")] == choice
     written.pop("defaults", None)
     for name, value in leaves(written):
         arrived = raw(with_preset, name)
@@ -325,13 +325,15 @@ def test_every_value_of_a_preset_arrives(path: Path) -> None:
 
 
 def choices_of(path: Path) -> dict[str, str]:
-    """The groups that a preset and those that it is made of choose."""
+    """The groups that a preset and those that it is made of choose, with a + those that they add."""
     found: dict[str, str] = {}
     for entry in OmegaConf.load(path).get("defaults", ()):
         if isinstance(entry, str) and entry != "_self_":
             found |= choices_of(path.with_name(f"{entry}.yaml"))
         elif isinstance(entry, DictConfig):
-            found |= {str(key).removeprefix("override /"): str(value) for key, value in entry.items()}
+            found |= {
+                re.sub("^/", "+", str(key).removeprefix("override /")): str(value) for key, value in entry.items()
+            }
     return found
 
 
