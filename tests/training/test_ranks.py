@@ -1,18 +1,20 @@
-"""Two processes train, and score a split, as one does with the same global batch."""
+"""Two processes train, and score a split, as one does with the same global batch; also on two machines."""
 
+import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 import captioning.__main__
 from captioning.core.errors import CaptioningError
@@ -99,6 +101,58 @@ def test_two_ranks_read_clips_as_one_process_does(
     done = in_fork(two_ranks([*overrides, *TWO, "name=two"]), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     one, two = (read_metrics(tmp_path / name / "metrics.csv") for name in ("one", "two"))
+    same(two, one)
+
+
+@pytest.fixture
+def machines() -> Iterator[list[tuple[str, str]]]:
+    """Two network namespaces with a cable between them, which see no other network: their files, and their devices."""
+    here = [(f"captioning-{os.getpid()}-{side}", f"cap{os.getpid() % 10**6}{side}") for side in "ab"]
+    (a, first), (b, second) = here
+    lines = [f"netns add {a}", f"netns add {b}", f"link add {first} netns {a} type veth peer name {second} netns {b}"]
+    for number, (name, device) in enumerate(here, 1):
+        lines += [f"-n {name} addr add 10.213.7.{number}/24 dev {device}"]
+        lines += [f"-n {name} link set {each} up" for each in ("lo", device)]
+    try:
+        for line in lines:
+            subprocess.run(["ip", *line.split()], check=True, capture_output=True, text=True)
+        yield [(f"/run/netns/{name}", device) for name, device in here]
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs network namespaces: {getattr(error, 'stderr', error)}")
+    finally:
+        for name, _ in here:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def test_two_machines_are_one_process_with_the_same_global_batch(
+    tiny: Callable[..., list[str]],
+    tmp_path: Path,
+    machines: list[tuple[str, str]],
+    start_fork: Callable[..., Any],
+) -> None:
+    """Each has its own network, and a process that torchrun would start there."""
+    overrides = tiny(*SETTINGS, "test=false")
+
+    def machine(number: int) -> Callable[[], int]:
+        def work() -> int:
+            network, device = machines[number]
+            with Path(network).open() as namespace:
+                assert ctypes.CDLL(None).setns(namespace.fileno(), 0) == 0
+            os.environ |= {"MASTER_ADDR": "10.213.7.1", "MASTER_PORT": "29500", "GLOO_SOCKET_IFNAME": device}
+            os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "RANK": str(number), "LOCAL_RANK": "0"}
+            os.environ |= {"GROUP_RANK": str(number), "TORCHELASTIC_RUN_ID": "here"}
+            rank_zero_only.rank = number  # Lightning looks for it when it is imported
+            one_a_machine = ("trainer.devices=1", "trainer.num_nodes=2", "name=two")
+            return captioning.__main__.main(["train", *overrides, *TWO[:1], *TWO[2:], *one_a_machine])
+
+        return work
+
+    train_here(compose([*overrides, *ONE]), tmp_path / "runs" / "one")
+    started = [start_fork(machine(number), cwd=tmp_path) for number in (0, 1)]
+    for done in [each.wait() for each in started]:
+        assert done.returncode == 0, done.stderr
+    one, two = (read_metrics(tmp_path / "runs" / name / "metrics.csv") for name in ("one", "two"))
+    assert sum("train/loss" in row for row in one) == 3 * 3
     same(two, one)
 
 

@@ -324,7 +324,7 @@ def test_the_trainer_takes_and_logs_so_many_batches(captioner: Line, watched: Wa
 
 @wired("trainer=default trainer.devices", "trainer=default trainer.strategy", "trainer=default trainer.accelerator")
 @wired("trainer=default trainer.use_distributed_sampler", "trainer=default trainer.enable_model_summary")
-@wired("trainer=default trainer.enable_progress_bar")
+@wired("trainer=default trainer.enable_progress_bar", "trainer=default trainer.num_nodes")
 def test_lightning_is_given_the_settings_of_the_trainer(captioner: Line, tmp_path: Path) -> None:
     plain = without(captioner(), "trainer.accelerator", "trainer.enable_progress_bar")
 
@@ -334,10 +334,12 @@ def test_lightning_is_given_the_settings_of_the_trainer(captioner: Line, tmp_pat
 
     changed = made(
         *("trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true", "trainer.enable_model_summary=true"),
+        "trainer.num_nodes=3",
         *("trainer.use_distributed_sampler=true", "trainer.enable_progress_bar=false", "report=false"),
     )
     default = made()
     assert (changed.num_devices, default.num_devices) == (2, 1)
+    assert (changed.num_nodes, default.num_nodes) == (3, 1)
     assert changed.strategy._ddp_kwargs == {"find_unused_parameters": True}
     assert type(default.strategy).__name__ == "SingleDeviceStrategy"
     samplers = [trainer._accelerator_connector.use_distributed_sampler for trainer in (changed, default)]
