@@ -26,6 +26,7 @@ from captioning.core.vocabulary import END, SPECIAL, Vocabulary
 from captioning.encoders import Encoder
 from captioning.jobs.config import compose, conf_dir
 from captioning.predict.onnx import Graph, _write_settings, graphs_of, write_onnx
+from captioning.predict.onnx_int8 import to_int8
 from captioning.runs import parts
 from captioning.search import Beam, Greedy
 
@@ -177,6 +178,32 @@ def test_the_graphs_say_what_the_captioner_says(
     settings = json.loads((tmp_path / "captioner.json").read_text("utf-8"))
     assert settings["vocabulary"] == captioner.vocabulary.words
     assert settings["search"] == {"beam": 3, "length_penalty": 0.9, "max_length": 6}
+    in_eight_bits_they_say_nearly_the_same(captioner, photos, without_torch, example, tmp_path)
+
+
+def in_eight_bits_they_say_nearly_the_same(
+    captioner: Captioner, photos: list[Path], in_single: Any, example: Any, folder: Path
+) -> None:
+    """The random weights of these captioners are large, and their captions close to one another."""
+    onnx = pytest.importorskip("onnx", reason="needs captioning[onnx]")
+    to_int8(folder, captioner.encoder.transform, photos)
+    in_eight = example.Captioner(folder)
+    for graph, operations in (("encoder", {"DequantizeLinear"}), ("step", {"DynamicQuantizeLinear", "MatMulInteger"})):
+        nodes = {node.op_type for node in onnx.load(folder / f"{graph}.onnx").graph.node}
+        assert nodes >= operations, graph
+    errors, equal = [], 0
+    for path in photos:
+        features, exact = (each.run("encoder", image=each.pixels(path)) for each in (in_eight, in_single))
+        for name, part in exact.items():
+            errors.append(np.abs(features[name] - part).max() / np.abs(part).max())
+        equal += in_eight(path) == in_single(path)
+    assert 0 < max(errors) < 0.03
+    assert equal >= 30
+
+
+def test_eight_bits_need_photographs(tmp_path: Path, photos: list[Path]) -> None:
+    with pytest.raises(CaptioningError, match="3 photographs to fix the scales of 8 bits: take 8 or more"):
+        to_int8(tmp_path, Patches().transform, photos[:3])
 
 
 def few() -> dict[str, list[str]]:
@@ -236,3 +263,8 @@ def test_without_the_extra_a_sentence_says_what_to_install(
     with pytest.raises(CaptioningError, match=r'pip install "captioning\[onnx\]"'):
         write_onnx(babbler(tiny_settings, "decoder=show_tell"), tmp_path)
     assert main(["export", "no"]) == 2 and "--onnx FOLDER" in capsys.readouterr().err
+    assert main(["export", "no", "--hub", "me/it", "--int8", "photos"]) == 2
+    assert "--int8 is of --onnx alone" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(CaptioningError, match=r'pip install "captioning\[onnx\]"'):
+        to_int8(tmp_path, Patches().transform, [])
