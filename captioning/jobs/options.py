@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OF_BEAM = ("max_length", "length_penalty", "block_ngrams")
 OF_GROUPS = ("groups", "diversity")
+OF_CONSENSUS = ("temperature",)
 OF_ANY = ("remove_bad_endings", "must_say")  # beside the settings of one kind of search
 OF_SAMPLE = ("max_length", "temperature", "top_k", "top_p", "seed")
 STDOUT = Path("-")  # of --json FILE
@@ -55,6 +56,11 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--groups", type=whole(BEAMS), metavar="G", help="diverse beam search: the beams in G groups")
     group.add_argument("--diversity", type=float, metavar="D", help="of diverse beam search (default: 0.5)")
     group.add_argument(
+        "--consensus",
+        action="store_true",
+        help="of the K (default: 20) captions of beam search the most similar to all",
+    )
+    group.add_argument(
         "--must-say",
         action="append",
         metavar="WORD",
@@ -66,7 +72,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         help="no end after a, the, of, …; a caption that is cut may still end so (default: off)",
     )
     group.add_argument("--sample", action="store_true", help="draw words at random instead")
-    group.add_argument("--temperature", type=float, help="of sampling (default: 1)")
+    group.add_argument("--temperature", type=float, help="of sampling (default: 1), or of the weights of a consensus")
     group.add_argument("--top-k", type=whole(), metavar="K", help="sample among the K most likely words (default: all)")
     group.add_argument("--top-p", type=float, metavar="P", help="sample among the likeliest words of total P")
     group.add_argument("--seed", type=whole(SEEDS), help="of sampling (default: 0)")
@@ -207,35 +213,38 @@ def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search
 
 def _search_of(options: argparse.Namespace, search: "Search") -> "Search":
     """The search of the options for one kind of search, from the search of training."""
-    from captioning.search import Beam, ConstrainedBeam, DiverseBeam, Sample
+    from captioning.search import Beam, Consensus, ConstrainedBeam, DiverseBeam, Sample
 
     ours = type(search).__module__.startswith("captioning.")
-    trained_beam = (
-        search if type(search) in (Beam, ConstrainedBeam, DiverseBeam) else None
-    )  # a subclass may have unknown settings
-    beam = not options.sample and (options.beam is not None or options.groups is not None or trained_beam is not None)
-    diverse = beam and (options.groups is not None or type(search) is DiverseBeam)
+    found: type[Search] = type(search)
+    trained = search if found in (Beam, Consensus, ConstrainedBeam, DiverseBeam) else None  # others: unknown settings
+    chosen = options.beam is not None or options.groups is not None or options.consensus
+    beam = not options.sample and (chosen or trained is not None)
+    kind: type[Beam] = found if issubclass(found, Beam) and trained is not None else Beam
+    if options.groups is not None or options.consensus:
+        kind = Consensus if options.consensus else DiverseBeam
     given = {n: value for n in {*OF_BEAM, *OF_GROUPS, *OF_SAMPLE} if (value := getattr(options, n)) is not None}
-    taken = OF_SAMPLE if options.sample else (*OF_BEAM, *(OF_GROUPS if diverse else ())) if beam else ()
+    of_kind = OF_GROUPS if kind is DiverseBeam else OF_CONSENSUS if kind is Consensus else ()
+    taken = OF_SAMPLE if options.sample else (*OF_BEAM, *of_kind) if beam else ()
     odd = sorted(f"--{name.replace('_', '-')}" for name in given if name not in taken)
-    if options.sample and options.beam is not None:
-        odd.append("--beam")
+    if options.sample:
+        odd += [f"--{name}" for name in ("beam", "consensus") if getattr(options, name)]
     if not ours and options.remove_bad_endings is not None and not (beam or options.sample):
         odd.append("--remove-bad-endings")
     if odd:
         named = "without --beam K or --sample"
         if not ours:
-            named = f"on {type(search).__name__}, the search of this configuration"
-        chosen = "with --sample" if options.sample else "in beam search" if beam else named
+            named = f"on {found.__name__}, the search of this configuration"
+        where = "with --sample" if options.sample else "in beam search" if beam else named
         raise CaptioningError(
-            f"{', '.join(odd)} has no effect {chosen}. Leave it out, or choose the search that it is of."
+            f"{', '.join(odd)} has no effect {where}. Leave it out, or choose the search that it is of."
         )
     if options.sample:
         return Sample(**{"seed": 0, **given})
     if options.beam is not None:
         given["size"] = options.beam
-    if not given:
+    if not given and not (options.consensus and found is not Consensus):
         return search
-    kind = DiverseBeam if diverse else ConstrainedBeam if type(search) is ConstrainedBeam else Beam
-    names = [name for name in signature(kind).parameters if name != "n_best" and hasattr(trained_beam, name)]
-    return kind(**{name: getattr(trained_beam, name) for name in names} | given)
+    own = ("size", "length_penalty") if kind is not found and Consensus in (kind, found) else ()  # it has its own
+    names = [name for name in signature(kind).parameters if name not in ("n_best", *own) and hasattr(trained, name)]
+    return kind(**{name: getattr(trained, name) for name in names} | given)

@@ -42,7 +42,8 @@ class Captions:
     Attributes:
         tokens: ``(B, N, T)``, ``<end>`` included (a caption cut at ``max_length`` has none), then ``<pad>``.
         scores: ``(B, N)``, float32, the scores that rank the captions: the decoder's log-probability of the tokens,
-            divided by the length penalty in beam search. ``-inf`` if an image has fewer than N captions.
+            divided by the length penalty in beam search; the expected similarity in ``Consensus``. ``-inf`` if an image
+            has fewer than N captions.
         attention: ``(B, N, T, L)``, the attention weights of each word, zero at ``<pad>``; None if not requested, or if
             the decoder has no attention.
         sentinel: ``(B, N, T)``, the weight of the sentinel at each word, 0 to 1 and 0 at ``<pad>``; None if not

@@ -25,7 +25,7 @@ from captioning.jobs.options import search_of
 from captioning.predict.captioner import Captioner
 from captioning.runs import parts
 from captioning.runs.checkpoint import own_part
-from captioning.search import Beam, ConstrainedBeam, DiverseBeam, Search
+from captioning.search import Beam, Consensus, ConstrainedBeam, DiverseBeam, Search
 
 WORDS = ("ein", "größer", "süßer", "roter", "ball", "öl", "groß", "gelb")
 Untrained = Callable[..., Path]
@@ -189,6 +189,8 @@ def test_words_that_must_be_said_groups_and_endings(untrained: Untrained, photos
         (["--groups", 3, "--diversity", 2, "--n-best", 3], DiverseBeam(6, 3, 2.0, n_best=3)),
         (["--beam", 4, "--groups", 2, "--n-best", 3], DiverseBeam(4, 2, 0.5, n_best=3)),
         (["--beam", 2, "--remove-bad-endings"], Beam(2, remove_bad_endings=True)),
+        (["--consensus", "--beam", 4, "--n-best", 2], Consensus(4, n_best=2)),
+        (["--consensus", "--beam", 7, "--temperature", 3], Consensus(7, 3.0)),
     ]
     for options, search in searches:
         n = search.n_best if isinstance(search, Beam) else 1
@@ -206,6 +208,15 @@ def test_the_options_start_from_the_search_of_training(untrained: Untrained) -> 
     diverse = {"kind": "DiverseBeam", "size": 8, "groups": 4}
     assert chosen("--diversity", "2", **diverse) == "diverse beam 8, groups 4, diversity 2.0"
     assert chosen("--beam", "4", **diverse) == "diverse beam 4, groups 4"
+    several = {"kind": "Consensus", "size": 9, "temperature": 3.0, "max_length": 12}
+    assert chosen(**several) == "consensus 9, temperature 3.0, max length 12"
+    assert chosen("--consensus", **several) == "consensus 9, temperature 3.0, max length 12"
+    assert chosen("--temperature", "2", **several) == "consensus 9, temperature 2.0, max length 12"
+    assert chosen("--groups", "2", "--beam", "4", **several) == "diverse beam 4, groups 2, max length 12"
+    trained = {"kind": "Beam", "size": 8, "length_penalty": 0.3, "max_length": 12, "block_ngrams": 2}
+    assert chosen("--consensus", **trained) == "consensus 20, max length 12, block ngrams 2"
+    assert chosen("--consensus", "--length-penalty", "0.4", kind="Greedy") == "consensus 20, length penalty 0.4"
+    assert chosen("--consensus", **diverse) == "consensus 20"
     assert chosen(kind="ConstrainedBeam", must_say=["a", "b c"]) == "constrained beam 5, must say a; b c"
     assert chosen("--beam", "3", kind="ConstrainedBeam", must_say=["a"]) == "constrained beam 3, must say a"
     assert chosen("--must-say", "b", kind="ConstrainedBeam", must_say=["a"]) == "constrained beam 5, must say b"
@@ -213,7 +224,8 @@ def test_the_options_start_from_the_search_of_training(untrained: Untrained) -> 
     assert chosen("--beam", "3", kind="Beam", remove_bad_endings=True) == "beam 3, remove bad endings"
     assert chosen("--remove-bad-endings", kind="Greedy") == "greedy, remove bad endings"
     assert chosen("--sample", "--remove-bad-endings", kind="Greedy") == "sample, seed 0, remove bad endings"
-    for options in (["--diversity", "1", "--beam", "3"], ["--sample", "--groups", "2"]):
+    together = ["--consensus", "--groups", "2"], ["--sample", "--consensus"], ["--beam", "3", "--temperature", "2"]
+    for options in (["--diversity", "1", "--beam", "3"], ["--sample", "--groups", "2"], *together):
         with pytest.raises(CaptioningError, match="has no effect"):
             chosen(*options, kind="Greedy")
 

@@ -9,7 +9,7 @@ import torch
 
 from captioning.core.errors import CaptioningError
 from captioning.core.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
-from captioning.search import Beam, ConstrainedBeam, DiverseBeam, Greedy, Sample
+from captioning.search import Beam, Consensus, ConstrainedBeam, DiverseBeam, Greedy, Sample
 from captioning.text.endings import BAD_ENDINGS, ends_badly
 
 WORDS = ("dog", "the", "sun", "with", "runs")
@@ -19,6 +19,7 @@ SEARCHES = {
     "sample": lambda *settings: Sample(settings[0], samples=9, temperature=2.0, seed=0, remove_bad_endings=settings[1]),
     "beam": lambda *settings: Beam(4, settings[0], 0.7, n_best=4, remove_bad_endings=settings[1]),
     "diverse": lambda *settings: DiverseBeam(6, 3, 1.0, settings[0], n_best=3, remove_bad_endings=settings[1]),
+    "consensus": lambda *settings: Consensus(5, 1.0, settings[0], n_best=5, remove_bad_endings=settings[1]),
     "constrained": lambda *settings: ConstrainedBeam(
         3, settings[0], n_best=3, remove_bad_endings=settings[1], must_say=["with"]
     ),

@@ -22,7 +22,7 @@ from captioning.decoders.transformer import sinusoids
 from captioning.encoders import Encoder
 from captioning.jobs.evaluate import evaluate
 from captioning.runs.parts import make_decoder, make_encoder, make_search
-from captioning.search import Beam, ConstrainedBeam, DiverseBeam, Greedy, Sample, Search
+from captioning.search import Beam, Consensus, ConstrainedBeam, DiverseBeam, Greedy, Sample, Search
 from captioning.text.endings import BAD_ENDINGS
 
 Line = Callable[..., list[str]]
@@ -454,6 +454,13 @@ SEARCHES: list[tuple[str, Mapping[str, Any], Callable[[], Search]]] = [
             {"block_ngrams": 1, "length_penalty": 1.5},
         )
     ),
+    *(
+        ("consensus", settings, partial(Consensus, **settings))
+        for settings in (
+            *({"size": 3}, {"temperature": 0.01}, {"n_best": 2}, {"max_length": 4}, {"length_penalty": 1.5}),
+            {"block_ngrams": 1, "length_penalty": 1.5},
+        )
+    ),
 ]
 
 
@@ -467,6 +474,7 @@ def settings_of(kind: type[Search]) -> list[str]:
 @wired(*(f"search=sample search.{name}" for name in ("max_length", "temperature", "top_k", "top_p", "samples", "seed")))
 @wired(*(f"search=diverse_beam search.{name}" for name in settings_of(DiverseBeam)))
 @wired(*(f"search=constrained_beam search.{name}" for name in settings_of(ConstrainedBeam)))
+@wired(*(f"search=consensus search.{name}" for name in settings_of(Consensus)))
 def test_a_search_finds_what_one_of_these_settings_finds() -> None:
     """Each setting by itself: with one taken away, other captions are found."""
     made, given = opinionated(), features(16)
@@ -484,7 +492,7 @@ def test_a_search_finds_what_one_of_these_settings_finds() -> None:
             assert found.shape != other.shape or not torch.equal(found, other), (line, name)
 
 
-ANY = ("greedy", "sample", "beam", "diverse_beam", "constrained_beam")
+ANY = ("greedy", "sample", "beam", "diverse_beam", "constrained_beam", "consensus")
 
 
 @wired(*(f"search={kind} search.remove_bad_endings" for kind in ANY))

@@ -251,6 +251,7 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
             "beam_8": search.Beam,
             "diverse_beam": search.DiverseBeam,
             "constrained_beam": search.ConstrainedBeam,
+            "consensus": search.Consensus,
         },
         lambda config: type(make_search(config)),
     ),

@@ -1,0 +1,110 @@
+"""Consensus: the caption that agrees best with all captions that beam search finds (minimum Bayes risk).
+
+Kumar and Byrne 2004, "Minimum Bayes-Risk Decoding for Statistical Machine Translation" (NAACL N04-1022), equation 4: of
+the captions found, take that of the largest expected similarity to what the decoder may have said instead,
+``argmax_c Σ_d p(d) similarity(c, d)``. Mao et al. 2015 (arXiv 1504.06692, section 8) rank captions by their similarity
+to those of the nearest training photographs; here the decoder's own captions take their place, so that nothing is
+needed but the decoder.
+
+Dimensions: B images, K captions found, N captions returned, T tokens, G different n-grams of an image.
+"""
+
+from copy import copy
+
+import torch
+from torch import Tensor
+
+from captioning.core.features import Features
+from captioning.core.state import gather
+from captioning.core.vocabulary import END, PAD
+from captioning.search.beam import Beam
+from captioning.search.search import Captions, ConditionalModel, require
+
+ORDERS = 4  # the length of the longest n-grams
+SIGMA = 6.0  # words, of the penalty on a difference of lengths
+
+
+class Consensus(Beam):
+    """Beam search for ``size`` captions, of which those are returned that are most similar to all, by probability.
+
+    A caption's probability is ``exp(score / temperature)``, normalised over the captions found, with the score of
+    ``Beam``. The similarity of two captions is CIDEr-D's (see ``captioning.metrics.cider``) with all n-grams of equal
+    weight, 0 to 1. A returned score is the expected similarity. Among equal scores the likelier caption comes first.
+    """
+
+    def __init__(
+        self,
+        size: int = 20,
+        temperature: float = 0.6,
+        max_length: int = 20,
+        length_penalty: float = 0.6,
+        block_ngrams: int = 0,
+        n_best: int = 1,
+        remove_bad_endings: bool = False,
+    ) -> None:
+        """Take the settings.
+
+        Args:
+            size: K, the number of beams, and of captions that are compared.
+            temperature: the divisor of the scores, in nats; a large one gives all captions the same weight.
+            max_length: the largest number of tokens of a caption, ``<end>`` included.
+            length_penalty: the exponent of the length in the score, see ``Beam``.
+            block_ngrams: the length of the word sequences that no caption repeats; 0 allows repeats.
+            n_best: N, the number of captions of each image.
+            remove_bad_endings: whether ``<end>`` is ruled out after a function word, see ``Search``.
+
+        Raises:
+            CaptioningError: a setting is out of its range.
+        """
+        super().__init__(size, max_length, length_penalty, block_ngrams, n_best, remove_bad_endings)
+        require(temperature > 0, f"search.temperature={temperature}: take one above 0.")
+        self.temperature = temperature
+
+    def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
+        """Find K captions of each image, and rank them by their expected similarity."""
+        every = copy(self)
+        every.n_best = self.size
+        found = Beam.search(every, decoder, features, attention)
+        there = found.scores > -torch.inf  # (B, K)
+        ended = (found.tokens == END).any(dim=2)
+        voters = there & (ended | ~ended.any(dim=1, keepdim=True))  # captions that were cut vote among themselves alone
+        votes = (found.scores.masked_fill(~voters, -torch.inf) / self.temperature).softmax(dim=1)
+        expected = torch.stack([similarities(tokens) for tokens in found.tokens.cpu()]).to(votes) @ votes.unsqueeze(2)
+        scores = expected.squeeze(2).masked_fill(~there, -torch.inf)
+        order = scores.argsort(dim=1, descending=True, stable=True)
+        order = order.gather(1, (~voters).gather(1, order).int().argsort(dim=1, stable=True))[:, : self.n_best]
+        parts = {"attention": found.attention, "sentinel": found.sentinel}
+        return Captions(
+            gather(found.tokens, order),
+            gather(scores, order),
+            **{name: None if part is None else gather(part, order) for name, part in parts.items()},
+        )
+
+
+def similarities(tokens: Tensor) -> Tensor:
+    """How similar the captions of an image are to each other, 0 to 1, without their ends.
+
+    The mean over n of 1 to 4 of the clipped cosines of their n-grams' counts, times the penalty on the difference of
+    their lengths: Vedantam et al. 2015 (arXiv 1411.5726), section 7, with all weights 1.
+
+    Args:
+        tokens: ``(K, T)``, with ``<pad>`` behind the end.
+
+    Returns:
+        ``(K, K)``: of each caption (row) to each other (column).
+    """
+    words = tokens.masked_fill(tokens == END, PAD)
+    said = words != PAD
+    lengths = said.sum(dim=1)
+    cosines = torch.zeros(len(tokens), len(tokens))
+    grams = torch.zeros_like(words)
+    for n in range(min(ORDERS, words.shape[1])):
+        ends = words[:, n:]
+        grams = torch.unique(grams[:, : ends.shape[1]] * (int(words.max()) + 1) + ends, return_inverse=True)[1]
+        counts = torch.zeros(len(tokens), int(grams.max()) + 1)  # (K, G)
+        counts.scatter_add_(1, grams, said[:, n:].float())
+        products = (torch.minimum(counts.unsqueeze(1), counts) * counts).sum(dim=2)
+        norms = counts.norm(dim=1)
+        cosines += products / (norms.unsqueeze(1) * norms).clamp_min(1e-6)
+    differences = (lengths.unsqueeze(1) - lengths).float()
+    return cosines / ORDERS * torch.exp(-(differences**2) / (2 * SIGMA**2))
