@@ -176,7 +176,8 @@ def evaluate(
         out = out or run_of(first.path)
         found = task.evaluate(paths[0], split, out=out, device=device, trust=trust, search=searched)
         elsewhere = out.resolve() != run_of(first.path).resolve()
-        if elsewhere and data_name(config) != data_name(first.config):  # a row of these scores needs the run's settings
+        another = searched is not None or data_name(config) != data_name(first.config)
+        if elsewhere and another:  # a row of these scores needs the run's settings
             found = replace(found, details={"run": str(run_of(first.path).resolve()), **found.details})
     else:
         members = members_of(paths, trust)

@@ -1,5 +1,6 @@
 """The real command line on a tiny captioner: trained once, from another folder, in a process of its own."""
 
+import csv
 import json
 import logging
 import os
@@ -151,6 +152,20 @@ def test_evaluate_on_data_that_moved(run: Path, tiny_data: Path, tmp_path: Path)
     assert refused.status == 1
     assert refused.err.startswith(f"captioning: error: {tmp_path / 'nowhere'}: ")
     assert len(refused.err.splitlines()) == 1
+
+
+def test_an_evaluation_elsewhere_by_another_search_is_a_row_of_its_run(
+    run: Path, places: list[str], tmp_path: Path
+) -> None:
+    line = ("--consensus", "--beam", 3, "--out", tmp_path / "other", "--device", "cpu")
+    assert captioning("evaluate", run, *places, *line).status == 0
+    table = tmp_path / "table.csv"
+    assert captioning("results", table, run, tmp_path / "other", "--no-meteor").status == 0
+    with table.open(newline="") as file:
+        own, other = csv.DictReader(file)
+    assert (own.pop("search"), other.pop("search")) == ("greedy, max length 6", "consensus 3")
+    told = ("experiment", "overrides", "decoder", "encoder", "seed", "epochs", "parameters", "seconds")
+    assert [own[name] for name in told] == [other[name] for name in told] and own["seconds"]
 
 
 def test_files_folders_and_patterns(tiny_data: Path, tmp_path: Path, caption: Callable[..., Said]) -> None:
