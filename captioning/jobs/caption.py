@@ -55,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
         default=1,
         metavar="N",
         help="the N best captions of each photograph (or N samples), best first, a line each, with the log-probability "
-        "(of beam search: the score) that they are ranked by in a third column (default: 1, without)",
+        "(of beam search: the score, of a consensus: the expected similarity) that they are ranked by in a third "
+        "column (default: 1, without)",
     )
     add_json_option(parser, "the captions and their scores")
     parser.add_argument("--attention", type=Path, metavar="PNG", help="draw where the best caption looked at each word")

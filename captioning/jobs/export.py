@@ -11,6 +11,8 @@ from captioning.core.terminal import show_log
 from captioning.jobs.options import add_trust_option, parse, trusted
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from captioning.predict.captioner import Captioner
 
 
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError("--without-encoder is of --pretrained alone: the hub's captioner has all of its weights.")
     if options.private and not options.hub:
         raise UsageError("--private is of --hub alone. Leave it out, or name the place: --hub someone/captioner.")
-    if options.int8 and not options.onnx:
+    if options.int8 is not None and not options.onnx:
         raise UsageError("--int8 is of --onnx alone; --storage int8 stores the decoder of the others in 8 bits.")
     show_log(logging.WARNING)
     from captioning.core.texts import read_text
@@ -65,10 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     notes = read_text(options.notes, "notes") if options.notes else ""
     captioner = Captioner.load(options.checkpoint, "cpu", trusted(options.trust))
+    pictures = None if options.int8 is None else _pictures_of(captioner, options.int8)
     if options.pretrained:
         _save(captioner, options, notes)
     if options.onnx:
-        _tell(_write_onnx(captioner, options.onnx, options.int8))
+        from captioning.predict.onnx import write_onnx
+
+        _tell(write_onnx(captioner, options.onnx, pictures))
     if options.hub:
         print(captioner.push_to_hub(options.hub, options.private, options.storage, notes))
     return 0
@@ -83,19 +88,12 @@ def _save(captioner: "Captioner", options: argparse.Namespace, notes: str) -> No
     _tell([folder / name for name in PUBLISHED])
 
 
-def _write_onnx(captioner: "Captioner", folder: Path, photographs: str | None) -> list[Path]:
-    from captioning.predict.onnx import write_onnx
-
-    if not photographs:
-        return write_onnx(captioner, folder)
+def _pictures_of(captioner: "Captioner", photographs: str) -> "list[Tensor]":
+    """The encoder's inputs that fix the scales of 8 bits, read before anything is written."""
     from captioning.jobs.caption import find_pictures
-    from captioning.predict.onnx_int8 import require_quantizer, to_int8
+    from captioning.predict.onnx_int8 import pictures_for_scales
 
-    require_quantizer()
-    pictures = find_pictures([photographs])
-    files = write_onnx(captioner, folder)
-    to_int8(folder, captioner.encoder.transform, pictures)
-    return files
+    return pictures_for_scales(captioner.encoder.transform, find_pictures([photographs]))
 
 
 def _tell(files: Sequence[Path]) -> None:

@@ -51,7 +51,12 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the search; by default a setting is as in training, or the search's default."""
     group = parser.add_argument_group("search (default: as in training, else as said)")
     group.add_argument("--beam", type=whole(BEAMS), metavar="K", help="beam search of width K; 1 is greedy")
-    group.add_argument("--length-penalty", type=float, metavar="A", help="beam score is log p / length^A (default: 0)")
+    group.add_argument(
+        "--length-penalty",
+        type=float,
+        metavar="A",
+        help="beam score is log p / length^A (default: 0, of a consensus 0.6)",
+    )
     group.add_argument("--block-ngrams", type=whole(), metavar="N", help="no N words in a row twice (default: 0, off)")
     group.add_argument("--groups", type=whole(BEAMS), metavar="G", help="diverse beam search: the beams in G groups")
     group.add_argument("--diversity", type=float, metavar="D", help="of diverse beam search (default: 0.5)")
@@ -72,7 +77,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         help="no end after a, the, of, …; a caption that is cut may still end so (default: off)",
     )
     group.add_argument("--sample", action="store_true", help="draw words at random instead")
-    group.add_argument("--temperature", type=float, help="of sampling (default: 1), or of the weights of a consensus")
+    group.add_argument("--temperature", type=float, help="of sampling (default: 1) or of a consensus (0.6)")
     group.add_argument("--top-k", type=whole(), metavar="K", help="sample among the K most likely words (default: all)")
     group.add_argument("--top-p", type=float, metavar="P", help="sample among the likeliest words of total P")
     group.add_argument("--seed", type=whole(SEEDS), help="of sampling (default: 0)")
@@ -235,12 +240,15 @@ def _search_of(options: argparse.Namespace, search: "Search") -> "Search":
         named = "without --beam K or --sample"
         if not ours:
             named = f"on {found.__name__}, the search of this configuration"
-        where = "with --sample" if options.sample else "in beam search" if beam else named
+        kinds = {DiverseBeam: "in diverse beam search", Consensus: "in a consensus"}
+        where = "with --sample" if options.sample else kinds.get(kind, "in beam search") if beam else named
         raise CaptioningError(
             f"{', '.join(odd)} has no effect {where}. Leave it out, or choose the search that it is of."
         )
     if options.sample:
         return Sample(**{"seed": 0, **given})
+    if found is ConstrainedBeam and kind is not ConstrainedBeam and getattr(search, "must_say", None):
+        raise CaptioningError(f"{kind.__name__} can't be made to say the words that this captioner's search must say.")
     if options.beam is not None:
         given["size"] = options.beam
     if not given and not (options.consensus and found is not Consensus):

@@ -46,7 +46,7 @@ class Caption:
 
     Attributes:
         text: the words, separated by spaces.
-        score: the log-probability that ranks the caption, in nats (see ``captioning.search``).
+        score: what ranks the caption: its log-probability, in nats, unless the search says otherwise.
         attention: ``(T, rows, columns)``, the attention weights of each of the T words; ``(T, 1, regions)`` if the
             image's regions are no map. None if not requested, or if the decoder has no attention.
         sentinel: ``(T,)``, the weight β of the visual sentinel at each word, from 0 for a word that comes from the

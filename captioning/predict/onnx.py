@@ -14,6 +14,7 @@ Dimensions: S sequences, V vocabulary.
 import copy
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,9 @@ from captioning.core.features import Features
 from captioning.core.ownership import output
 from captioning.core.state import State
 from captioning.core.vocabulary import END, START
+from captioning.encoders.several import Several
 from captioning.predict.captioner import Captioner
+from captioning.predict.onnx_int8 import to_int8
 from captioning.runs.parts import make_search
 from captioning.search import Beam, Greedy
 from captioning.search.search import NEVER_SAID
@@ -44,12 +47,14 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=nn.Module)
 
 
-def write_onnx(captioner: Captioner, folder: Path) -> list[Path]:
-    """Write a captioner as ONNX graphs and JSON.
+def write_onnx(captioner: Captioner, folder: Path, pictures: Sequence[Tensor] | None = None) -> list[Path]:
+    """Write a captioner as ONNX graphs and JSON, all graphs or none.
 
     Args:
         captioner: the captioner, on the CPU; no ensemble.
         folder: the folder, which is made if it is missing.
+        pictures: pictures that fix the scales of 8 bits (``captioning.predict.onnx_int8.pictures_for_scales``); None
+            for graphs in single precision.
 
     Returns:
         The files.
@@ -58,9 +63,17 @@ def write_onnx(captioner: Captioner, folder: Path) -> list[Path]:
         CaptioningError: the packages are not installed, or the captioner can't be written so.
     """
     _require_packages()
-    with torch.no_grad(), _quiet():
-        for graph in graphs_of(captioner):
-            _export(graph, folder / f"{graph.name}.onnx")
+    with tempfile.TemporaryDirectory() as place:
+        written = {name: Path(place) / f"{name}.onnx" for name in GRAPHS}
+        with torch.no_grad(), _quiet():
+            for graph in graphs_of(captioner):
+                _export(graph, written[graph.name])
+        if pictures is not None:
+            encoder, *decoder = written.values()
+            to_int8(encoder, decoder, pictures)
+        for path in written.values():
+            with output(folder / path.name, "wb") as file:
+                file.write(path.read_bytes())
     _write_settings(captioner, folder)
     return [*(folder / f"{name}.onnx" for name in GRAPHS), folder / SETTINGS]
 
@@ -98,6 +111,8 @@ def graphs_of(captioner: Captioner) -> list[Graph]:
     """
     if not hasattr(captioner.decoder, "word_layer"):
         raise CaptioningError("An ensemble is no single graph: export its members, or their mean weights.")
+    if isinstance(captioner.encoder, Several):
+        raise CaptioningError("Several encoders side by side are no single graph: export a captioner with one encoder.")
     encoder, decoder = _plain(captioner.encoder.fused()), _plain(captioner.decoder)
     parts, spec = list(captioner.decoder.reads), captioner.encoder.spec
     varying = [part for part in parts if part in spec.varying]

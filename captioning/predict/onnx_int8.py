@@ -7,7 +7,6 @@ recurrent state holds differs from word to word. Everything else stays in single
 """
 
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from captioning.core.errors import CaptioningError
 from captioning.core.images import ImageTransform
-from captioning.core.ownership import output
-from captioning.predict.onnx import GRAPHS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,85 +25,86 @@ if TYPE_CHECKING:
 ENOUGH = 128  # photographs fix the scales
 LEAST = 8  # photographs: the largest activations of fewer say little of others'
 
+log = logging.getLogger(__name__)
 
-def to_int8(folder: Path, transform: ImageTransform, photographs: Sequence[Path]) -> list[Path]:
-    """Bring the graphs that ``write_onnx`` has written to 8 bits, in their places.
+
+def pictures_for_scales(transform: ImageTransform, photographs: Sequence[Path]) -> list[Tensor]:
+    """What an encoder sees of some photographs, for ``to_int8``.
 
     Args:
-        folder: the folder of the graphs.
         transform: the encoder's transform.
-        photographs: photographs such as the captioner will see; the first 128 are looked at.
+        photographs: photographs such as the captioner will see, of which 128, evenly spaced, are read; one that can't
+            be read is left out, with a warning.
 
     Returns:
-        The graphs' files.
+        Images, uint8 ``(3, height, width)``.
 
     Raises:
-        CaptioningError: onnxruntime is not installed, there are fewer than eight photographs, or one can't be read.
+        CaptioningError: onnxruntime is not installed, or fewer than eight photographs can be read.
     """
-    require_quantizer()
-    if len(photographs) < LEAST:
-        raise CaptioningError(
-            f"{len(photographs)} photographs to fix the scales of 8 bits: take {LEAST} or more, better {ENOUGH}, such "
-            "as the captioner will see."
-        )
-    encoder, *decoder = (folder / f"{name}.onnx" for name in GRAPHS)
-    with _quiet():
-        _quantize_encoder(encoder, transform, photographs[:ENOUGH])
-        for path in decoder:
-            _quantize_decoder(path)
-    return [encoder, *decoder]
-
-
-def require_quantizer() -> None:
-    """Raise a sentence if the packages that write 8 bits are not installed."""
     try:
         import_module("onnxruntime")
         import_module("onnx")
     except ImportError as error:
         raise CaptioningError('Graphs in 8 bits are written by onnxruntime: pip install "captioning[onnx]".') from error
+    pictures = []
+    for place in range(min(len(photographs), ENOUGH)):
+        try:
+            pictures.append(transform.read(photographs[place * len(photographs) // min(len(photographs), ENOUGH)]))
+        except CaptioningError as error:
+            log.warning("%s", error)
+    if len(pictures) < LEAST:
+        raise CaptioningError(
+            f"The scales of 8 bits need {LEAST} photographs or more, better {ENOUGH}, such as the captioner will see; "
+            f"{len(pictures)} can be read here."
+        )
+    return pictures
 
 
-def _quantize_encoder(path: Path, transform: ImageTransform, photographs: Sequence[Path]) -> None:
+def to_int8(encoder: Path, decoder: Sequence[Path], pictures: Sequence[Tensor]) -> None:
+    """Bring graphs to 8 bits, in their places.
+
+    Args:
+        encoder: the encoder's graph.
+        decoder: the decoder's graphs.
+        pictures: what ``pictures_for_scales`` has read.
+    """
+    with _quiet():
+        _quantize_encoder(encoder, pictures)
+        for path in decoder:
+            _quantize_decoder(path)
+
+
+def _quantize_encoder(path: Path, pictures: Sequence[Tensor]) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Pictures(CalibrationDataReader):  # type: ignore[misc]
-        """The encoder's input for each photograph."""
+        """The encoder's input for each picture."""
 
         def __init__(self) -> None:
-            self.paths = iter(photographs)
+            self.pictures = iter(pictures)
 
         def get_next(self) -> "dict[str, np.ndarray[Any, Any]] | None":
-            path = next(self.paths, None)
-            return None if path is None else {"image": transform.read(path).unsqueeze(0).contiguous().numpy()}
+            picture = next(self.pictures, None)
+            return None if picture is None else {"image": picture.unsqueeze(0).contiguous().numpy()}
 
-    with _replaced(path) as small:
-        quant_pre_process(path, small, skip_symbolic_shape=True)
-        quantize_static(
-            small,
-            small,
-            Pictures(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
+    quant_pre_process(path, path, skip_symbolic_shape=True)
+    quantize_static(
+        path,
+        path,
+        Pictures(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
 
 
 def _quantize_decoder(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with _replaced(path) as small:
-        quantize_dynamic(path, small, weight_type=QuantType.QInt8, per_channel=True)
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A file to write, whose content takes the place of another file's in the end."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield (small := Path(folder) / path.name)
-        with output(path, "wb") as file:
-            file.write(small.read_bytes())
+    quantize_dynamic(path, path, weight_type=QuantType.QInt8, per_channel=True)
 
 
 @contextmanager

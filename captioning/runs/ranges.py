@@ -75,7 +75,7 @@ RANGES = {  # by the settings' dotted names, in which * stands for anything
     **dict.fromkeys(("search.temperature", "objective.temperature"), Range(SMALLEST, 1e9)),
     "search.length_penalty": Range(0, PENALTY),
     **dict.fromkeys(("objective.bleu", "objective.cider", "objective.cross_entropy"), NOT_NEGATIVE),
-    **dict.fromkeys(("trainer.log_every_n_steps", "trainer.check_val_every_n_epoch"), COUNT),
+    **dict.fromkeys(("trainer.log_every_n_steps", "trainer.check_val_every_n_epoch", "trainer.num_nodes"), COUNT),
     "data.folds": Range(2, whole=True),
     "data.fold": Range(whole=True),
     "data.workers": Range(0, PROCESSES, whole=True),

@@ -2,9 +2,9 @@
 
 Kumar and Byrne 2004, "Minimum Bayes-Risk Decoding for Statistical Machine Translation" (NAACL N04-1022), equation 4: of
 the captions found, take that of the largest expected similarity to what the decoder may have said instead,
-``argmax_c Σ_d p(d) similarity(c, d)``. Mao et al. 2015 (arXiv 1504.06692, section 8) rank captions by their similarity
-to those of the nearest training photographs; here the decoder's own captions take their place, so that nothing is
-needed but the decoder.
+``argmax_c Σ_d p(d) similarity(c, d)``. Mao et al. 2015 (m-RNN, arXiv 1412.6632, section 8) rank captions by their
+similarity to those of the nearest training photographs; here the decoder's own captions take their place, so that
+nothing is needed but the decoder.
 
 Dimensions: B images, K captions found, N captions returned, T tokens, G different n-grams of an image.
 """
@@ -18,10 +18,11 @@ from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, PAD
 from captioning.search.beam import Beam
-from captioning.search.search import Captions, ConditionalModel, require
+from captioning.search.search import Captions, ConditionalModel, require_temperature
 
 ORDERS = 4  # the length of the longest n-grams
 SIGMA = 6.0  # words, of the penalty on a difference of lengths
+AT_ONCE = 2**22  # numbers of a comparison in memory
 
 
 class Consensus(Beam):
@@ -30,6 +31,7 @@ class Consensus(Beam):
     A caption's probability is ``exp(score / temperature)``, normalised over the captions found, with the score of
     ``Beam``. The similarity of two captions is CIDEr-D's (see ``captioning.metrics.cider``) with all n-grams of equal
     weight, 0 to 1. A returned score is the expected similarity. Among equal scores the likelier caption comes first.
+    Captions cut at ``max_length`` count only where none has ended, and come last, whatever their scores.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Consensus(Beam):
             CaptioningError: a setting is out of its range.
         """
         super().__init__(size, max_length, length_penalty, block_ngrams, n_best, remove_bad_endings)
-        require(temperature > 0, f"search.temperature={temperature}: take one above 0.")
+        require_temperature(temperature)
         self.temperature = temperature
 
     def search(self, decoder: ConditionalModel, features: Features, attention: bool) -> Captions:
@@ -68,9 +70,10 @@ class Consensus(Beam):
         there = found.scores > -torch.inf  # (B, K)
         ended = (found.tokens == END).any(dim=2)
         voters = there & (ended | ~ended.any(dim=1, keepdim=True))  # captions that were cut vote among themselves alone
-        votes = (found.scores.masked_fill(~voters, -torch.inf) / self.temperature).softmax(dim=1)
-        expected = torch.stack([similarities(tokens) for tokens in found.tokens.cpu()]).to(votes) @ votes.unsqueeze(2)
-        scores = expected.squeeze(2).masked_fill(~there, -torch.inf)
+        votes = (found.scores / self.temperature).masked_fill(~voters, -torch.inf).softmax(dim=1)
+        alike = torch.stack([similarities(tokens) for tokens in found.tokens.cpu()]).to(votes.device)
+        scores = (alike * votes.unsqueeze(1)).sum(dim=2)  # no product of matrices: autocast would round it
+        scores = scores.masked_fill(~there, -torch.inf)
         order = scores.argsort(dim=1, descending=True, stable=True)
         order = order.gather(1, (~voters).gather(1, order).int().argsort(dim=1, stable=True))[:, : self.n_best]
         parts = {"attention": found.attention, "sentinel": found.sentinel}
@@ -103,7 +106,8 @@ def similarities(tokens: Tensor) -> Tensor:
         grams = torch.unique(grams[:, : ends.shape[1]] * (int(words.max()) + 1) + ends, return_inverse=True)[1]
         counts = torch.zeros(len(tokens), int(grams.max()) + 1)  # (K, G)
         counts.scatter_add_(1, grams, said[:, n:].float())
-        products = (torch.minimum(counts.unsqueeze(1), counts) * counts).sum(dim=2)
+        some = torch.split(counts, max(1, AT_ONCE // counts.numel()))
+        products = torch.cat([(torch.minimum(rows.unsqueeze(1), counts) * counts).sum(dim=2) for rows in some])
         norms = counts.norm(dim=1)
         cosines += products / (norms.unsqueeze(1) * norms).clamp_min(1e-6)
     differences = (lengths.unsqueeze(1) - lengths).float()

@@ -14,7 +14,7 @@ from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, PAD, START
 from captioning.search.history import History, Step, shown
-from captioning.search.search import Captions, ConditionalModel, Search, require, still_open
+from captioning.search.search import Captions, ConditionalModel, Search, require, require_temperature, still_open
 
 
 class Rollout(Search):
@@ -116,7 +116,7 @@ class Sample(Rollout):
             CaptioningError: a setting is out of its range.
         """
         super().__init__(max_length, remove_bad_endings)
-        require(temperature > 0, f"search.temperature={temperature}: take one above 0, or search=greedy.")
+        require_temperature(temperature)
         require(top_k >= 0, f"search.top_k={top_k}: take 1 or more, or 0 for all words.")
         require(0 < top_p <= 1, f"search.top_p={top_p}: take one above 0 and up to 1.")
         require(samples >= 1, f"search.samples={samples}: take 1 or more.")

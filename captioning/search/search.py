@@ -22,6 +22,7 @@ from captioning.text.endings import BAD_ENDINGS
 NEVER_SAID = (PAD, START, UNK)
 LEAVE = 0.75  # fraction of the images still open at which the finished ones leave (the state of the rest is copied)
 WAITS = ("cuda",)  # devices that compute while the processor goes on
+TEMPERATURES = (1e-4, 1e9)  # also those of captioning.runs.ranges, which does not import torch
 UNASKED = 4  # steps of a search on a GPU between two questions what is finished: each waits for the GPU
 
 
@@ -199,6 +200,15 @@ def require(condition: bool, sentence: str) -> None:
     """Raise a ``CaptioningError`` with a sentence unless a condition holds."""
     if not condition:
         raise CaptioningError(sentence)
+
+
+def require_temperature(temperature: float) -> None:
+    """Raise a ``CaptioningError`` unless logits and scores can be divided by a temperature."""
+    least, most = TEMPERATURES
+    require(
+        least <= temperature <= most,
+        f"search.temperature={temperature}: take one from {least:g} to {most:g}, or search=greedy for the likeliest.",
+    )
 
 
 def say_empty(empty: int, total: int) -> str:

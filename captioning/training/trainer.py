@@ -1,6 +1,7 @@
 """Lightning's trainer with a run's callbacks and logs."""
 
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from captioning.core.files import atomic_write
 from captioning.core.system import processors
 from captioning.runs.monitor import Monitor
 from captioning.training.callbacks import callbacks
+
+PLACES = ("GROUP_RANK", "NODE_RANK", "RANK", "SLURM_NODEID", "LSB_JOBID", "OMPI_COMM_WORLD_RANK")  # as launchers tell
 
 
 def make_trainer(config: Mapping[str, Any], folder: Path, monitor: Monitor) -> pl.Trainer:
@@ -74,6 +77,29 @@ def _check_devices(settings: Mapping[str, Any]) -> None:
     )
     if on_cpu and isinstance(devices, int) and devices > most:
         raise CaptioningError(f"trainer.devices={devices}: up to {most} processes are started on this CPU. Take fewer.")
+    _check_machines(devices, settings.get("num_nodes"))
+
+
+def _check_machines(devices: Any, machines: Any) -> None:
+    """Refuse processes that would wait for others for ever, or that torchrun has started in another number.
+
+    Raises:
+        CaptioningError: see above.
+    """
+    if not isinstance(machines, int):
+        return
+    if machines > 1 and not any(name in os.environ for name in PLACES):
+        raise CaptioningError(
+            f"trainer.num_nodes={machines}: nothing tells this process which of the machines it is on. Start it by "
+            "torchrun on each of them (docs/clusters.md), or take trainer.num_nodes=1."
+        )
+    if "TORCHELASTIC_RUN_ID" in os.environ and isinstance(devices, int) and devices > 0:
+        started, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        if devices * machines != started:
+            raise CaptioningError(
+                f"trainer.devices={devices} trainer.num_nodes={machines}: torchrun has started {started} processes. "
+                f"Set trainer.devices={here} trainer.num_nodes={started // here}."
+            )
 
 
 def _logger(name: str, settings: Mapping[str, Any], folder: Path) -> Logger:

@@ -225,6 +225,11 @@ def test_the_options_start_from_the_search_of_training(untrained: Untrained) -> 
     assert chosen("--remove-bad-endings", kind="Greedy") == "greedy, remove bad endings"
     assert chosen("--sample", "--remove-bad-endings", kind="Greedy") == "sample, seed 0, remove bad endings"
     together = ["--consensus", "--groups", "2"], ["--sample", "--consensus"], ["--beam", "3", "--temperature", "2"]
+    for option in (["--consensus"], ["--groups", "2"]):
+        with pytest.raises(CaptioningError, match="can't be made to say the words that this captioner's search must"):
+            chosen(*option, kind="ConstrainedBeam", must_say=["a"])
+    with pytest.raises(CaptioningError, match="--groups has no effect in a consensus"):
+        chosen("--consensus", "--groups", "2", kind="Greedy")
     for options in (["--diversity", "1", "--beam", "3"], ["--sample", "--groups", "2"], *together):
         with pytest.raises(CaptioningError, match="has no effect"):
             chosen(*options, kind="Greedy")

@@ -24,9 +24,10 @@ from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.vocabulary import END, SPECIAL, Vocabulary
 from captioning.encoders import Encoder
+from captioning.encoders.several import Several
 from captioning.jobs.config import compose, conf_dir
 from captioning.predict.onnx import Graph, _write_settings, graphs_of, write_onnx
-from captioning.predict.onnx_int8 import to_int8
+from captioning.predict.onnx_int8 import pictures_for_scales
 from captioning.runs import parts
 from captioning.search import Beam, Greedy
 
@@ -186,11 +187,14 @@ def in_eight_bits_they_say_nearly_the_same(
 ) -> None:
     """The random weights of these captioners are large, and their captions close to one another."""
     onnx = pytest.importorskip("onnx", reason="needs captioning[onnx]")
-    to_int8(folder, captioner.encoder.transform, photos)
+    write_onnx(captioner, folder, pictures_for_scales(captioner.encoder.transform, photos))
     in_eight = example.Captioner(folder)
-    for graph, operations in (("encoder", {"DequantizeLinear"}), ("step", {"DynamicQuantizeLinear", "MatMulInteger"})):
-        nodes = {node.op_type for node in onnx.load(folder / f"{graph}.onnx").graph.node}
-        assert nodes >= operations, graph
+    graphs = {name: onnx.load(folder / f"{name}.onnx").graph for name in ("encoder", "start", "step")}
+    for name, graph in graphs.items():
+        operations = {"DequantizeLinear"} if name == "encoder" else {"DynamicQuantizeLinear", "MatMulInteger"}
+        assert {node.op_type for node in graph.node} >= operations, name
+    scales = [each for each in graphs["encoder"].initializer if each.name.endswith("weight_scale")]
+    assert [list(each.dims) for each in scales] == [[8]]  # one for each channel of the convolution
     errors, equal = [], 0
     for path in photos:
         features, exact = (each.run("encoder", image=each.pixels(path)) for each in (in_eight, in_single))
@@ -201,9 +205,28 @@ def in_eight_bits_they_say_nearly_the_same(
     assert equal >= 30
 
 
-def test_eight_bits_need_photographs(tmp_path: Path, photos: list[Path]) -> None:
-    with pytest.raises(CaptioningError, match="3 photographs to fix the scales of 8 bits: take 8 or more"):
-        to_int8(tmp_path, Patches().transform, photos[:3])
+def test_eight_bits_need_photographs(
+    tmp_path: Path, photos: list[Path], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """All is refused before anything is written; a photograph that can't be read is left out."""
+    (tmp_path / "broken.png").write_bytes(photos[0].read_bytes()[:60])
+    assert len(pictures_for_scales(Patches().transform, [tmp_path / "broken.png", *photos])) == len(photos)
+    assert "broken.png" in caplog.text
+    many = pictures_for_scales(Patches().transform, [photos[place % 40] for place in range(500)])
+    assert len(many) == 128
+    with pytest.raises(CaptioningError, match=r"8 photographs or more, better 128, .* 7 can be read here"):
+        pictures_for_scales(Patches().transform, [tmp_path / "broken.png", *photos[:7]])
+    inside = ["export", "captioning/pretrained", "--onnx", str(tmp_path / "a"), "--pretrained", str(tmp_path / "b")]
+    for wrong in ("", str(tmp_path / "none*.jpg"), str(tmp_path)):
+        assert main([*inside, "--int8", wrong]) in (1, 2), wrong
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+def test_several_encoders_are_no_graph() -> None:
+    captioner = babbler(TINY, "decoder=show_tell", "decoder.hidden_size=8")
+    captioner.encoder = Several({"one": captioner.encoder, "other": Patches()})
+    with pytest.raises(CaptioningError, match="Several encoders side by side are no single graph"):
+        graphs_of(captioner)
 
 
 def few() -> dict[str, list[str]]:
@@ -267,4 +290,4 @@ def test_without_the_extra_a_sentence_says_what_to_install(
     assert "--int8 is of --onnx alone" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(CaptioningError, match=r'pip install "captioning\[onnx\]"'):
-        to_int8(tmp_path, Patches().transform, [])
+        pictures_for_scales(Patches().transform, [])

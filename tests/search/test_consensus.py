@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioning.core.errors import CaptioningError
+from captioning.core.state import State
 from captioning.core.vocabulary import END, PAD
 from captioning.metrics.cider import CiderD
 from captioning.metrics.frequencies import DocumentFrequencies
 from captioning.metrics.references import References
-from captioning.search import Beam, Consensus
+from captioning.search import Beam, Consensus, Sample, consensus
 from captioning.search.consensus import similarities
 
 
@@ -119,6 +120,42 @@ def test_a_batch_is_each_photograph_alone(toy):
         assert torch.allclose(alone.scores[0], together.scores[image], atol=1e-6)
 
 
-def test_a_temperature_of_nothing_is_refused():
-    with pytest.raises(CaptioningError, match=r"search\.temperature=0: take one above 0"):
-        Consensus(5, 0)
+@pytest.mark.parametrize("temperature", [0, 1e-45, math.inf, math.nan])
+def test_a_temperature_that_cannot_divide_is_refused(temperature):
+    for kind in (Consensus, Sample):
+        with pytest.raises(
+            CaptioningError, match=rf"search\.temperature={temperature}: take one from 0\.0001 to 1e\+09"
+        ):
+            kind(temperature=temperature)
+
+
+def test_autocast_does_not_round_the_ranking(toy):
+    decoder, features = toy(6, 3), toy.photographs(*range(20))
+    plain = Consensus(6)(decoder, features)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = Consensus(6)(decoder, features)
+    assert found.scores.dtype == torch.float32
+    assert torch.equal(found.scores, plain.scores) and torch.equal(found.tokens, plain.tokens)
+
+
+def test_a_comparison_in_parts_is_the_same(monkeypatch):
+    tokens = torch.randint(4, 9, (13, 8), generator=torch.Generator().manual_seed(0))
+    whole = similarities(tokens)
+    monkeypatch.setattr(consensus, "AT_ONCE", 200)
+    assert torch.equal(similarities(tokens), whole)
+
+
+def test_the_sentinel_follows_its_caption(toy):
+    class Watching(toy):
+        def step(self, tokens, state):
+            logits, after = super().step(tokens, state)
+            number = after.sequence["number"]
+            return logits, State(after.image, {**after.sequence, "sentinel": number.float()})
+
+    decoder, features = Watching(6, 1), toy.photographs(*range(5))
+    beam = Beam(6, length_penalty=0.6, n_best=6)(decoder, features, attention=True)
+    found = Consensus(6, n_best=6)(decoder, features, attention=True)
+    for b in range(5):
+        for n, row in enumerate(found.tokens[b]):
+            (place,) = [m for m in range(6) if torch.equal(beam.tokens[b, m], row)]
+            assert torch.equal(found.sentinel[b, n], beam.sentinel[b, place])

@@ -57,11 +57,24 @@ def test_a_callback_is_added_by_a_setting(tiny: Overrides, tmp_path: Path, monke
         (["trainer.devices=0"], r"Check trainer\.accelerator, trainer\.devices"),
         (["trainer.devices=9999"], "trainer.devices=9999: up to .* processes are started on this CPU"),
         (["trainer.precision=64-true"], "nothing is trained in double precision here"),
+        (["trainer.num_nodes=2"], "nothing tells this process which of the machines it is on. Start it by torchrun"),
     ],
 )
 def test_what_is_none_is_a_sentence(settings: list[str], said: str, tiny: Overrides, tmp_path: Path) -> None:
     with pytest.raises(CaptioningError, match=said):
         config = compose(tiny(*settings))
+        make_trainer(config, tmp_path, Monitor.of(config))
+
+
+def test_processes_that_torchrun_has_started_in_another_number_are_refused(
+    tiny: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would train by itself, into one folder, or Lightning would end with a traceback."""
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    config = compose(tiny("trainer.devices=2", "trainer.num_nodes=2", "trainer.strategy=ddp"))
+    said = r"torchrun has started 6 processes\. Set trainer\.devices=3 trainer\.num_nodes=2\."
+    with pytest.raises(CaptioningError, match=said):
         make_trainer(config, tmp_path, Monitor.of(config))
 
 

@@ -325,7 +325,10 @@ def test_the_trainer_takes_and_logs_so_many_batches(captioner: Line, watched: Wa
 @wired("trainer=default trainer.devices", "trainer=default trainer.strategy", "trainer=default trainer.accelerator")
 @wired("trainer=default trainer.use_distributed_sampler", "trainer=default trainer.enable_model_summary")
 @wired("trainer=default trainer.enable_progress_bar", "trainer=default trainer.num_nodes")
-def test_lightning_is_given_the_settings_of_the_trainer(captioner: Line, tmp_path: Path) -> None:
+def test_lightning_is_given_the_settings_of_the_trainer(
+    captioner: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_RANK", "0")  # of three machines
     plain = without(captioner(), "trainer.accelerator", "trainer.enable_progress_bar")
 
     def made(*more: str) -> Any:
