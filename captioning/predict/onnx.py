@@ -68,9 +68,9 @@ def write_onnx(captioner: Captioner, folder: Path, pictures: Sequence[Tensor] | 
         with torch.no_grad(), _quiet():
             for graph in graphs_of(captioner):
                 _export(graph, written[graph.name])
-        if pictures is not None:
-            encoder, *decoder = written.values()
-            to_int8(encoder, decoder, pictures)
+            if pictures is not None:
+                encoder, *decoder = written.values()
+                to_int8(encoder, decoder, pictures)
         for path in written.values():
             with output(folder / path.name, "wb") as file:
                 file.write(path.read_bytes())
@@ -247,10 +247,9 @@ def _write_settings(captioner: Captioner, folder: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says of its own workings."""
-    loggers = [
-        logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export", "torch.__trace")
-    ]
+    """Without what the exporter, and the quantizer by the root logger, say of their own workings."""
+    names = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export", "torch.__trace", "root")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

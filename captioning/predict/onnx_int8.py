@@ -7,9 +7,7 @@ recurrent state holds differs from word to word. Everything else stays in single
 """
 
 import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,10 +45,10 @@ def pictures_for_scales(transform: ImageTransform, photographs: Sequence[Path]) 
         import_module("onnx")
     except ImportError as error:
         raise CaptioningError('Graphs in 8 bits are written by onnxruntime: pip install "captioning[onnx]".') from error
-    pictures = []
-    for place in range(min(len(photographs), ENOUGH)):
+    pictures, count = [], min(len(photographs), ENOUGH)
+    for place in range(count):
         try:
-            pictures.append(transform.read(photographs[place * len(photographs) // min(len(photographs), ENOUGH)]))
+            pictures.append(transform.read(photographs[place * len(photographs) // count]))
         except CaptioningError as error:
             log.warning("%s", error)
     if len(pictures) < LEAST:
@@ -69,10 +67,9 @@ def to_int8(encoder: Path, decoder: Sequence[Path], pictures: Sequence[Tensor]) 
         decoder: the decoder's graphs.
         pictures: what ``pictures_for_scales`` has read.
     """
-    with _quiet():
-        _quantize_encoder(encoder, pictures)
-        for path in decoder:
-            _quantize_decoder(path)
+    _quantize_encoder(encoder, pictures)
+    for path in decoder:
+        _quantize_decoder(path)
 
 
 def _quantize_encoder(path: Path, pictures: Sequence[Tensor]) -> None:
@@ -105,17 +102,3 @@ def _quantize_decoder(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(path, path, weight_type=QuantType.QInt8, per_channel=True)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without onnxruntime's advice, which it logs as warnings."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.setLevel(level)

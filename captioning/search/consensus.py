@@ -100,10 +100,10 @@ def similarities(tokens: Tensor) -> Tensor:
     said = words != PAD
     lengths = said.sum(dim=1)
     cosines = torch.zeros(len(tokens), len(tokens))
-    grams = torch.zeros_like(words)
+    grams, beyond = torch.zeros_like(words), int(words.max()) + 1
     for n in range(min(ORDERS, words.shape[1])):
         ends = words[:, n:]
-        grams = torch.unique(grams[:, : ends.shape[1]] * (int(words.max()) + 1) + ends, return_inverse=True)[1]
+        grams = torch.unique(grams[:, : ends.shape[1]] * beyond + ends, return_inverse=True)[1]
         counts = torch.zeros(len(tokens), int(grams.max()) + 1)  # (K, G)
         counts.scatter_add_(1, grams, said[:, n:].float())
         some = torch.split(counts, max(1, AT_ONCE // counts.numel()))

@@ -14,6 +14,7 @@ from captioning.jobs.config import compose
 from captioning.jobs.train import train
 from captioning.runs.ranges import LIMITS, RANGES, Range, check_ranges
 from captioning.search.beam import PENALTY
+from captioning.search.search import TEMPERATURES
 
 CONF = Path(__file__).parents[2] / "conf"
 OUT = [
@@ -89,6 +90,10 @@ def test_a_part_s_number_out_of_range_is_a_sentence(settings: str) -> None:
 def test_the_greatest_length_penalty_is_the_search_s() -> None:
     assert RANGES["search.length_penalty"].most == PENALTY
     assert 1.0 / float(LIMITS["max_length"] ** PENALTY) > 0
+
+
+def test_the_temperatures_are_the_search_s() -> None:
+    assert (RANGES["search.temperature"].least, RANGES["search.temperature"].most) == TEMPERATURES
 
 
 BEYOND = [
