@@ -3,6 +3,7 @@
 The format is that of ``captioning.runs.published``: ``model.safetensors``, ``config.json`` and a model card.
 """
 
+import importlib
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -140,12 +141,11 @@ class Publishing:
 
 def _hub() -> ModuleType:
     try:
-        import huggingface_hub
+        return importlib.import_module("huggingface_hub")
     except ImportError:
         raise CaptioningError(
             'The hub needs the library huggingface_hub: pip install "captioning[hub]". A folder needs nothing.'
         ) from None
-    return huggingface_hub
 
 
 def _of_the_hub(name: str, action: Callable[[], str]) -> str:
