@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captioning.core.errors import CaptioningError
+from captioning.training.sharding import whole
 
 PATIENCE = 20  # consecutive steps that a gradient scaler may skip: 20 halvings take its first scale (2^16) below 1
 
@@ -130,7 +131,8 @@ class Gradients(pl.Callback):
 def norms_of(module: torch.nn.Module) -> dict[str, Tensor]:
     """The norm of each parameter's gradient by parameter name, in the module's order."""
     gradients = {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
-    return dict(zip(gradients, torch._foreach_norm(list(gradients.values())), strict=True))
+    norms = torch._foreach_norm(list(gradients.values()))
+    return dict(zip(gradients, map(whole, norms), strict=True))
 
 
 def by_layer(norms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -147,7 +149,7 @@ def is_clipped(trainer: pl.Trainer, module: torch.nn.Module, total: Tensor) -> b
     if not limit:
         return False
     if trainer.gradient_clip_algorithm == "value":
-        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+        gradients = [whole(parameter.grad) for parameter in module.parameters() if parameter.grad is not None]
         total = torch.stack(torch._foreach_norm(gradients, float("inf"))).max()
     return bool(total > limit)
 

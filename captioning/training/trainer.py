@@ -18,6 +18,7 @@ from captioning.core.files import atomic_write
 from captioning.core.system import processors
 from captioning.runs.monitor import Monitor
 from captioning.training.callbacks import callbacks
+from captioning.training.sharding import Sharded
 
 PLACES = ("GROUP_RANK", "NODE_RANK", "RANK", "SLURM_NODEID", "LSB_JOBID", "OMPI_COMM_WORLD_RANK")  # as launchers tell
 
@@ -45,9 +46,10 @@ def make_trainer(config: Mapping[str, Any], folder: Path, monitor: Monitor) -> p
     more = [build(settings, pl.Callback) for settings in (config["callbacks"] or {}).values()]
     loggers = [_logger(name, settings, folder) for name, settings in config["logger"].items() if name != "gradients"]
     _check_devices(config["trainer"])
+    settings = _sharded(config) if config["trainer"]["strategy"] == "fsdp" else config["trainer"]
     try:
         return build(
-            config["trainer"],
+            settings,
             pl.Trainer,
             default_root_dir=folder,
             callbacks=[*more, *own],
@@ -59,6 +61,27 @@ def make_trainer(config: Mapping[str, Any], folder: Path, monitor: Monitor) -> p
         raise CaptioningError(
             f"{reason:.300}. Check trainer.accelerator, trainer.devices, trainer.strategy and trainer.precision."
         ) from error
+
+
+def _sharded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The trainer's settings with ``trainer.strategy=fsdp``.
+
+    Raises:
+        CaptioningError: there is one process, or the weights are averaged.
+    """
+    trainer = config["trainer"]
+    if trainer["devices"] == 1 and trainer["num_nodes"] == 1:
+        raise CaptioningError(
+            "trainer.strategy=fsdp: one process has nothing to share out. Set trainer.devices to the number of GPUs, "
+            "or take trainer.strategy=auto."
+        )
+    if config["ema_decay"] is not None:
+        raise CaptioningError(
+            "trainer.strategy=fsdp: Lightning averages no sharded weights. Set ema_decay=null, or take "
+            "trainer.strategy=ddp."
+        )
+    # what is gathered in inference mode would have no gradient later
+    return {**trainer, "strategy": Sharded(), "inference_mode": False}
 
 
 def _check_devices(settings: Mapping[str, Any]) -> None:
