@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from captioning.core.errors import CaptioningError
@@ -18,7 +18,7 @@ COLUMNS = (
 )
 KEY = ("experiment", "overrides", "members", "seed", "search", "tokenizer")  # what a row is a repetition by
 OF_A_RUN = ("decoder", "cell", "encoder", "seed", "epochs", "best_epoch", "seconds", "parameters")
-PLACES = ("name", "out", "sweep", "hydra.", "logger", "test", "data.root", "data.features_root")
+PLACES = ("name", "out", "sweep", "hydra.", "logger", "test", "data.root", "data.images", "data.features_root")
 UNTOLD = (*PLACES, "data.workers", "report", "trainer.enable_progress_bar", "trainer.log_every_n_steps")  # of no effect
 
 
@@ -26,6 +26,13 @@ def is_told(override: str) -> bool:
     """True for an override that changes what is trained: no place, name or output."""
     key = override.lstrip("+~").partition("=")[0]
     return not key.startswith(UNTOLD) and not (key.startswith("data.sources.") and key.endswith(".root"))
+
+
+def told(override: str) -> str:
+    """An override, with the name alone of a file or folder: what is before it is of one machine."""
+    key, _, value = override.partition("=")
+    path = PurePath(value.strip("'\""))
+    return f"{key}={path.name}" if path.is_absolute() else override
 
 
 def scored(folders: Iterable[Path], split: str) -> Iterator[Path]:
@@ -73,7 +80,7 @@ def _of_a_run(folder: Path) -> dict[str, Any]:
     summary = read_summary(folder)
     overrides = overrides_of(folder)
     chosen = [each.partition("=")[2] for each in overrides if each.startswith("experiment=")]
-    changed = [each for each in overrides if is_told(each) and not each.startswith(("experiment=", "seed="))]
+    changed = [told(each) for each in overrides if is_told(each) and not each.startswith(("experiment=", "seed="))]
     return {
         "experiment": chosen[-1] if chosen else folder.name,
         "overrides": " ".join(changed),
