@@ -25,11 +25,13 @@ def read_initial(path: str | None, trust: Collection[str] = ()) -> Checkpoint | 
 def begin_with(module: torch.nn.Module, initial: Checkpoint) -> None:
     """Load the weights of another run into a module.
 
+    A buffer that the other run lacks keeps its beginning, as hard attention's mean reward does after soft attention.
+
     Raises:
         CaptioningError: names or shapes of the weights differ.
     """
     try:
-        load_weights(module, initial.weights, initial.path)
+        load_weights(module, {**dict(module.named_buffers()), **initial.weights}, initial.path)
     except CaptioningError as error:
         raise CaptioningError(
             f"init_from: {error} Begin with a run of the same encoder, decoder, cell and sizes."

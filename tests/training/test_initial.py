@@ -36,6 +36,18 @@ def test_it_begins_with_the_best_weights_and_the_vocabulary(first: Path, tiny: O
     assert all(torch.equal(ours.weights[name], tensor) for name, tensor in theirs.weights.items())
 
 
+def test_hard_attention_begins_with_soft_attention(tiny: Overrides, tmp_path: Path) -> None:
+    """The mean reward, which soft attention has not, begins at 0."""
+    once = ("decoder=show_attend_tell", "trainer.max_epochs=1", "test=false")
+    train(compose(tiny(*once)), tmp_path / "soft")
+    train(compose(tiny(*once, "decoder.attention=hard", f"init_from={tmp_path / 'soft'}")), tmp_path / "hard")
+    soft, hard = (read_checkpoint(tmp_path / name).weights for name in ("soft", "hard"))
+    assert hard.keys() - soft.keys() == {"decoder.baseline"} and hard["decoder.baseline"] < 0
+    wrong = tiny(*once, "decoder=neuraltalk", f"init_from={tmp_path / 'soft'}")
+    with pytest.raises(CaptioningError, match="do not fit the captioner"):
+        train(compose(wrong), tmp_path / "wrong")
+
+
 def test_a_resumed_run_goes_on_with_its_own_weights(first: Path, tiny: Overrides, tmp_path: Path) -> None:
     begun = (f"init_from={first}", "trainer.max_epochs=1", "test=false")
     train(compose(tiny(*begun)), tmp_path / "cut")
