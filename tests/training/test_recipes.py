@@ -62,7 +62,7 @@ def test_recipes_begin_where_the_first_one_ends() -> None:
     for recipe, before in (
         ("coco_self_critical", "coco_show_attend_tell"),
         ("coco_finetuned", "coco_show_attend_tell"),
-        ("flickr8k_self_critical", "flickr8k_show_attend_tell"),
+        ("flickr8k_self_critical", "flickr8k_three_encoders"),
     ):
         config, first = compose([f"experiment={recipe}", "out=there"]), compose([f"experiment={before}"])
         name = OmegaConf.load(conf_dir() / "experiment" / f"{before}.yaml")["name"]
