@@ -212,6 +212,26 @@ def test_the_figures_of_flickr8k_are_those_of_the_results(page: str) -> None:
             assert near(bleu, other["BLEU-4"]) and near(cider, other["CIDEr"]) and cells[11] == other["commit"]
 
 
+def test_the_figures_of_searches_on_flickr8k_are_those_of_the_results() -> None:
+    """Each row of a table with a search in its second column is a row of the results."""
+    with (ROOT / "data" / "results" / "flickr8k.csv").open(encoding="utf-8") as file:
+        results = list(csv.DictReader(file))
+    text = (ROOT / "docs" / "flickr8k.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    compared = [cells for cells in rows if len(cells) > 8 and cells[1].startswith(("beam", "consensus"))]
+    assert len(compared) > 8
+    for cells in compared:
+        said = [cell.removesuffix(" %") for cell in cells[3:9]]
+        assert any(
+            row["search"] == cells[1] and all(near(text, row[name]) for text, name in zip(said, SHOWN, strict=True))
+            for row in results
+            if row["METEOR"] and row["different"]
+        ), cells
+
+
+SHOWN = ("BLEU-1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "different")
+
+
 def test_the_figures_of_characters_are_those_of_the_results() -> None:
     with (ROOT / "data" / "results" / "tinyshakespeare.csv").open(encoding="utf-8") as file:
         results = [row for row in csv.DictReader(file) if row["experiment"] == "char_rnn_table"]
