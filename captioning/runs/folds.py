@@ -9,7 +9,7 @@ from typing import Any
 
 from captioning.core.errors import CaptioningError
 from captioning.runs.question_rows import BASELINES
-from captioning.runs.results import Row, is_told
+from captioning.runs.results import Row, is_told, told
 from captioning.runs.told import configuration_of, overrides_of, read_scores, read_summary
 
 COLUMNS = (
@@ -130,7 +130,7 @@ def _all_have(members: Sequence[Mapping[str, Any]], name: str) -> bool:
 
 def _settings(run: Path) -> list[str]:
     """The overrides of a run that matter, without its fold."""
-    return [each for each in overrides_of(run) if is_told(each) and not each.startswith("data.fold=")]
+    return [told(each) for each in overrides_of(run) if is_told(each) and not each.startswith("data.fold=")]
 
 
 def _without_fold(run: Path) -> str:

@@ -25,13 +25,16 @@ def read_initial(path: str | None, trust: Collection[str] = ()) -> Checkpoint | 
 def begin_with(module: torch.nn.Module, initial: Checkpoint) -> None:
     """Load the weights of another run into a module.
 
-    A buffer that the other run lacks keeps its beginning, as hard attention's mean reward does after soft attention.
+    A buffer that the other run lacks keeps its beginning, as hard attention's mean reward does after soft attention;
+    those of the encoder are statistics, and have to be there.
 
     Raises:
         CaptioningError: names or shapes of the weights differ.
     """
+    own = module.state_dict()
+    begun = {name: own[name] for name, _ in module.named_buffers() if name in own and not name.startswith("encoder.")}
     try:
-        load_weights(module, {**dict(module.named_buffers()), **initial.weights}, initial.path)
+        load_weights(module, begun | dict(initial.weights), initial.path)
     except CaptioningError as error:
         raise CaptioningError(
             f"init_from: {error} Begin with a run of the same encoder, decoder, cell and sizes."

@@ -24,6 +24,26 @@ def tiny_clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[s
     return settings
 
 
+FINE_TUNED = (  # the encoder's head is behind the grid: no gradient reaches it, and no rank may wait for one
+    "encoder=timm",
+    "encoder.name=mobilenetv3_small_050",
+    "encoder.weights=null",
+    "encoder.finetune_from=blocks.5",
+    "encoder_lr=0.01",
+)
+
+
+@pytest.fixture
+def tiny_fine_tuned(tiny: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """A function from further settings to those of a tiny run that trains its encoder."""
+
+    def settings(*more: str) -> list[str]:
+        found = tiny("decoder=show_attend_tell", *FINE_TUNED, *more)
+        return [each for each in found if not each.startswith("encoder.last_stage")]  # timm's has none
+
+    return settings
+
+
 CAPTIONED = ("moving_scenes_attention", "data.minimum_count=1", "decoder.hidden_size=8", "decoder.embedding_size=8")
 CAPTIONED += (
     "decoder.attention_size=4",

@@ -1,6 +1,7 @@
 """``trainer.strategy=fsdp``: processes that share the parameters out train as one process does."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,26 +16,15 @@ from captioning.jobs.train import train as train_here
 from captioning.runs.metrics_file import read_metrics
 from captioning.training import sharding
 
-FINE_TUNED = (
-    "encoder=timm",
-    "encoder.name=mobilenetv3_small_050",
-    "encoder.weights=null",
-    "encoder.finetune_from=blocks.5",
-    "encoder_lr=0.01",
-)
 SETTINGS = ("data.captions_per_photo=1", "decoder.output_dropout=0", "monitor=ROUGE-L")
 TWO = ("data.batch_size=2", "trainer.devices=2", "trainer.strategy=fsdp", "name=two")
 ONE = ("data.batch_size=4", "trainer.devices=1", "name=one")
-Done = Any
+Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def overrides(tiny: Callable[..., list[str]]) -> Callable[..., list[str]]:
-    def settings(*more: str) -> list[str]:
-        found = tiny("decoder=show_attend_tell", *FINE_TUNED, *SETTINGS, *more)
-        return [each for each in found if not each.startswith("encoder.last_stage")]  # timm's has none
-
-    return settings
+def overrides(tiny_fine_tuned: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    return lambda *more: tiny_fine_tuned(*SETTINGS, *more)
 
 
 def watched(work: Callable[[], int], file: Path) -> Callable[[], int]:
