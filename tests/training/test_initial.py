@@ -1,6 +1,7 @@
 """``init_from``: a run that begins with another's weights."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def test_hard_attention_begins_with_soft_attention(tiny: Overrides, tmp_path: Pa
     wrong = tiny(*once, "decoder=neuraltalk", f"init_from={tmp_path / 'soft'}")
     with pytest.raises(CaptioningError, match="do not fit the captioner"):
         train(compose(wrong), tmp_path / "wrong")
+
+
+def test_no_statistic_of_an_encoder_is_filled_in(first: Path, tiny: Overrides, tmp_path: Path) -> None:
+    initial = read_checkpoint(first)
+    config = compose(tiny("trainer.max_epochs=1", "test=false"))
+    task = build(config["task"], Task, config=config)
+    module = task.prepare(task.read_source(), tmp_path, torch.device("cpu"), initial).module
+    begin_with(module, initial)
+    lost = next(name for name in initial.weights if name.startswith("encoder.") and name.endswith("running_mean"))
+    with pytest.raises(CaptioningError, match=r"init_from: .* do not fit the captioner .*missing"):
+        begin_with(module, replace(initial, weights={k: v for k, v in initial.weights.items() if k != lost}))
 
 
 def test_a_resumed_run_goes_on_with_its_own_weights(first: Path, tiny: Overrides, tmp_path: Path) -> None:
