@@ -44,10 +44,11 @@ class Packing(Movable):
         lengths = (tokens != PAD).sum(-1).flatten().cpu()  # (B·S,)
         captions = torch.argsort(lengths, descending=True, stable=True)
         captions = captions[: int((lengths > 0).sum())]
-        sizes = [int(n) for n in (lengths.unsqueeze(1) > torch.arange(T)).sum(0).tolist() if n > 0]
-        rows = [captions[:n] * T + t for t, n in enumerate(sizes)]
-        packed = torch.cat(rows) if rows else lengths.new_zeros(0)
-        return cls(packed, captions, tuple(sizes), (B, S, T)).to(tokens.device)
+        times = torch.arange(T).unsqueeze(1)
+        there = lengths[captions] > times  # (T, N)
+        sizes = [n for n in there.sum(1).tolist() if n > 0]
+        rows = (captions * T + times)[there]
+        return cls(rows, captions, tuple(sizes), (B, S, T)).to(tokens.device)
 
     @classmethod
     def even(cls, sequences: int, words: int) -> "Packing":

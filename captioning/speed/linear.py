@@ -49,11 +49,26 @@ def onednn(input: Tensor) -> bool:
 
 def gradient_of(weight: Tensor, gradient: Tensor, inputs: Tensor) -> Tensor:
     """The gradient of a linear layer's weight ``(O, I)``: outputs' gradient ``(M, O)``, inputs ``(M, I)``."""
-    if not _onednn_is_faster(inputs, gradient.t()):
-        return gradient.t() @ inputs
-    backward = torch.ops.aten.mkldnn_linear_backward_weights
-    made: Tensor = backward(gradient.to_mkldnn(), inputs.to_mkldnn(), weight, False)[0]
-    return made
+    return gradients_of(gradient, (weight, inputs))[0]
+
+
+def gradients_of(gradient: Tensor, *layers: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """The gradients of the weights of linear layers whose outputs are added: see ``gradient_of``.
+
+    Args:
+        gradient: ``(M, O)``, of the sum of the outputs.
+        layers: the weight ``(O, I)`` and the inputs ``(M, I)`` of each layer.
+    """
+    blocked = None
+    found = []
+    for weight, inputs in layers:
+        if not _onednn_is_faster(inputs, gradient.t()):
+            found.append(gradient.t() @ inputs)
+            continue
+        blocked = gradient.to_mkldnn() if blocked is None else blocked  # a copy, made once
+        backward = torch.ops.aten.mkldnn_linear_backward_weights
+        found.append(backward(blocked, inputs.to_mkldnn(), weight, False)[0])
+    return found
 
 
 def _onednn_is_faster(input: Tensor, weight: Tensor) -> bool:

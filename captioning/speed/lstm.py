@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from captioning.cells import LSTM
-from captioning.speed.linear import gradient_of, linear, onednn
+from captioning.speed.linear import gradients_of, linear, onednn
 from captioning.speed.recurrence import FastCell
 
 
@@ -36,27 +36,28 @@ class FastLSTM(FastCell, LSTM):
         return after
 
     def run(self, x: Tensor, sizes: Sequence[int], state: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See ``Cell.run``; uses oneDNN's own LSTM where possible.
+        """See ``Cell.run``: one node of the graph; oneDNN's own LSTM where possible.
 
         oneDNN's LSTM needs a CPU, single precision, and sequences of one length without an image. In half precision the
         loop is faster; cuDNN's LSTM would round to TF32, and under autocast to float16.
         """
-        if image is not None or sizes[0] != sizes[-1] or not onednn(x):
+        even = sizes[0] == sizes[-1]
+        if image is None and even and onednn(x):
+            return self._run_onednn(x, len(sizes), state)
+        if not torch.is_grad_enabled() or (self.compiled_steps is not None and even):
             return super().run(x, sizes, state, image)
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.Whh.weight.dtype
+        weights = self.Wxh.weight, self.Wxh.bias, self.Whh.weight, self.Whh.bias
+        hidden, last = _Words.apply(x, image, state, *weights, list(sizes), dtype)
+        return hidden, last
+
+    def _run_onednn(self, x: Tensor, steps: int, state: Tensor) -> tuple[Tensor, Tensor]:
         h, c = (part.contiguous().unsqueeze(0) for part in state.chunk(2, dim=-1))
         weights = [self.Wxh.weight, self.Whh.weight, self.Wxh.bias, self.Whh.bias]
-        inputs, training = x.view(len(sizes), -1, x.shape[-1]), torch.is_grad_enabled()
+        inputs, training = x.view(steps, -1, x.shape[-1]), torch.is_grad_enabled()
         hidden, h, c = torch.lstm(inputs, (h, c), weights, True, 1, 0.0, training, False, False)
         return hidden.flatten(0, 1), torch.cat([h[0], c[0]], dim=-1)
-
-    def run_terms(self, terms: Tensor, sizes: Sequence[int], state: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``Cell.run_terms``."""
-        if not torch.is_grad_enabled() or self.compiled_steps is not None:
-            return super().run_terms(terms, sizes, state)
-        device = terms.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.Whh.weight.dtype
-        hidden, last = _Words.apply(terms, state, self.Whh.weight, self.Whh.bias, list(sizes), dtype)
-        return hidden, last
 
 
 def _activate(gates: Tensor, H: int) -> tuple[Tensor, ...]:
@@ -120,38 +121,54 @@ class _Step(torch.autograd.Function):
 
 
 class _Words(torch.autograd.Function):
-    """All steps of packed sequences: see ``Cell.run_terms``; ``dtype`` is that of the products."""
+    """All steps of packed sequences, see ``Cell.run``: inputs ``(M, E)``, the image's term ``(M', 4 H)`` or None.
+
+    Both biases are added in the product of the inputs. ``dtype`` is that of the products.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, terms: Tensor, state: Tensor, weight: Tensor, bias: Tensor, sizes: list[int], dtype: torch.dtype
+        ctx: Any,
+        x: Tensor,
+        image: Tensor | None,
+        state: Tensor,
+        Wxh: Tensor,
+        input_bias: Tensor,
+        Whh: Tensor,
+        hidden_bias: Tensor,
+        sizes: list[int],
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
-        H = weight.shape[1]
-        gates = (terms + bias).to(state.dtype)
+        H = Whh.shape[1]
+        inputs, Wxh, Whh = x.to(dtype), Wxh.to(dtype), Whh.to(dtype)
+        gates = linear(inputs, Wxh, (input_bias + hidden_bias).to(dtype)).to(state.dtype)
+        if image is not None:
+            gates[: len(image)] += image
         cells, squashed, hidden = (gates.new_empty(len(gates), H) for _ in range(3))
         h, c = state.chunk(2, dim=-1)
-        weight = weight.to(dtype)
         ended = []
         parts = (torch.split(each, sizes) for each in (gates, cells, squashed, hidden))
         for step, c_after, squashed_c, h_after in zip(*parts, strict=True):
             if len(step) < len(h):
                 ended.append(torch.cat([h[len(step) :], c[len(step) :]], dim=-1))
                 h, c = h[: len(step)], c[: len(step)]
-            step += linear(h.to(dtype), weight)
+            step += linear(h.to(dtype), Whh)
             i, f, g, o = _activate(step, H)
             c = torch.mul(f, c, out=c_after).addcmul_(i, g)
             h = torch.mul(o, torch.tanh(c, out=squashed_c), out=h_after)
         last = torch.cat([torch.cat([h, c], dim=-1), *reversed(ended)])
-        ctx.save_for_backward(gates, cells, squashed, hidden, state, weight)
-        ctx.sizes, ctx.dtypes = sizes, (terms.dtype, bias.dtype)
+        ctx.save_for_backward(gates, cells, squashed, hidden, state, inputs, Wxh, Whh)
+        ctx.sizes, ctx.images = sizes, None if image is None else (len(image), image.dtype)
+        ctx.dtypes = x.dtype, input_bias.dtype
         ctx.set_materialize_grads(False)
         return hidden, last
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_hidden: Tensor | None, d_last: Tensor | None) -> tuple[Tensor | None, ...]:
-        gates, cells, squashed, hidden, state, weight = ctx.saved_tensors
-        sizes, (terms_dtype, bias_dtype), H = ctx.sizes, ctx.dtypes, weight.shape[1]
+        gates, cells, squashed, hidden, state, inputs, Wxh, Whh = ctx.saved_tensors
+        sizes, H, (x_dtype, weights_dtype) = ctx.sizes, Whh.shape[1], ctx.dtypes
+        needs = ctx.needs_input_grad
         factors, through = _factors(gates, _before(cells, state[:, H:], sizes), squashed)
         all_parts = (factors, factors[:, :3], factors[:, 3], through, gates[:, H : 2 * H])
         parts = (torch.split(each, sizes) for each in all_parts)
@@ -166,16 +183,18 @@ class _Words(torch.autograd.Function):
             ifg *= dc_now.unsqueeze(1)
             o *= dh_now
             dc_now *= forget
-            dh_now.copy_(linear(step.flatten(1).to(weight.dtype), weight.t()))
-        d_terms = factors.flatten(1)
-        d_weight = d_bias = None
-        if ctx.needs_input_grad[2]:
-            inputs = _before(hidden, state[:, :H], sizes).to(weight.dtype)
-            d_weight = gradient_of(weight, d_terms.to(weight.dtype), inputs).to(bias_dtype)
-        if ctx.needs_input_grad[3]:
-            d_bias = d_terms.sum(0, dtype=bias_dtype)
-        d_state = torch.cat([dh, dc], dim=-1) if ctx.needs_input_grad[1] else None
-        return d_terms.to(terms_dtype), d_state, d_weight, d_bias, None, None
+            dh_now.copy_(linear(step.flatten(1).to(Whh.dtype), Whh.t()))
+        terms = factors.flatten(1)
+        d_terms = terms.to(Whh.dtype)
+        d_x = linear(d_terms, Wxh.t()).to(x_dtype) if needs[0] else None
+        d_image = terms[: ctx.images[0]].to(ctx.images[1]) if needs[1] else None
+        d_state = torch.cat([dh, dc], dim=-1) if needs[2] else None
+        d_weights: list[Tensor | None] = [None, None]
+        if needs[3] or needs[5]:
+            pairs = (Wxh, inputs), (Whh, _before(hidden, state[:, :H], sizes).to(Whh.dtype))
+            d_weights = [each.to(weights_dtype) for each in gradients_of(d_terms, *pairs)]
+        d_bias = terms.sum(0, dtype=weights_dtype) if needs[4] or needs[6] else None
+        return d_x, d_image, d_state, d_weights[0], d_bias, d_weights[1], d_bias, None, None
 
 
 def _before(values: Tensor, first: Tensor, sizes: Sequence[int]) -> Tensor:

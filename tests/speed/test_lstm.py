@@ -28,7 +28,7 @@ def found(cell: LSTM, run: Callable[[LSTM], tuple[Tensor, ...]], leaves: list[Te
     """Values, and the gradients of a sum that weighs each of them differently."""
     values = run(cell)
     loss = sum((value * torch.linspace(-1, 2, value.numel()).view_as(value)).sum() for value in values)
-    wanted = [*leaves, *(weight for weight in cell.Whh.parameters() if weight.requires_grad)]
+    wanted = [*leaves, *(weight for weight in cell.parameters() if weight.requires_grad)]
     return [*values, *torch.autograd.grad(loss, wanted, allow_unused=True)]
 
 
@@ -42,27 +42,58 @@ def test_a_step(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(1,), (1, 1, 1), (3, 3), (4, 3, 3, 1)], ids=str)
-@pytest.mark.parametrize("frozen", [False, True])
-def test_words(sizes: tuple[int, ...], frozen: bool) -> None:
+@pytest.mark.parametrize("frozen", ["nothing", "Wxh", "Whh"])
+@pytest.mark.parametrize("images", ["none", "first", "all"])
+def test_words(sizes: tuple[int, ...], frozen: str, images: str) -> None:
+    """With the image's term at no word, at the first and at every word."""
     plain, fast = both()
     for cell in (plain, fast):
-        cell.Whh.requires_grad_(not frozen)
-    terms, state = leaf(sum(sizes), 4 * H), leaf(sizes[0], 2 * H)
-    given = terms.detach().clone(), state.detach().clone()
-    expected = found(plain, lambda cell: cell.run_terms(terms, sizes, state), [terms, state])
-    torch.testing.assert_close(found(fast, lambda cell: cell.run_terms(terms, sizes, state), [terms, state]), expected)
-    torch.testing.assert_close((terms, state), given, atol=0, rtol=0)  # nothing was computed in place of them
+        for name in {"Wxh", "Whh"} & {frozen}:
+            getattr(cell, name).requires_grad_(False)
+    x, state = leaf(sum(sizes), E), leaf(sizes[0], 2 * H)
+    rows = {"first": sizes[0], "all": sum(sizes)}.get(images)
+    image = None if rows is None else leaf(rows, 4 * H)
+    leaves = [each for each in (x, state, image) if each is not None]
+    given = [each.detach().clone() for each in leaves]
+    expected = found(plain, lambda cell: cell.run(x, sizes, state, image), leaves)
+    torch.testing.assert_close(found(fast, lambda cell: cell.run(x, sizes, state, image), leaves), expected)
+    torch.testing.assert_close(leaves, given, atol=0, rtol=0)  # nothing was computed in place of them
+
+
+@pytest.mark.parametrize("wanted", ["x", "state", "image"])
+def test_only_one_input_wants_a_gradient(wanted: str) -> None:
+    """Of frozen weights, as of a cell that only hands gradients on."""
+    plain, fast = both()
+    parts = {"x": torch.randn(5, E), "state": torch.randn(3, 2 * H), "image": torch.randn(3, 4 * H)}
+    parts = {name: part.double() for name, part in parts.items()}
+    parts[wanted].requires_grad_()
+
+    def run(cell: LSTM) -> tuple[Tensor, ...]:
+        cell.requires_grad_(False)
+        return cell.run(parts["x"], (3, 2), parts["state"], parts["image"])
+
+    torch.testing.assert_close(found(fast, run, [parts[wanted]]), found(plain, run, [parts[wanted]]))
+
+
+def test_gradients_of_both_biases_are_two_tensors() -> None:
+    """They are equal, and clipping scales each in its place."""
+    _, fast = both()
+    hidden, _ = fast.run(leaf(5, E), (3, 2), leaf(3, 2 * H))
+    hidden.sum().backward()
+    assert fast.Wxh.bias.grad is not None and fast.Whh.bias.grad is not None
+    torch.testing.assert_close(fast.Wxh.bias.grad, fast.Whh.bias.grad)
+    assert fast.Wxh.bias.grad.data_ptr() != fast.Whh.bias.grad.data_ptr()
 
 
 @pytest.mark.parametrize("output", [0, 1], ids=["the hidden states", "the last state"])
 def test_only_one_output_counts(output: int) -> None:
     plain, fast = both()
-    terms, state = leaf(5, 4 * H), leaf(3, 2 * H)
+    x, state = leaf(5, E), leaf(3, 2 * H)
 
     def run(cell: LSTM) -> tuple[Tensor, ...]:
-        return cell.run_terms(terms, (3, 2), state)[output : output + 1]
+        return cell.run(x, (3, 2), state)[output : output + 1]
 
-    torch.testing.assert_close(found(fast, run, [terms, state]), found(plain, run, [terms, state]))
+    torch.testing.assert_close(found(fast, run, [x, state]), found(plain, run, [x, state]))
 
 
 def test_sequences_share_a_state() -> None:
@@ -99,7 +130,7 @@ def test_half_precision_is_as_near_to_the_truth_as_the_plain_loop() -> None:
 
 def test_no_gradient_is_asked_for() -> None:
     plain, fast = both()
-    terms, state = torch.randn(5, 4 * H).double(), torch.randn(3, 2 * H).double()
+    x, terms, state = torch.randn(5, E).double(), torch.randn(3, 4 * H).double(), torch.randn(3, 2 * H).double()
     with torch.no_grad():
-        torch.testing.assert_close(fast.run_terms(terms, (3, 2), state), plain.run_terms(terms, (3, 2), state))
-        torch.testing.assert_close(fast(terms[:3], state), plain(terms[:3], state))
+        torch.testing.assert_close(fast.run(x, (3, 2), state), plain.run(x, (3, 2), state))
+        torch.testing.assert_close(fast(terms, state), plain(terms, state))

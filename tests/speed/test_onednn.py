@@ -44,7 +44,8 @@ def test_sequences_of_one_length_are_onednns(taken: list[torch.Size]) -> None:
 @pytest.mark.parametrize("settings", [{"sizes": [4, 4, 2]}, {"image": True}, {"half": True}], ids=str)
 def test_all_others_are_the_loops(settings: dict, taken: list[torch.Size]) -> None:
     settings = {"sizes": [N] * T, **settings}
-    torch.testing.assert_close(run(**settings), run(**settings, by_loop=True))
+    close = {"atol": 2e-2, "rtol": 2e-2} if settings.get("half") else {}  # products round to eight bits
+    torch.testing.assert_close(run(**settings), run(**settings, by_loop=True), **close)
     assert taken == []
 
 
