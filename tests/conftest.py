@@ -20,7 +20,7 @@ import tempfile
 import traceback
 import warnings
 import zlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import islice, product
@@ -29,6 +29,10 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+import shortcuts
 
 if TYPE_CHECKING:
     from captioning.data.captions import TokenizedCaptions
@@ -90,7 +94,6 @@ class MadeUp(Sequence["Photo"]):
 
 
 HERE = Path(__file__).parent
-IN_CHILD: list[bool] = []  # not empty in a fork that runs a command line
 
 # Tests outside of `make test-fast`: they train, start processes, run notebooks, or take longer than some seconds, as an
 # import of Lightning or timm does.
@@ -156,49 +159,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    sketch_pictures()
-    end_workers_soon()
+    shortcuts.take()
     gc.freeze()  # no collection looks at these objects again, in forks neither
     gc.enable()
     gc.set_threshold(20_000, 20, 50)  # collections took a twentieth of the time
-
-
-def end_workers_soon(seconds: float = 0.5) -> None:
-    """Let a DataLoader wait so long, not 5 seconds for each, for worker processes that end late."""
-    if "torch" in sys.modules:
-        from torch.utils.data import _utils
-
-        _utils.MP_STATUS_CHECK_INTERVAL = _utils.worker.MP_STATUS_CHECK_INTERVAL = seconds
-
-
-def sketch_pictures() -> None:
-    """Let runs in this process draw their first curves of each task and their first contact sheet, and no others.
-
-    A run of this size takes a third of its time for the two; every run still writes both files.
-    """
-    from captioning.core.files import atomic_write
-    from captioning.core.ownership import output
-
-    job, evaluation = (sys.modules.get(f"captioning.{name}") for name in ("jobs.train", "tasks.captioning.evaluation"))
-    if job and not hasattr(job.draw_curves, "drawn"):
-        job.draw_curves = Sketch(job.draw_curves, atomic_write, lambda measures: tuple(measures))
-    if evaluation and not hasattr(evaluation.draw_contact_sheet, "drawn"):
-        evaluation.draw_contact_sheet = Sketch(evaluation.draw_contact_sheet, output, lambda: "contact sheet")
-
-
-class Sketch:
-    """``draw(what, path, …)`` for the first call of each kind, and an empty file for those after it."""
-
-    def __init__(self, draw: Callable[..., None], write: Callable[..., Any], kind: Callable[..., Hashable]) -> None:
-        self.draw, self.write, self.kind = draw, write, kind
-        self.drawn: set[Hashable] = set()
-
-    def __call__(self, what: Any, path: Path, *rest: Any) -> None:
-        if IN_CHILD or self.kind(*rest) in self.drawn:
-            with self.write(path, "wb"):
-                return
-        self.draw(what, path, *rest)
-        self.drawn.add(self.kind(*rest))
 
 
 @pytest.fixture
@@ -368,13 +332,13 @@ def _import_everything() -> None:
     from hydra.core.plugins import Plugins
 
     Plugins.instance()  # it imports the launchers and sweepers
-    sketch_pictures()
+    shortcuts.take()
 
 
 def _work_and_exit(work: Callable[[], int], cwd: Path, out: int, err: int) -> None:
     """Call a function as in a process of its own, and end the process."""
     status = 1
-    IN_CHILD.append(True)
+    shortcuts.IN_CHILD.append(True)
     try:
         signal.alarm(300)
         os.dup2(out, 1), os.dup2(err, 2)
