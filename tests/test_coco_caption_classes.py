@@ -1,11 +1,13 @@
 """``captioning.coco_caption`` against pycocoevalcap: the same classes, calls, output and numbers."""
 
 import contextlib
+import importlib
 import io
 import json
 import random
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,23 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from captioning import coco_caption
+from captioning import coco_caption, metrics
 from captioning.core.errors import CaptioningError
 from captioning.metrics import UnavailableError
-from captioning.metrics.meteor.tables import installed
+from captioning.metrics.meteor.metric import count_matches
+from captioning.metrics.meteor.normaliser import normalise
+from captioning.metrics.meteor.tables import installed, tables
+from captioning.text.tokenizer import tokenize
 
 TEXT = (
     "a A the dog dogs cat on in of is I. S. U.S. no. fig. etc. 5 10 1,000 1/2 ½ (red) [it] {x} <b> </b> : ; ! ? ... - "
     "-- don't it's dogs' T-shirt & &amp; $5 € 😀 é 日本 \ua7d0 ② http://x.org/a a@b.com (555) 555-1234 :-( '' ` 's , ."
 )
 NASTY = [*TEXT.split(" "), "1 1/2"]
+FEW = "a the of on in on top dog dogs puppy man men people sitting sit seated street road next to beside"
+WORSE = (
+    "u.s. u.s e.g. st. 1,000 5'6 's '' ` .. ... .... - -- a-b o'neil 1\xa01/2 é ß 日本 :) $5 & #a , ' vs. no. 5 k5 is"
+)
 
 
 class NoSpice(coco_caption.Spice):
@@ -38,6 +47,25 @@ class NoSpice(coco_caption.Spice):
 
 def nasty(draw: random.Random) -> str:
     return draw.choice(["", " ", " "]).join(draw.choices(NASTY, k=draw.randint(0, 12)))
+
+
+@pytest.fixture(scope="module")
+def meteor() -> Any:
+    """The original's METEOR; its program reads its tables for some eight seconds, here once."""
+    original = pytest.importorskip("pycocoevalcap.meteor.meteor")
+    if shutil.which("java") is None:
+        pytest.skip("needs java")
+    return original.Meteor()
+
+
+@pytest.fixture
+def original(meteor: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The original's module, and ours, without SPICE, whose models can't be installed as a package."""
+    module = importlib.import_module("pycocoevalcap.eval")
+    monkeypatch.setattr(module, "Meteor", lambda: meteor)
+    for each in (module, coco_caption):
+        monkeypatch.setattr(each, "Spice", NoSpice)
+    return module
 
 
 @pytest.fixture
@@ -68,14 +96,8 @@ def evaluate(evaluation: Any) -> str:
 
 @pytest.mark.java
 def test_a_thousand_nasty_images_have_the_originals_numbers(
-    coco: Callable[..., tuple[COCO, COCO]], monkeypatch: pytest.MonkeyPatch
+    coco: Callable[..., tuple[COCO, COCO]], original: Any
 ) -> None:
-    original = pytest.importorskip("pycocoevalcap.eval")
-    if shutil.which("java") is None:
-        pytest.skip("needs java")
-
-    monkeypatch.setattr(original, "Spice", NoSpice)
-    monkeypatch.setattr(coco_caption, "Spice", NoSpice)
     draw = random.Random(1)
     references = [[nasty(draw) for _ in range(draw.randint(1, 3))] for _ in range(1000)]
     candidates = [nasty(draw) if draw.random() < 0.5 else draw.choice(each) + " " + nasty(draw) for each in references]
@@ -88,21 +110,54 @@ def test_a_thousand_nasty_images_have_the_originals_numbers(
         assert {**ours.imgToEval[image], "SPICE": 0.0} == pytest.approx(scores, abs=1e-9)
 
 
+def samples(shared: Path) -> list[tuple[str, list[str]]]:
+    """Captions against others: of people, of a model that repeats itself, of few words, and worse ones."""
+    draw, captions = random.Random(3), defaultdict(list)
+    for each in json.loads((shared / "coco_mini" / "captions_val2017.json").read_text())["annotations"]:
+        captions[each["image_id"]].append(" ".join(tokenize(each["caption"])))
+    some = draw.sample(list(captions.values()), 400)
+    images = [(first, rest) for first, *rest in some[:200]]
+    images += [(f"{first} {first[-12:]}".strip(), rest) for first, *rest in some[200:300]]
+    images += [(draw.choice(some)[0], rest) for rest in some[300:]]
+    few = FEW.split()
+    salad = [
+        (" ".join(draw.choices(few, k=draw.randint(0, 25))), " ".join(draw.choices(few, k=12))) for _ in range(300)
+    ]
+    worse = WORSE.split(" ")
+    salad += [(" ".join(draw.choices(worse, k=9)), " ".join(draw.choices(worse, k=9))) for _ in range(500)]
+    return [*images, *((candidate, [reference]) for candidate, reference in salad)]
+
+
+@pytest.mark.skipif(not installed(), reason="needs captioning[java]: METEOR's tables")
+@pytest.mark.java
+@pytest.mark.shared
+def test_meteor_of_real_captions_and_worse_ones(shared: Path, meteor: Any) -> None:
+    images = samples(shared)
+    corpus, each = meteor.compute_score(
+        {n: refs for n, (_, refs) in enumerate(images)}, {n: [c] for n, (c, _) in enumerate(images)}
+    )
+    known = tables()
+    shortened = known.abbreviations()
+    counts = count_matches(
+        [normalise(candidate, shortened) for candidate, _ in images],
+        [[normalise(reference, shortened) for reference in references] for _, references in images],
+        known,
+    )
+    found = metrics.Meteor().score(counts, np.ones(len(images)))[:, 0]
+    wrong = [image for image, ours, theirs in zip(images, found, each, strict=True) if abs(ours - theirs) > 1e-9]
+    assert not wrong
+    assert metrics.Meteor().score(counts.sum(0), np.array(len(images)))[0] == pytest.approx(corpus, abs=1e-9)
+
+
 @pytest.mark.java
 @pytest.mark.shared
 def test_the_original_s_own_example_prints_the_same(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    shared: Path, tmp_path: Path, original: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """The file that pycocoevalcap ships, as it is and with one import changed; ``pytest -s`` shows both outputs.
 
     Its two files are val2017's annotations and the first caption of each image; with ``-s`` all images, else 500.
-    SPICE, whose models can't be installed as a package, is left out of both.
     """
-    original = pytest.importorskip("pycocoevalcap.eval")
-    if shutil.which("java") is None:
-        pytest.skip("needs java")
-    monkeypatch.setattr(original, "Spice", NoSpice)
-    monkeypatch.setattr(coco_caption, "Spice", NoSpice)
     content = json.loads((shared / "coco_mini" / "captions_val2017.json").read_text(encoding="utf-8"))
     everything = request.config.getoption("capture") == "no"
     if not everything:
