@@ -15,6 +15,7 @@ def take() -> None:
     end_workers_soon()
     sketch_pictures()
     remember_networks()
+    map_no_choices()
     os.fsync = lambda file: None  # a test may end a process, whose files are written anyway, but not the machine
 
 
@@ -90,3 +91,24 @@ class Remembered:
             del self.made[next(iter(self.made))]
         self.made[key] = copy.deepcopy(network), torch.get_rng_state()
         return network
+
+
+def map_no_choices() -> None:
+    """Let Hydra map the choices of a file's defaults only where one of them is an interpolation, which needs the map.
+
+    It makes the map for each file of each configuration, a third of its time.
+    """
+    hydra = sys.modules.get("hydra._internal.defaults_list")
+    if hydra is not None and not isinstance(hydra._create_interpolation_map, NeededMap):
+        hydra._create_interpolation_map = NeededMap(hydra._create_interpolation_map)
+
+
+class NeededMap:
+    """``make(overrides, defaults, …)`` where a default is an interpolation, and None elsewhere."""
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self.make = make
+
+    def __call__(self, overrides: Any, defaults: list[Any], *rest: Any) -> Any:
+        needed = any(each.is_interpolation() for each in defaults if not each.is_self())
+        return self.make(overrides, defaults, *rest) if needed else None
