@@ -27,6 +27,7 @@ COMMANDS = {
     "results": "write scored runs into a table of results",
     "report": "write one HTML page on runs or a sweep",
     "score": "score results files against annotations, no model needed",
+    "memory": "store the training photographs of a captioner, for --neighbours",
     "caption": "caption photographs and folders",
     "ask": "answer a question about a photograph",
     "translate": "translate sentences and files of sentences",

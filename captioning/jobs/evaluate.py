@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def asks_for_a_search(options: argparse.Namespace) -> bool:
     """True if a command line has an option of the search."""
-    names = {"beam", *OF_ANY, *OF_BEAM, *OF_GROUPS, *OF_SAMPLE}
+    names = {"beam", "neighbours", *OF_ANY, *OF_BEAM, *OF_GROUPS, *OF_SAMPLE}
     return options.sample or options.consensus or any(getattr(options, name) is not None for name in names)
 
 

@@ -66,6 +66,12 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         help="of the K (default: 20) captions of beam search the most similar to all",
     )
     group.add_argument(
+        "--neighbours",
+        metavar="MEMORY",
+        help="of the K (default: 20) captions of beam search the most similar to those of similar training "
+        "photographs, in the file that captioning memory writes",
+    )
+    group.add_argument(
         "--must-say",
         action="append",
         metavar="WORD",
@@ -218,29 +224,34 @@ def search_of(options: argparse.Namespace, config: Mapping[str, Any]) -> "Search
 
 def _search_of(options: argparse.Namespace, search: "Search") -> "Search":
     """The search of the options for one kind of search, from the search of training."""
-    from captioning.search import Beam, Consensus, ConstrainedBeam, DiverseBeam, Sample
+    from captioning.search import Beam, Consensus, ConstrainedBeam, DiverseBeam, Neighbours, Sample
 
     ours = type(search).__module__.startswith("captioning.")
     found: type[Search] = type(search)
-    trained = search if found in (Beam, Consensus, ConstrainedBeam, DiverseBeam) else None  # others: unknown settings
-    chosen = options.beam is not None or options.groups is not None or options.consensus
+    known = (Beam, Consensus, ConstrainedBeam, DiverseBeam, Neighbours)
+    trained = search if found in known else None  # others: unknown settings
+    agreeing: dict[type[Beam], bool] = {Consensus: options.consensus, Neighbours: options.neighbours is not None}
+    if all(agreeing.values()):
+        raise CaptioningError("--consensus and --neighbours are two searches: take one of them.")
+    asked = next((each for each, wanted in agreeing.items() if wanted), None)
+    chosen = options.beam is not None or options.groups is not None or asked is not None
     beam = not options.sample and (chosen or trained is not None)
     kind: type[Beam] = found if issubclass(found, Beam) and trained is not None else Beam
-    if options.groups is not None or options.consensus:
-        kind = Consensus if options.consensus else DiverseBeam
+    if options.groups is not None or asked is not None:
+        kind = asked or DiverseBeam
     given = {n: value for n in {*OF_BEAM, *OF_GROUPS, *OF_SAMPLE} if (value := getattr(options, n)) is not None}
-    of_kind = OF_GROUPS if kind is DiverseBeam else OF_CONSENSUS if kind is Consensus else ()
+    of_kind = OF_GROUPS if kind is DiverseBeam else OF_CONSENSUS if issubclass(kind, Consensus) else ()
     taken = OF_SAMPLE if options.sample else (*OF_BEAM, *of_kind) if beam else ()
     odd = sorted(f"--{name.replace('_', '-')}" for name in given if name not in taken)
     if options.sample:
-        odd += [f"--{name}" for name in ("beam", "consensus") if getattr(options, name)]
+        odd += [f"--{name}" for name in ("beam", "consensus", "neighbours") if getattr(options, name)]
     if not ours and options.remove_bad_endings is not None and not (beam or options.sample):
         odd.append("--remove-bad-endings")
     if odd:
         named = "without --beam K or --sample"
         if not ours:
             named = f"on {found.__name__}, the search of this configuration"
-        kinds = {DiverseBeam: "in diverse beam search", Consensus: "in a consensus"}
+        kinds = {DiverseBeam: "in diverse beam search", Consensus: "in a consensus", Neighbours: "with --neighbours"}
         where = "with --sample" if options.sample else kinds.get(kind, "in beam search") if beam else named
         raise CaptioningError(
             f"{', '.join(odd)} has no effect {where}. Leave it out, or choose the search that it is of."
@@ -251,8 +262,11 @@ def _search_of(options: argparse.Namespace, search: "Search") -> "Search":
         raise CaptioningError(f"{kind.__name__} can't be made to say the words that this captioner's search must say.")
     if options.beam is not None:
         given["size"] = options.beam
-    if not given and not (options.consensus and found is not Consensus):
+    if options.neighbours is not None:
+        given["memory"] = options.neighbours
+    if not given and (asked is None or found is asked):
         return search
-    own = ("size", "length_penalty") if kind is not found and Consensus in (kind, found) else ()  # it has its own
+    other = issubclass(kind, Consensus) != issubclass(found, Consensus)
+    own = ("size", "length_penalty") if other else ()  # it has its own
     names = [name for name in signature(kind).parameters if name not in ("n_best", *own) and hasattr(trained, name)]
     return kind(**{name: getattr(trained, name) for name in names} | given)

@@ -335,6 +335,7 @@ class Captioner(Publishing):
     def _search(self, search: Search | None, n: int | None) -> Search:
         """The given search, or else the search of ``config``, for n captions of each image."""
         search = (search or make_search(self.config)).for_vocabulary(self.vocabulary)
+        search.require_encoder(self.encoder.fingerprint)
         if n is not None and n < 1:
             raise CaptioningError(f"{n} captions of each photograph: ask for 1 or more.")
         return search if n is None else search.with_captions(n)

@@ -18,6 +18,7 @@ from captioning.core.features import Features
 from captioning.core.state import gather
 from captioning.core.vocabulary import END, PAD
 from captioning.search.beam import Beam
+from captioning.search.memory import Rarity
 from captioning.search.search import Captions, ConditionalModel, require_temperature
 
 ORDERS = 4  # the length of the longest n-grams
@@ -71,9 +72,7 @@ class Consensus(Beam):
         ended = (found.tokens == END).any(dim=2)
         voters = there & (ended | ~ended.any(dim=1, keepdim=True))  # captions that were cut vote among themselves alone
         votes = (found.scores / self.temperature).masked_fill(~voters, -torch.inf).softmax(dim=1)
-        alike = torch.stack([similarities(tokens) for tokens in found.tokens.cpu()]).to(votes.device)
-        scores = (alike * votes.unsqueeze(1)).sum(dim=2)  # no product of matrices: autocast would round it
-        scores = scores.masked_fill(~there, -torch.inf)
+        scores = self.agreement(found.tokens, votes, features).masked_fill(~there, -torch.inf)
         order = scores.argsort(dim=1, descending=True, stable=True)
         order = order.gather(1, (~voters).gather(1, order).int().argsort(dim=1, stable=True))[:, : self.n_best]
         parts = {"attention": found.attention, "sentinel": found.sentinel}
@@ -83,8 +82,22 @@ class Consensus(Beam):
             **{name: None if part is None else gather(part, order) for name, part in parts.items()},
         )
 
+    def agreement(self, tokens: Tensor, votes: Tensor, features: Features) -> Tensor:
+        """The expected similarity of each caption to what the decoder may have said instead.
 
-def similarities(tokens: Tensor) -> Tensor:
+        Args:
+            tokens: ``(B, K, T)``, the captions found.
+            votes: ``(B, K)``, their probabilities.
+            features: the features of the images.
+
+        Returns:
+            ``(B, K)``.
+        """
+        alike = torch.stack([similarities(each) for each in tokens.cpu()]).to(votes.device)
+        return (alike * votes.unsqueeze(1)).sum(dim=2)  # no product of matrices: autocast would round it
+
+
+def similarities(tokens: Tensor, first: int | None = None, rarity: Rarity | None = None) -> Tensor:
     """How similar the captions of an image are to each other, 0 to 1, without their ends.
 
     The mean over n of 1 to 4 of the clipped cosines of their n-grams' counts, times the penalty on the difference of
@@ -92,23 +105,30 @@ def similarities(tokens: Tensor) -> Tensor:
 
     Args:
         tokens: ``(K, T)``, with ``<pad>`` behind the end.
+        first: the number of captions that are compared, the first of the K; None for all.
+        rarity: the weights of n-grams; None for 1.
 
     Returns:
-        ``(K, K)``: of each caption (row) to each other (column).
+        ``(first, K)``: of each caption (row) to each other (column).
     """
+    first = len(tokens) if first is None else first
     words = tokens.masked_fill(tokens == END, PAD)
     said = words != PAD
     lengths = said.sum(dim=1)
-    cosines = torch.zeros(len(tokens), len(tokens))
+    cosines = torch.zeros(first, len(tokens))
+    weights = None if rarity is None else rarity.of(words)
     grams, beyond = torch.zeros_like(words), int(words.max()) + 1
     for n in range(min(ORDERS, words.shape[1])):
         ends = words[:, n:]
         grams = torch.unique(grams[:, : ends.shape[1]] * beyond + ends, return_inverse=True)[1]
         counts = torch.zeros(len(tokens), int(grams.max()) + 1)  # (K, G)
         counts.scatter_add_(1, grams, said[:, n:].float())
-        some = torch.split(counts, max(1, AT_ONCE // counts.numel()))
+        if weights is not None:
+            there = said[:, n:]
+            counts *= torch.zeros(counts.shape[1]).index_put((grams[there],), weights[n][there])
+        some = torch.split(counts[:first], max(1, AT_ONCE // counts.numel()))
         products = torch.cat([(torch.minimum(rows.unsqueeze(1), counts) * counts).sum(dim=2) for rows in some])
         norms = counts.norm(dim=1)
-        cosines += products / (norms.unsqueeze(1) * norms).clamp_min(1e-6)
-    differences = (lengths.unsqueeze(1) - lengths).float()
+        cosines += products / (norms[:first].unsqueeze(1) * norms).clamp_min(1e-6)
+    differences = (lengths[:first].unsqueeze(1) - lengths).float()
     return cosines / ORDERS * torch.exp(-(differences**2) / (2 * SIGMA**2))

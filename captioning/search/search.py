@@ -5,10 +5,11 @@ Dimensions: B images, S sequences of an image, N captions of an image, T words, 
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from inspect import signature
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -66,9 +67,11 @@ class Search(ABC):
     Attributes:
         max_length: the largest number of tokens of a caption.
         remove_bad_endings: whether ``<end>`` is ruled out after a function word.
+        untold: the settings that the search in words leaves out, such as paths.
     """
 
     remove_bad_endings = False
+    untold: ClassVar[tuple[str, ...]] = ()
     _bad_endings: Tensor | None = None  # the numbers of the function words, once the vocabulary is known
 
     def __init__(self, max_length: int = 20, remove_bad_endings: bool = False) -> None:
@@ -116,6 +119,16 @@ class Search(ABC):
         search._bad_endings = torch.tensor(numbers, dtype=torch.long)
         return search
 
+    def require_encoder(self, fingerprint: Callable[[], str]) -> None:  # noqa: B027
+        """Check that the search can rank captions of an encoder's images; by default any search can.
+
+        Args:
+            fingerprint: a function without arguments that hashes the encoder, see ``Encoder.fingerprint``.
+
+        Raises:
+            CaptioningError: the search remembers the features of another encoder.
+        """
+
     def log_probabilities(self, logits: Tensor, previous: Tensor) -> Tensor:
         """The decoder's log-probabilities of the next word, ``-inf`` for words that the search rules out.
 
@@ -143,6 +156,8 @@ class Search(ABC):
         told = []
         for setting, parameter in signature(type(self)).parameters.items():
             value = getattr(self, setting, parameter.default)
+            if setting in self.untold:
+                continue
             if setting == "size":
                 name += f" {value}"
             elif value != parameter.default:
@@ -202,12 +217,12 @@ def require(condition: bool, sentence: str) -> None:
         raise CaptioningError(sentence)
 
 
-def require_temperature(temperature: float) -> None:
+def require_temperature(temperature: float, setting: str = "temperature") -> None:
     """Raise a ``CaptioningError`` unless logits and scores can be divided by a temperature."""
     least, most = TEMPERATURES
     require(
         least <= temperature <= most,
-        f"search.temperature={temperature}: take one from {least:g} to {most:g}, or search=greedy for the likeliest.",
+        f"search.{setting}={temperature}: take one from {least:g} to {most:g}, or search=greedy for the likeliest.",
     )
 
 
