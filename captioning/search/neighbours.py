@@ -39,7 +39,7 @@ class Neighbours(Consensus):
 
     def __init__(
         self,
-        memory: str | os.PathLike[str] | Memory,
+        memory: str | os.PathLike[str] | Memory | None = None,
         size: int = 20,
         nearest: int = 10,
         share: float = 0.8,
@@ -54,7 +54,8 @@ class Neighbours(Consensus):
         """Take the settings.
 
         Args:
-            memory: the training photographs, or the path of the file that ``captioning memory`` writes.
+            memory: the training photographs, or the path of the file that ``captioning memory`` writes; it must be
+                known when the search begins.
             size: K, the number of beams, and of captions that are ranked.
             nearest: the number of training photographs whose captions count.
             share: the weight of these captions, 0 (none: a consensus) to 1 (they alone).
@@ -74,13 +75,31 @@ class Neighbours(Consensus):
         require(0 <= share <= 1, f"search.share={share}: a share is 0 to 1.")
         require_temperature(sharpness, "sharpness")
         self.memory = memory
-        self.remembered = memory if isinstance(memory, Memory) else Memory.read(memory)
+        self._remembered = memory if isinstance(memory, Memory) or memory is None else Memory.read(memory)
         self.nearest, self.share, self.sharpness = nearest, share, sharpness
         self._numbered: tuple[Vocabulary, Tensor, Tensor, Rarity] | None = None
         self._seen_by: object = None
 
+    @property
+    def remembered(self) -> Memory:
+        """The training photographs.
+
+        Raises:
+            CaptioningError: there are none.
+        """
+        if self._remembered is None:
+            raise CaptioningError(
+                "search.memory: search=neighbours needs the file that captioning memory RUN writes "
+                "(search.memory=runs/x/memory.pt)."
+            )
+        return self._remembered
+
     def for_vocabulary(self, vocabulary: Vocabulary) -> Self:
-        """The same search, with the memory's captions in the numbers of a vocabulary."""
+        """The same search, with the memory's captions in the numbers of a vocabulary.
+
+        Raises:
+            CaptioningError: there is no memory.
+        """
         if self._numbered is None or self._numbered[0] is not vocabulary:
             words, photos = self.remembered.numbered(vocabulary)
             self._numbered = vocabulary, words, photos, Rarity(words, photos, ORDERS)

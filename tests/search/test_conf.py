@@ -10,7 +10,9 @@ from omegaconf import OmegaConf
 CONF = Path(__file__).parents[2] / "conf" / "search"
 
 
-@pytest.mark.parametrize("name", ["greedy", "sample", "beam", "diverse_beam", "constrained_beam", "consensus"])
+@pytest.mark.parametrize(
+    "name", ["greedy", "sample", "beam", "diverse_beam", "constrained_beam", "consensus", "neighbours"]
+)
 def test_configuration_is_the_signature(name):
     config = OmegaConf.load(CONF / f"{name}.yaml")
     search = instantiate(config)

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from wires import COLOURS, WORDS, Seen, compose, watch, wired, without
 
+from captioning.core.errors import CaptioningError
 from captioning.core.features import Features, FeatureSpec
 from captioning.core.images import read_image
 from captioning.core.packing import Packing
@@ -22,7 +23,7 @@ from captioning.decoders.transformer import sinusoids
 from captioning.encoders import Encoder
 from captioning.jobs.evaluate import evaluate
 from captioning.runs.parts import make_decoder, make_encoder, make_search
-from captioning.search import Beam, Consensus, ConstrainedBeam, DiverseBeam, Greedy, Sample, Search
+from captioning.search import Beam, Consensus, ConstrainedBeam, DiverseBeam, Greedy, Memory, Neighbours, Sample, Search
 from captioning.text.endings import BAD_ENDINGS
 
 Line = Callable[..., list[str]]
@@ -492,15 +493,45 @@ def test_a_search_finds_what_one_of_these_settings_finds() -> None:
             assert found.shape != other.shape or not torch.equal(found, other), (line, name)
 
 
-ANY = ("greedy", "sample", "beam", "diverse_beam", "constrained_beam", "consensus")
+@wired(*(f"search=neighbours search.{name}" for name in settings_of(Neighbours)))
+def test_captions_are_ranked_by_those_of_a_memory(tmp_path: Path) -> None:
+    """Each setting by itself, as above; without a memory nothing is found."""
+    made, given = opinionated(), features(16)
+    endings = Vocabulary([*SPECIAL, *BAD_ENDINGS[: len(WORDS)]])
+    numbers, path = torch.Generator().manual_seed(3), tmp_path / "memory.pt"
+    said = [[" ".join(BAD_ENDINGS[n] for n in torch.randint(len(WORDS), (5,), generator=numbers))] for _ in range(30)]
+    Memory(torch.randn(30, 12, generator=numbers).half(), said, "pooled", "encoder").write(path)
+    every = {"length_penalty": 1.5, "n_best": 5}  # in these not empty captions, and in the order of five, all tell
+    for settings in (
+        *({"size": 7}, {"nearest": 1}, {"share": 0.2}, {"sharpness": 9}, {"temperature": 0.01}),
+        *({"n_best": 2}, {"max_length": 4}, {"length_penalty": 0.0}, {"block_ngrams": 1}),
+    ):
+        settings = {**every, **settings}
+        line = ["search=neighbours", *(f"search.{name}={value}" for name, value in settings.items())]
+        with pytest.raises(CaptioningError, match=r"search\.memory: search=neighbours needs the file"):
+            make_search(compose(line)).for_vocabulary(endings)
+        line.append(f"search.memory={path}")
+        found = make_search(compose(line)).for_vocabulary(endings)(made, given).tokens
+        by_hand = Neighbours(path, **settings).for_vocabulary(endings)
+        assert torch.equal(found, by_hand(made, given).tokens), line
+        for name in settings:
+            rest = [each for each in line if not each.startswith(f"search.{name}=")]
+            other = make_search(compose(rest)).for_vocabulary(endings)(made, given).tokens
+            assert found.shape != other.shape or not torch.equal(found, other), (line, name)
+
+
+ANY = ("greedy", "sample", "beam", "diverse_beam", "constrained_beam", "consensus", "neighbours")
 
 
 @wired(*(f"search={kind} search.remove_bad_endings" for kind in ANY))
-def test_no_search_ends_a_caption_in_a_function_word_if_so_set() -> None:
+def test_no_search_ends_a_caption_in_a_function_word_if_so_set(tmp_path: Path) -> None:
     made, given = opinionated(), features(64)
     endings = Vocabulary([*SPECIAL, *BAD_ENDINGS[: len(WORDS)]])
+    said = Memory(given["pooled"].half(), [["of the"]] * 64, "pooled", "encoder")
+    said.write(tmp_path / "memory.pt")
     for kind in ANY:
         more = ["search.length_penalty=1.5"] if "beam" in kind else []  # longer captions than the empty one
+        more += [f"search.memory={tmp_path / 'memory.pt'}"] if kind == "neighbours" else []
         ended = []
         for line in ([], ["search.remove_bad_endings=true"]):
             torch.manual_seed(1)

@@ -252,6 +252,7 @@ GROUPS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
             "diverse_beam": search.DiverseBeam,
             "constrained_beam": search.ConstrainedBeam,
             "consensus": search.Consensus,
+            "neighbours": search.Neighbours,
         },
         lambda config: type(make_search(config)),
     ),
