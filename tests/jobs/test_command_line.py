@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from pycocotools.coco import COCO
 
 from captioning.__main__ import main
 from captioning.predict.captioner import Captioner
-from captioning.search import Beam
+from captioning.search import Beam, Memory, Neighbours
 from captioning.text.tokenizer import tokenize
 
 InChild = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -152,6 +152,34 @@ def test_evaluate_on_data_that_moved(run: Path, tiny_data: Path, tmp_path: Path)
     assert refused.status == 1
     assert refused.err.startswith(f"captioning: error: {tmp_path / 'nowhere'}: ")
     assert len(refused.err.splitlines()) == 1
+
+
+def test_captions_like_those_of_remembered_photographs(
+    run: Path, places: list[str], caption: Callable[..., Said], tiny_data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "memory.pt"
+    said = captioning("memory", run, *places, "--out", path, "--device", "cpu")
+    assert (said.status, said.out) == (0, f"{path}: 10 photographs, 20 captions\n")
+    memory, captioner, rows = Memory.read(path), Captioner.load(run, "cpu"), training_rows(tiny_data)
+    texts = [text for row in rows for text in row.get("captions", [row.get("caption")])]
+    remembered = [caption for captions in memory.captions for caption in captions]
+    assert remembered == [" ".join(tokenize(text)) for text in texts]
+    pictures = sorted({tiny_data / row["image"] for row in rows}, key=lambda each: int(each.stem))
+    for picture, found in zip(pictures, memory.features, strict=True):
+        with Image.open(picture) as image:
+            seen = captioner.encoder(captioner.encoder.transform(image.convert("RGB")).unsqueeze(0))
+        torch.testing.assert_close(seen.mean(memory.part)[0], found.float(), atol=1e-2, rtol=1e-2)
+    line = ("--neighbours", path, "--beam", 3)
+    assert captioning("evaluate", run, *places, *line, "--out", tmp_path / "other", "--device", "cpu").status == 0
+    assert json.loads((tmp_path / "other" / "scores_test.json").read_text())["search"] == "neighbours 3"
+    picture = tiny_data / "14.png"
+    (expected,) = captioner(picture, Neighbours(path, 3))
+    assert caption(picture, *line).captions == {str(picture): expected}
+    replace(memory, encoder="of another run").write(path)
+    for refused in (caption(picture, *line), captioning("evaluate", run, *places, *line, "--out", tmp_path / "third")):
+        assert refused.status == 1 and "this memory has the features of another encoder" in refused.err
+    refused = caption(picture, *line, "--consensus")
+    assert refused.status == 1 and "--consensus and --neighbours are two searches" in refused.err
 
 
 def test_an_evaluation_elsewhere_by_another_search_is_a_row_of_its_run(
