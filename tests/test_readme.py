@@ -31,6 +31,7 @@ PARSED = (
     "results",
     "score",
     "caption",
+    "memory",
     "sample",
     "cells",
     "gradients",
@@ -218,7 +219,7 @@ def test_the_figures_of_searches_on_flickr8k_are_those_of_the_results() -> None:
         results = list(csv.DictReader(file))
     text = (ROOT / "docs" / "flickr8k.md").read_text("utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
-    compared = [cells for cells in rows if len(cells) > 8 and cells[1].startswith(("beam", "consensus"))]
+    compared = [cells for cells in rows if len(cells) > 8 and cells[1].startswith(("beam", "consensus", "neighbours"))]
     assert len(compared) > 8
     for cells in compared:
         said = [cell.removesuffix(" %") for cell in cells[3:9]]
