@@ -26,9 +26,9 @@ class BOW(EmbeddingModel):
 
     def bag(self, questions: Questions) -> Tensor:
         """``(Q, E)``: the sum of the embedded words."""
-        # weights of 0 and 1, not padding_idx, with which torch's function takes several times as long
-        said = (questions.words != PAD).to(self.embedding.weight.dtype)
-        return F.embedding_bag(questions.words, self.embedding.weight, mode="sum", per_sample_weights=said)
+        lengths = questions.lengths  # not padding_idx, with which torch's function takes several times as long
+        words = questions.words[questions.words != PAD]
+        return F.embedding_bag(words, self.embedding.weight, lengths.cumsum(0) - lengths, mode="sum")
 
     def forward(self, features: Features, questions: Questions) -> Answers:
         """The answers, from the words alone; ``dropout`` drops numbers of the sum."""
