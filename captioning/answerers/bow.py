@@ -26,7 +26,8 @@ class BOW(EmbeddingModel):
 
     def bag(self, questions: Questions) -> Tensor:
         """``(Q, E)``: the sum of the embedded words."""
-        lengths = questions.lengths  # not padding_idx, with which torch's function takes several times as long
+        # the words without <pad>, not padding_idx, with which torch's function takes several times as long
+        lengths = questions.lengths
         words = questions.words[questions.words != PAD]
         return F.embedding_bag(words, self.embedding.weight, lengths.cumsum(0) - lengths, mode="sum")
 

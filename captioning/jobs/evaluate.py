@@ -14,7 +14,7 @@ from captioning.core.measure import Measure
 from captioning.core.memory import keep_memory
 from captioning.core.ownership import write_json_output
 from captioning.core.terminal import nearby, show_log
-from captioning.jobs.evaluated import evaluated
+from captioning.jobs.evaluated import evaluated_task
 from captioning.jobs.options import (
     OF_ANY,
     OF_BEAM,
@@ -154,22 +154,13 @@ def evaluate(
     Raises:
         CaptioningError: a checkpoint, the data or the split is missing or does not fit.
     """
-    from captioning.core.build import build
     from captioning.jobs.members import ensemble_name, members_of
     from captioning.predict.captioner import Captioner
-    from captioning.runs.checkpoint import read_checkpoint
     from captioning.runs.places import run_of
-    from captioning.runs.ranges import check_ranges
     from captioning.runs.settings import data_name
-    from captioning.runs.trust import check_task
-    from captioning.tasks import Task
 
     paths = [checkpoint] if isinstance(checkpoint, Path) else [*checkpoint]
-    first = read_checkpoint(paths[0], trust)
-    check_task(first.config, first.path, trust)
-    config = evaluated(first, overrides, trust)
-    check_ranges({"data": config["data"]})  # what is wrong in the checkpoint is reported with its name
-    task = build(config["task"], Task, config=config)
+    first, config, task = evaluated_task(paths[0], overrides, trust)
     split = split or task.splits[0]
     searched = search(config) if search else None
     if len(paths) == 1:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioning.core.errors import CaptioningError, UsageError
@@ -12,6 +13,7 @@ from captioning.runs.trust import trusted_metrics
 
 if TYPE_CHECKING:
     from captioning.runs.checkpoint import Checkpoint
+    from captioning.tasks import Task
 
 OURS = ("data.name", "data.workers")  # settings without effect on scores
 TOKENIZER = "data.tokenizer"  # a name that the program knows, not a file's
@@ -20,6 +22,27 @@ AT_ONCE = 1024  # the maximum photographs in a batch
 SAID = ("data.count", "data.scenes_seed")  # numbers that cause writes: scenes are drawn from them
 LARGEST = 10**9
 ROOT = "@root@"  # stands for data.root, to find the settings that contain it
+
+
+def evaluated_task(
+    path: str | Path, overrides: Sequence[str] = (), trust: Collection[str] = ()
+) -> "tuple[Checkpoint, dict[str, Any], Task]":
+    """A checkpoint, the configuration of its evaluation, and its task with that configuration; see ``evaluated``.
+
+    Raises:
+        CaptioningError: the checkpoint can't be read, names a task that is not trusted, or does not fit the overrides.
+    """
+    from captioning.core.build import build
+    from captioning.runs.checkpoint import read_checkpoint
+    from captioning.runs.ranges import check_ranges
+    from captioning.runs.trust import check_task
+    from captioning.tasks import Task
+
+    checkpoint = read_checkpoint(path, trust)
+    check_task(checkpoint.config, checkpoint.path, trust)
+    config = evaluated(checkpoint, overrides, trust)
+    check_ranges({"data": config["data"]})  # what is wrong in the checkpoint is reported with its name
+    return checkpoint, config, build(config["task"], Task, config=config)
 
 
 def evaluated(checkpoint: "Checkpoint", overrides: Sequence[str], trust: Collection[str] = ()) -> dict[str, Any]:

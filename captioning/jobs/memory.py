@@ -11,7 +11,7 @@ from captioning.core.memory import keep_memory
 from captioning.core.ownership import require_output
 from captioning.core.terminal import nearby, show_log
 from captioning.jobs.evaluate import further
-from captioning.jobs.evaluated import evaluated
+from captioning.jobs.evaluated import evaluated_task
 from captioning.jobs.options import add_trust_option, parse, trusted
 
 if TYPE_CHECKING:
@@ -77,20 +77,13 @@ def remember(
     """
     import torch
 
-    from captioning.core.build import build
     from captioning.core.progress import progress
     from captioning.predict.captioner import Captioner
-    from captioning.runs.checkpoint import read_checkpoint
-    from captioning.runs.trust import check_task
     from captioning.search import Memory
-    from captioning.tasks import Task
     from captioning.tasks.captioning import CaptioningTask
     from captioning.tasks.photographs import features_of, make_data
 
-    first = read_checkpoint(checkpoints[0], trust)
-    check_task(first.config, first.path, trust)
-    config = evaluated(first, overrides, trust)
-    task = build(config["task"], Task, config=config)
+    first, config, task = evaluated_task(checkpoints[0], overrides, trust)
     if not isinstance(task, CaptioningTask):
         raise CaptioningError(f"{first.path}: only captioners of photographs have a memory, and this is none.")
     source = task.source_of("train")

@@ -5,6 +5,7 @@ Dimensions: N photographs of the memory, P numbers of a photograph, B images, R 
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -18,6 +19,7 @@ from captioning.core.vocabulary import PAD, UNK, Vocabulary
 
 AT_ONCE = 8192  # photographs of the memory that are compared with the images at once
 FORMAT = 1
+CONTENT = ("features", "captions", "part", "encoder")
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Memory:
         Raises:
             CaptioningError: the file can't be written.
         """
+        content = {name: getattr(self, name) for name in CONTENT}
         with output(path, "wb") as file:
-            torch.save({"format": FORMAT, **vars(self)}, file)
+            torch.save({"format": FORMAT, **content}, file)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -59,7 +62,7 @@ class Memory:
             raise CaptioningError(f"{path}: not a memory that torch can read ({error}). {_REMEDY}") from error
         if not _is_memory(content):
             raise CaptioningError(f"{path}: this file is no memory of training photographs. {_REMEDY}")
-        return cls(**{name: content[name] for name in ("features", "captions", "part", "encoder")})
+        return cls(**{name: content[name] for name in CONTENT})
 
     def nearest(self, images: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The photographs of the memory that are most similar to images.
@@ -72,12 +75,19 @@ class Memory:
             The cosines ``(B, count)`` of the features without their mean over the memory, largest first, and the places
             of the photographs in the memory.
         """
-        mean = self.features.float().mean(0)
+        mean, norms = self._centre
         queries = F.normalize(images.float().cpu() - mean, dim=1)
-        rows = (F.normalize(some.float() - mean, dim=1) for some in torch.split(self.features, AT_ONCE))
-        cosines = torch.cat([queries @ some.t() for some in rows], dim=1)
+        products = [queries @ some.float().t() for some in torch.split(self.features, AT_ONCE)]
+        cosines = (torch.cat(products, dim=1) - (queries @ mean).unsqueeze(1)) / norms
         found = cosines.topk(min(count, cosines.shape[1]), dim=1)
         return found.values, found.indices
+
+    @cached_property
+    def _centre(self) -> tuple[Tensor, Tensor]:
+        """The mean of the features ``(P,)``, and the norm of each photograph's without it, ``(N,)``."""
+        parts = torch.split(self.features, AT_ONCE)
+        mean = torch.stack([some.float().sum(0) for some in parts]).sum(0) / len(self.features)
+        return mean, torch.cat([(some.float() - mean).norm(dim=1) for some in parts]).clamp_min(1e-6)
 
     def numbered(self, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
         """All captions as the numbers of their words.

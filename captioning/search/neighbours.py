@@ -19,7 +19,7 @@ from captioning.core.features import Features
 from captioning.core.vocabulary import PAD, Vocabulary
 from captioning.search.consensus import ORDERS, Consensus, similarities
 from captioning.search.memory import Memory, Rarity
-from captioning.search.search import require, require_temperature
+from captioning.search.search import TEMPERATURES, require
 
 
 class Neighbours(Consensus):
@@ -73,12 +73,13 @@ class Neighbours(Consensus):
         super().__init__(size, temperature, max_length, length_penalty, block_ngrams, n_best, remove_bad_endings)
         require(nearest >= 1, f"search.nearest={nearest}: take 1 photograph or more.")
         require(0 <= share <= 1, f"search.share={share}: a share is 0 to 1.")
-        require_temperature(sharpness, "sharpness")
+        least, most = TEMPERATURES
+        require(least <= sharpness <= most, f"search.sharpness={sharpness}: take one from {least:g} to {most:g}.")
         self.memory = memory
         self._remembered = memory if isinstance(memory, Memory) or memory is None else Memory.read(memory)
         self.nearest, self.share, self.sharpness = nearest, share, sharpness
         self._numbered: tuple[Vocabulary, Tensor, Tensor, Rarity] | None = None
-        self._seen_by: object = None
+        self._checked: object = None  # the encoder whose fingerprint was compared last
 
     @property
     def remembered(self) -> Memory:
@@ -111,14 +112,14 @@ class Neighbours(Consensus):
         Raises:
             CaptioningError: the memory has the features of another encoder.
         """
-        if fingerprint == self._seen_by:
+        if fingerprint == self._checked:
             return
         if fingerprint() != self.remembered.encoder:
             raise CaptioningError(
                 "search.memory: this memory has the features of another encoder. Make one with captioning memory, of "
                 "the same captioners."
             )
-        self._seen_by = fingerprint
+        self._checked = fingerprint
 
     def agreement(self, tokens: Tensor, votes: Tensor, features: Features) -> Tensor:
         """See ``Consensus.agreement``."""

@@ -217,12 +217,12 @@ def require(condition: bool, sentence: str) -> None:
         raise CaptioningError(sentence)
 
 
-def require_temperature(temperature: float, setting: str = "temperature") -> None:
+def require_temperature(temperature: float) -> None:
     """Raise a ``CaptioningError`` unless logits and scores can be divided by a temperature."""
     least, most = TEMPERATURES
     require(
         least <= temperature <= most,
-        f"search.{setting}={temperature}: take one from {least:g} to {most:g}, or search=greedy for the likeliest.",
+        f"search.temperature={temperature}: take one from {least:g} to {most:g}, or search=greedy for the likeliest.",
     )
 
 
