@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from captioning.cells import LSTM, Cell
-from captioning.decoders import RecurrentDecoder
+from captioning.decoders import RecurrentDecoder, ShowAttendTell
 from captioning.decoders.attention import AdditiveAttention, SentinelAttention
 from captioning.decoders.multi_head import MultiHeadAttention
 from captioning.speed.attention import FastAttention, FastMultiHeadAttention, FastSentinelAttention
@@ -18,6 +18,7 @@ from captioning.speed.dropout import FastDropout
 from captioning.speed.linear import FastLinear
 from captioning.speed.lstm import FastLSTM
 from captioning.speed.recurrence import FastCell, FastRecurrentDecoder
+from captioning.speed.soft_attention import FastShowAttendTell
 
 T = TypeVar("T", bound=nn.Module)
 
@@ -29,6 +30,7 @@ EXACT: dict[type[nn.Module], type[nn.Module]] = {
     SentinelAttention: FastSentinelAttention,
     MultiHeadAttention: FastMultiHeadAttention,
     LSTM: FastLSTM,
+    ShowAttendTell: FastShowAttendTell,
 }
 # for these classes and their subclasses
 BASES: dict[type[nn.Module], type[nn.Module]] = {Cell: FastCell, RecurrentDecoder: FastRecurrentDecoder}

@@ -60,7 +60,7 @@ class FastLSTM(FastCell, LSTM):
         return hidden.flatten(0, 1), torch.cat([h[0], c[0]], dim=-1)
 
 
-def _activate(gates: Tensor, H: int) -> tuple[Tensor, ...]:
+def activate(gates: Tensor, H: int) -> tuple[Tensor, ...]:
     """i, f, g and o, ``(n, H)`` each, computed in place of the gates ``(n, 4 H)``; tanh(x) = 2 σ(2x) - 1 is faster."""
     i, f, g, o = gates.chunk(4, dim=-1)
     g *= 2
@@ -69,7 +69,7 @@ def _activate(gates: Tensor, H: int) -> tuple[Tensor, ...]:
     return i, f, g, o
 
 
-def _factors(gates: Tensor, cells: Tensor, squashed: Tensor) -> tuple[Tensor, Tensor]:
+def factors_of(gates: Tensor, cells: Tensor, squashed: Tensor) -> tuple[Tensor, Tensor]:
     """What δc and δh are multiplied with.
 
     Args:
@@ -97,7 +97,7 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gates: Tensor, state: Tensor) -> Tensor:
         H = state.shape[-1] // 2
-        i, f, g, o = _activate(activated := gates.to(state.dtype, copy=True), H)
+        i, f, g, o = activate(activated := gates.to(state.dtype, copy=True), H)
         after = torch.empty_like(state)
         c = torch.mul(f, state[..., H:], out=after[..., H:]).addcmul_(i, g)
         squashed = c.tanh()
@@ -112,7 +112,7 @@ class _Step(torch.autograd.Function):
         gates, state, squashed = (each.reshape(-1, each.shape[-1]) for each in ctx.saved_tensors)
         H = squashed.shape[-1]
         dh, dc = gradient.reshape(-1, 2 * H).chunk(2, dim=-1)
-        factors, through = _factors(gates, state[:, H:], squashed)
+        factors, through = factors_of(gates, state[:, H:], squashed)
         dc = torch.addcmul(dc, dh, through)
         factors[:, :3] *= dc.unsqueeze(1)
         factors[:, 3] *= dh
@@ -153,7 +153,7 @@ class _Words(torch.autograd.Function):
                 ended.append(torch.cat([h[len(step) :], c[len(step) :]], dim=-1))
                 h, c = h[: len(step)], c[: len(step)]
             step += linear(h.to(dtype), Whh)
-            i, f, g, o = _activate(step, H)
+            i, f, g, o = activate(step, H)
             c = torch.mul(f, c, out=c_after).addcmul_(i, g)
             h = torch.mul(o, torch.tanh(c, out=squashed_c), out=h_after)
         last = torch.cat([torch.cat([h, c], dim=-1), *reversed(ended)])
@@ -169,7 +169,7 @@ class _Words(torch.autograd.Function):
         gates, cells, squashed, hidden, state, inputs, Wxh, Whh = ctx.saved_tensors
         sizes, H, (x_dtype, weights_dtype) = ctx.sizes, Whh.shape[1], ctx.dtypes
         needs = ctx.needs_input_grad
-        factors, through = _factors(gates, _before(cells, state[:, H:], sizes), squashed)
+        factors, through = factors_of(gates, shifted(cells, state[:, H:], sizes), squashed)
         all_parts = (factors, factors[:, :3], factors[:, 3], through, gates[:, H : 2 * H])
         parts = (torch.split(each, sizes) for each in all_parts)
         all_given = [None] * len(sizes) if d_hidden is None else torch.split(d_hidden, sizes)
@@ -191,13 +191,13 @@ class _Words(torch.autograd.Function):
         d_state = torch.cat([dh, dc], dim=-1) if needs[2] else None
         d_weights: list[Tensor | None] = [None, None]
         if needs[3] or needs[5]:
-            pairs = (Wxh, inputs), (Whh, _before(hidden, state[:, :H], sizes).to(Whh.dtype))
+            pairs = (Wxh, inputs), (Whh, shifted(hidden, state[:, :H], sizes).to(Whh.dtype))
             d_weights = [each.to(weights_dtype) for each in gradients_of(d_terms, *pairs)]
         d_bias = terms.sum(0, dtype=weights_dtype) if needs[4] or needs[6] else None
         return d_x, d_image, d_state, d_weights[0], d_bias, d_weights[1], d_bias, None, None
 
 
-def _before(values: Tensor, first: Tensor, sizes: Sequence[int]) -> Tensor:
+def shifted(values: Tensor, first: Tensor, sizes: Sequence[int]) -> Tensor:
     """The values ``(M, H)`` of the time before: ``first`` ``(N, H)``, then those of the sequences that go on."""
     at = [first, *torch.split(values, list(sizes))]
     return torch.cat([rows[:n] for rows, n in zip(at, sizes, strict=False)])
