@@ -2,15 +2,18 @@
 
 Worker processes decode and resize, and one thread of the calling process writes, row after row. On a CPU, the process
 that reads a photograph also encodes it, with one thread: the encoder never waits for an image, nor one core for another
-within a layer. A GPU belongs to the calling process, which then only feeds the GPU.
+within a layer. A GPU belongs to the calling process, which then only feeds the GPU. Actors on several machines
+(``captioning.core.actors``) read and encode, each with its own GPU if there is one, and the calling process writes.
 """
 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from captioning.core.actors import map_by_actors
 from captioning.core.errors import CaptioningError
 from captioning.core.features import Features
 from captioning.core.images import ImageTransform, stack
@@ -39,6 +43,8 @@ AHEAD = 2  # batches that each worker prepares ahead, and that may wait for the 
 Extract = Callable[[Tensor], Features]
 Encoded = dict[str, tuple[Tensor, Tensor | None]]  # parts by name, in half precision, with the lengths (B,) if varying
 
+Found = tuple[list[int], Encoded, list[str]]  # of a batch: rows, features, a sentence for each unusable image
+
 
 class Batch(NamedTuple):
     """A batch that a worker process returns."""
@@ -53,10 +59,11 @@ def extract_rows(
     files: Sequence[Path],
     digests: npt.NDArray[np.uint8],
     transform: ImageTransform,
-    extract: Extract,
+    extractor: Callable[[], Extract],
     device: torch.device,
     batch_size: int | None,
     workers: int | None,
+    actors: int,
 ) -> None:
     """Compute the rows that any of ``columns`` lacks, see ``FeatureStore.build``.
 
@@ -65,28 +72,26 @@ def extract_rows(
             kept), features don't fit in half precision or are not of the columns' shapes, or the disk is full.
     """
     todo = np.unique(np.concatenate([column.missing for column in columns.values()]))
-    encode = _Encode(extract, tuple(columns), files)
     batch_size = batch_size or (AT_ONCE if device.type == "cpu" else AT_ONCE_ON_A_GPU)
     if workers is None:
         workers = min(processors(), -(-len(todo) // batch_size))
-    loader = DataLoader(
-        _Pictures(files, digests, todo, transform),
-        batch_size=batch_size,
-        num_workers=workers,
-        worker_init_fn=_begin_worker,
-        collate_fn=_Collate(encode if device.type == "cpu" else None),
-        prefetch_factor=None if workers == 0 else AHEAD,
-        pin_memory=device.type == "cuda",
-    )
+    pictures, parts = _Pictures(files, digests, todo, transform), tuple(columns)
+    if actors:
+        pieces = np.array_split(np.arange(len(todo)), -(-len(todo) // batch_size))
+        make = partial(_Actor, pictures, extractor, parts, files, device)
+        batches = map_by_actors(make, [piece.tolist() for piece in pieces], actors, device.type)
+    else:
+        batches = _by_workers(pictures, _Encode(extractor(), parts, files), device, batch_size, workers)
     problems: list[str] = []
     writer = _Writer(columns, digests, files)
-    estimate = _Estimate(len(todo), sum(column.missing_bytes for column in columns.values()), workers * batch_size)
+    at_once = batch_size * (actors or workers)
+    estimate = _Estimate(len(todo), sum(column.missing_bytes for column in columns.values()), at_once)
     try:
-        with progress([], "extracting features", len(todo), unit="photos") as bar:
-            for rows, content, unused in loader:
+        with progress([], "extracting features", len(todo), unit="photos") as bar, closing(batches):
+            for rows, encoded, unused in batches:
                 problems += unused
                 if rows:
-                    writer.put(rows, encode(rows, content) if isinstance(content, Tensor) else content)
+                    writer.put(rows, encoded)
                 bar.update(len(rows) + len(unused))
                 estimate.update(len(rows))
     finally:  # also when interrupted: keep the computed rows
@@ -98,6 +103,23 @@ def extract_rows(
             + "\nMend pictures that can't be read, or take them out of the annotations. "
             "The features of the others are kept."
         )
+
+
+def _by_workers(
+    pictures: "_Pictures", encode: "_Encode", device: torch.device, batch_size: int, workers: int
+) -> Generator[Found, None, None]:
+    """The features of all pictures, by worker processes and, on a GPU, the calling process."""
+    loader = DataLoader(
+        pictures,
+        batch_size=batch_size,
+        num_workers=workers,
+        worker_init_fn=_begin_worker,
+        collate_fn=_Collate(encode if device.type == "cpu" else None),
+        prefetch_factor=None if workers == 0 else AHEAD,
+        pin_memory=device.type == "cuda",
+    )
+    for rows, content, problems in loader:
+        yield rows, encode(rows, content) if isinstance(content, Tensor) else content, problems
 
 
 def _begin_worker(_: int) -> None:
@@ -174,6 +196,29 @@ class _Collate:
             content = stack([image for _, image in read])
             content = content if self.encode is None else self.encode(rows, content)
         return Batch(rows, content, [item for item in items if isinstance(item, str)])
+
+
+class _Actor:
+    """The reading and encoding of pictures by their places, in a process of its own, perhaps on another machine."""
+
+    def __init__(
+        self,
+        pictures: _Pictures,
+        extractor: Callable[[], Extract],
+        parts: Sequence[str],
+        files: Sequence[Path],
+        device: torch.device,
+    ) -> None:
+        if device.type == "cpu":
+            torch.set_num_threads(1)  # an actor has one processor
+        self.pictures, self.encode = pictures, _Encode(extractor(), parts, files)
+        self.collate = _Collate(None)
+
+    def __call__(self, places: Sequence[int]) -> Found:
+        """The features, on the CPU."""
+        rows, content, problems = self.collate([self.pictures[place] for place in places])
+        encoded = self.encode(rows, content) if isinstance(content, Tensor) else content
+        return rows, {part: (values.cpu(), lengths) for part, (values, lengths) in encoded.items()}, problems
 
 
 class _Writer:

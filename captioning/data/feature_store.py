@@ -107,6 +107,7 @@ class FeatureStore:
         parts: Sequence[str] | None = None,
         batch_size: int | None = None,
         workers: int | None = None,
+        actors: int = 0,
     ) -> "FeatureStore":
         """Open the store of these photographs, after computing its missing rows.
 
@@ -129,6 +130,9 @@ class FeatureStore:
             batch_size: the number of photographs encoded at once; None for few in each process on the CPU, many on a
                 GPU.
             workers: the number of processes that decode images; None for one per core, 0 for the calling process alone.
+            actors: the number of processes that decode and encode instead, on one machine or many, see
+                ``captioning.core.actors``; 0 for none. The calling process writes. The photographs and the modules of
+                the encoder are where they are on this machine.
 
         Raises:
             CaptioningError: images are missing, can't be read or change meanwhile (computed rows are kept), files of
@@ -160,7 +164,7 @@ class FeatureStore:
                 _begin(folder, columns, described)
                 _copy_rows(folder, columns, digests, described)
                 if any(len(column.missing) for column in columns.values()):
-                    extract_rows(columns, files, digests, transform, extractor(), device, batch_size, workers)
+                    extract_rows(columns, files, digests, transform, extractor, device, batch_size, workers, actors)
                 for column in columns.values():
                     column.finish(whole)
         return cls(folder, parts)

@@ -26,6 +26,13 @@ def parser() -> argparse.ArgumentParser:
         help="also store these features of the encoder (encoder=resnet101, …) for training to read, by the part's name "
         "(pooled, grid, … of the encoder); may be repeated",
     )
+    parser.add_argument(
+        "--ray",
+        type=int,
+        metavar="N",
+        help="with --features: N processes of Ray read and encode, on this machine or, where RAY_ADDRESS names a "
+        "cluster, on its machines, which see the same photographs; each has one processor or one GPU",
+    )
     parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="e.g. data=coco data.root=/data/coco")
     return parser
 
@@ -33,6 +40,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parse(parser(), argv)
+    if options.ray is not None and not options.features:
+        raise CaptioningError("--ray computes features: name them with --features.")
+    if options.ray is not None and options.ray < 1:
+        raise CaptioningError(f"--ray {options.ray}: take 1 process or more.")
     import_from_working_folder()  # data.source._target_=my_module.read_mine
     settings = compose(options.overrides)
     check_ranges(settings)
@@ -70,5 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise CaptioningError(
                     f"--features {part}: the encoder's features have no such part. It has {', '.join(encoder.spec)}."
                 )
-        store_features(settings, photos, encoder, list(dict.fromkeys(options.features)), find_device())
+        store_features(
+            settings, photos, encoder, list(dict.fromkeys(options.features)), find_device(), options.ray or 0
+        )
     return 0

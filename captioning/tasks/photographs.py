@@ -147,11 +147,16 @@ def features_of(batch: PhotoBatch, encoder: Encoder) -> Features:
 
 
 def store_features(
-    config: Config, photos: CaptionedPhotos, encoder: Encoder, reads: Sequence[str], device: torch.device
+    config: Config,
+    photos: CaptionedPhotos,
+    encoder: Encoder,
+    reads: Sequence[str],
+    device: torch.device,
+    actors: int = 0,
 ) -> Callable[[str], Callable[[Sequence[int]], Features]]:
     """Compute and store the features of all photographs that are not stored yet.
 
-    Each encoder has its own store, whether it is alone or one of an ensemble's.
+    Each encoder has its own store, whether it is alone or one of an ensemble's. ``actors``: see ``FeatureStore.build``.
 
     Returns:
         A function from a split's name to the reader of features by the photographs' indices in the split.
@@ -161,7 +166,7 @@ def store_features(
         for name, each in encoder.members().items():
             prefix = prefixed(name)
             if own := [part.removeprefix(prefix) for part in reads if part.startswith(prefix)]:
-                of_each[prefix] = store_features(config, photos, each, own, device)
+                of_each[prefix] = store_features(config, photos, each, own, device, actors)
         return lambda split: partial(_read_each, {prefix: read(split) for prefix, read in of_each.items()})
     store = FeatureStore.build(
         Path(config["data"]["features_root"]),
@@ -172,6 +177,7 @@ def store_features(
         extractor=lambda: partial(_extract, encoder.fused().to(device), device),
         device=device,
         parts=tuple(reads),
+        actors=actors,
     )
     first, firsts = 0, {}
     for split, members in photos.splits.items():

@@ -1,5 +1,6 @@
 """``captioning prepare``, as it is typed."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from captioning.__main__ import main
-from captioning.data import coco_archives
+from captioning.data import extraction
+from captioning.data import coco_archives, extraction
 
 
 def test_scenes_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +94,45 @@ def test_features_of_an_encoder_from_outside(
     assert error == (
         "captioning: error: --features grid: the encoder's features have no such part. It has objects, scene.\n"
     )
+
+
+@pytest.mark.slow
+def test_actors_store_what_one_process_does_even_if_one_dies(
+    tiny: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first batch that an actor encodes ends its process, as a machine of a cluster may end."""
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'captioning[ray]'")
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's 15 has actors wait for all that runs beside the tests
+    fatal = tmp_path / "fatal"
+    here = f"os.getpid() == {os.getpid()}"
+    once = f"        if not {here} and os.path.exists({str(fatal)!r}):\n            os.remove({str(fatal)!r})\n            os._exit(1)\n"
+    rows = "        rows = images"
+    (tmp_path / "my_mortal_encoder.py").write_text("import os\n" + OWN.replace(rows, once + rows))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(extraction, "AT_ONCE", 2)
+    kept = [setting for setting in tiny() if not setting.startswith(("encoder", "data.features_root"))]
+    settings = [*kept, "encoder=none", "+encoder._target_=my_mortal_encoder.Bright", "--features", "objects"]
+    assert main(["prepare", *settings, "data.features_root=alone"]) == 0
+    fatal.touch()
+    assert main(["prepare", *settings, "data.features_root=actors", "--ray", "2"]) == 0
+    assert not fatal.exists() and not ray.is_initialized()
+    alone, actors = (sorted(Path(root).rglob("objects/*")) for root in ("alone", "actors"))
+    assert [path.relative_to("alone") for path in alone] == [path.relative_to("actors") for path in actors]
+    assert len(alone) == 5 and all(a.read_bytes() == b.read_bytes() for a, b in zip(alone, actors, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ray", "2"], "--ray computes features: name them with --features."),
+        (["--ray", "0", "--features", "grid"], "--ray 0: take 1 process or more."),
+    ],
+)
+def test_options_of_actors_that_do_not_fit(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "data=scenes", *options]) == 1
+    assert capsys.readouterr().err == f"captioning: error: {said}\n"
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
