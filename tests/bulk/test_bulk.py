@@ -351,9 +351,9 @@ def test_actors_caption_as_one_process_even_if_one_is_killed(
     killed: list[int] = []
 
     def kill_one() -> None:
-        """End one of the two actors once there is a row; Ray's own actors have other names."""
+        """End one of the two actors once a shard is begun; Ray's own actors have other names."""
         while not killed:
-            if any(path.stat().st_size for path in out.glob("*.jsonl")):
+            if any(out.glob("captions-*")):
                 actors = [
                     process
                     for process in psutil.Process().children(recursive=True)
