@@ -3,7 +3,7 @@
 # make test-fast  the quick tests alone, in under a minute
 # make format     format the code, and mend what lint can mend
 # make docs       the documentation site, into site/
-# make bench      how fast, against the limit
+# make bench      how fast, against the limit; PROFILE=1: and where the rest goes; COMPARE=last: what got slower
 # make fuzz       broken inputs of every kind, for SECONDS (60)
 # make flat       memory over 30 epochs, 20,000 pictures and 1,000 scorings
 # make meteor     METEOR of 47,114 captions beside the Java original
@@ -57,7 +57,7 @@ docs: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m pytest -s --override-ini addopts='-q --import-mode=importlib -p no:cacheprovider' \
-		-m 'not slow' tests/benchmarks $(if $(COMPARE),--compare $(COMPARE))
+		-m 'not slow' tests/benchmarks $(if $(COMPARE),--compare $(COMPARE)) $(if $(PROFILE),--profile)
 
 fuzz: $(INSTALLED)
 	@$(BIN)/python tests/fuzz.py --seconds $(or $(SECONDS),60)

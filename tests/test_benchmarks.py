@@ -9,11 +9,16 @@ from pathlib import Path
 
 BENCHMARK = """
 import time
+import torch
 
 def test_naps(race):
     ratio = race("napping", lambda: time.sleep(0.04), lambda: time.sleep(0.01), count=8, unit="naps", limit_count=1,
                  against="one nap", at_least=3, rounds=2)
     assert 1.4 < ratio < 2.6
+
+def test_products(race):
+    x = torch.ones(400, 400)
+    race("multiplying", lambda: (x @ x).exp(), lambda: x @ x, count=1, unit="products", against="the product", rounds=1)
 
 def test_memory(report):
     report("idling", 1, "jobs", 2, "nothing")
@@ -27,7 +32,18 @@ def test_table_json_and_comparison(tmp_path: Path) -> None:
     (tmp_path / "test_naps.py").write_text(BENCHMARK)
     rows = [{"what": "napping", "ratio": 4.0, "peak_gb": 1.0}, {"what": "idling", "ratio": 0.5, "peak_gb": 1.0}]
     (tmp_path / "then.json").write_text(json.dumps({"rows": rows}))
-    command = [sys.executable, "-m", "pytest", ".", "-q", "-p", "no:cacheprovider", "--compare", "then.json"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        ".",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--compare",
+        "then.json",
+        "--profile",
+    ]
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     command += ["--json", "new/now.json"]
     done = subprocess.run(
@@ -38,6 +54,8 @@ def test_table_json_and_comparison(tmp_path: Path) -> None:
     lines = {line.split("  ")[0]: line for line in done.stdout.partition(" rates ")[2].splitlines()}
     assert "3.00 missed" in done.stdout
     assert "slower: napping" in lines  # and nothing else
+    (between,) = (row for row in lines if row.startswith("multiplying: products "))
+    assert "%, exp " in between and "mm" not in between
     found = json.loads((tmp_path / "new" / "now.json").read_text())
     assert found["device"] in done.stdout
     measured = {row["what"]: row for row in found["rows"]}

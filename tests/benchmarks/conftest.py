@@ -25,6 +25,7 @@ import pytest
 import torch
 from PIL import Image
 from pytest_benchmark.utils import get_commit_info
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -40,6 +41,8 @@ PRODUCTS = {
     torch.ops.mkldnn._linear_pointwise.default,
     torch.ops.aten.mkldnn_linear_backward_weights.default,
 }
+PRODUCT_NAMES = ("::mm", "::addmm", "::bmm", "_linear_pointwise", "mkldnn_linear_backward_weights", "convolution")
+BETWEEN = 6  # operations besides the products that a profile names
 HEAD = ("what", "rate", "limit", "ratio", "at least", "peak memory")
 
 
@@ -119,6 +122,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--json", metavar="PATH", help=f"where to write the figures (default: a new file in {STORED})")
     group.addoption("--compare", metavar="PATH", help="a stored run: say what got slower since ('last': the newest)")
     group.addoption("--device", default="auto", help="cpu or cuda (default: the GPU where there is one)")
+    group.addoption("--profile", action="store_true", help="say in which operations the time besides products goes")
     cores = len(os.sched_getaffinity(0))
     group.addoption("--threads", type=int, default=cores, help=f"of the CPU (default: all cores, {cores})")
 
@@ -194,6 +198,19 @@ def products_of() -> Callable[[Callable[[], object]], Products]:
     return record
 
 
+def between(work: Callable[[], object], calls: int = 3) -> str:
+    """Where the time of some work goes on the CPU, by torch's profiler: products, then the largest of the rest."""
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(calls):
+            work()
+    times = {each.key: each.self_cpu_time_total for each in found.key_averages()}
+    whole = sum(times.values()) or 1.0
+    products = sum(time for name, time in times.items() if name.endswith(PRODUCT_NAMES))
+    rest = sorted(((time, name) for name, time in times.items() if not name.endswith(PRODUCT_NAMES)), reverse=True)
+    shares = [f"{name.removeprefix('aten::')} {time / whole:.1%}" for time, name in rest[:BETWEEN]]
+    return ", ".join([f"products {products / whole:.0%}", *shares])
+
+
 @pytest.fixture(scope="session")
 def draw() -> Callable[[Path, tuple[int, int], int], list[Path]]:
     """A function that draws so many JPEGs of a size into a folder, about as hard to decode as photographs."""
@@ -228,7 +245,7 @@ def report(request: pytest.FixtureRequest, device: torch.device) -> Report:
 
 
 @pytest.fixture
-def race(benchmark: Any, report: Report, device: torch.device) -> Race:
+def race(benchmark: Any, report: Report, device: torch.device, pytestconfig: pytest.Config) -> Race:
     """See ``Race``; once per test, as pytest-benchmark has it."""
 
     def seconds(function: Callable[[], object]) -> float:
@@ -262,6 +279,8 @@ def race(benchmark: Any, report: Report, device: torch.device) -> Race:
         limit_rate = (limit_count or count) / median(of_limit for _, of_limit in pairs)
         ratio = median(of_limit / of_work for of_work, of_limit in pairs) * count / (limit_count or count)
         report(what, ratio * limit_rate, unit, limit_rate, against, at_least)
+        if pytestconfig.getoption("--profile") and device.type == "cpu":
+            pytestconfig.stash[ROWS][-1]["between"] = between(work)
         return ratio
 
     return run
@@ -281,6 +300,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     write("{device}, torch {torch}, load {load:.1f}".format(**run))
     for line in aligned([HEAD, *map(cells, rows)]):
         write(line)
+    if config.option.profile:
+        terminalreporter.section("between the products")
+        for row in rows:
+            if "between" in row:
+                write(f"{row['what']}: {row['between']}")
     path = Path(config.option.json)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(run | {"commit": get_commit_info(), "rows": rows}, indent=1) + "\n")

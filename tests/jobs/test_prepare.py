@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from captioning.__main__ import main
-from captioning.data import extraction
 from captioning.data import coco_archives, extraction
 
 
@@ -105,10 +104,13 @@ def test_actors_store_what_one_process_does_even_if_one_dies(
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's 15 has actors wait for all that runs beside the tests
     fatal = tmp_path / "fatal"
-    here = f"os.getpid() == {os.getpid()}"
-    once = f"        if not {here} and os.path.exists({str(fatal)!r}):\n            os.remove({str(fatal)!r})\n            os._exit(1)\n"
-    rows = "        rows = images"
-    (tmp_path / "my_mortal_encoder.py").write_text("import os\n" + OWN.replace(rows, once + rows))
+    dies = f"""
+        if os.getpid() != {os.getpid()} and os.path.exists({str(fatal)!r}):
+            os.remove({str(fatal)!r})
+            os._exit(1)
+"""
+    begin = "        rows = images"
+    (tmp_path / "my_mortal_encoder.py").write_text("import os\n" + OWN.replace(begin, dies + begin))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(extraction, "AT_ONCE", 2)
