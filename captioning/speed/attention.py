@@ -14,6 +14,7 @@ from captioning.decoders.attention import AdditiveAttention, SentinelAttention, 
 from captioning.decoders.multi_head import MultiHeadAttention
 
 FUSED = ("cuda",)  # devices with a fast fused attention
+IN_CACHE = 2**20  # numbers that a processor keeps near: what is larger costs as much to write and read as to compute
 Weigh = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -21,6 +22,16 @@ def weigh(keys: Tensor, query: Tensor, score: Tensor, there: Tensor | None) -> T
     """The weights ``(…, L)`` from 2 ``Wk a`` ``(…, L, A)``, 2 ``Wq q`` ``(…, 1, A)`` and v ``(1, A)``."""
     seen = (keys + query).sigmoid_()  # in place: (…, L, A) is the largest tensor
     return masked_softmax(2 * F.linear(seen, score).squeeze(-1), there)
+
+
+def weigh_in_blocks(keys: Tensor, query: Tensor, score: Tensor, there: Tensor | None) -> Tensor:
+    """The weights of ``weigh``, without gradients: a few images after the other, whose numbers stay in the cache."""
+    numbers = query.numel() * keys.shape[-2]
+    if keys.device.type != "cpu" or numbers <= IN_CACHE or keys.dim() != query.dim() or len(keys) != len(query):
+        return weigh(keys, query, score, there)
+    blocks = -(-numbers // IN_CACHE)
+    e = [F.linear((k + q).sigmoid_(), score) for k, q in zip(keys.chunk(blocks), query.chunk(blocks), strict=True)]
+    return masked_softmax(2 * torch.cat(e).squeeze(-1), there)
 
 
 def weigh_by_sums(keys: Tensor, query: Tensor, score: Tensor, there: Tensor | None) -> Tensor:
@@ -44,7 +55,7 @@ class FastAttention(AdditiveAttention):
 
     def forward(self, keys: Tensor, query: Tensor, there: Tensor | None = None) -> Tensor:
         """See ``AdditiveAttention.forward``; ``keys`` are those of ``FastAttention.keys``."""
-        function = self.weigh if torch.is_grad_enabled() else weigh  # compiled for training only
+        function = self.weigh if torch.is_grad_enabled() else weigh_in_blocks  # compiled for training only
         return function(keys, 2 * self.query(query).unsqueeze(-2), self.score.weight, there)
 
     def compile(self, *arguments: Any, **settings: Any) -> None:
