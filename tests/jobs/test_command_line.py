@@ -155,7 +155,12 @@ def test_evaluate_on_data_that_moved(run: Path, tiny_data: Path, tmp_path: Path)
 
 
 def test_captions_like_those_of_remembered_photographs(
-    run: Path, places: list[str], caption: Callable[..., Said], tiny_data: Path, tmp_path: Path
+    run: Path,
+    places: list[str],
+    caption: Callable[..., Said],
+    tiny_data: Path,
+    tiny_settings: list[str],
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "memory.pt"
     said = captioning("memory", run, *places, "--out", path, "--device", "cpu")
@@ -178,6 +183,10 @@ def test_captions_like_those_of_remembered_photographs(
     replace(memory, encoder="of another run").write(path)
     for refused in (caption(picture, *line), captioning("evaluate", run, *places, *line, "--out", tmp_path / "third")):
         assert refused.status == 1 and "this memory has the features of another encoder" in refused.err
+    err, validated = StringIO(), ("search=neighbours", f"search.memory={path}", f"out={tmp_path / 'runs'}")
+    with redirect_stderr(err), redirect_stdout(err), pytest.raises(SystemExit):
+        main(["train", *tiny_settings, *validated, "data.features_root=features"])
+    assert "this memory has the features of another encoder" in err.getvalue()
     refused = caption(picture, *line, "--consensus")
     assert refused.status == 1 and "--consensus and --neighbours are two searches" in refused.err
 

@@ -86,7 +86,8 @@ class CaptioningTask(Task):
         """An untrained captioner and its data; the features of a frozen encoder are stored here."""
         config = self.config
         vocabulary = self._vocabulary(source, initial)
-        encoder = initial_encoder(config, initial)
+        encoder, search = initial_encoder(config, initial), make_search(config)
+        search.require_encoder(encoder.fingerprint)
         decoder = make_decoder(config, vocabulary, encoder.spec)
         encoder.keep(decoder.reads)
         if encoder.trainable:
@@ -102,7 +103,7 @@ class CaptioningTask(Task):
             encoder,
             decoder,
             vocabulary,
-            make_search(config),
+            search,
             objective,
             score=self.scorer(source, "val"),
             encoder_lr=config["encoder_lr"],
