@@ -115,7 +115,7 @@ def test_reading_against_encoding(size: tuple[int, int], tmp_path: Path, race, d
 
 @pytest.mark.parametrize(("part", "shape"), [("pooled", (2048,)), ("grid", (49, 2048))])
 def test_reading_an_epoch_of_coco_s_size(
-    part: str, shape: tuple[int, ...], tmp_path: Path, report, store_of_zeros
+    part: str, shape: tuple[int, ...], tmp_path: Path, report, store_of_zeros, pytestconfig: pytest.Config
 ) -> None:
     """The size of ResNet-101's features, every photograph once with its five captions, in random order.
 
@@ -147,4 +147,4 @@ def test_reading_an_epoch_of_coco_s_size(
     limit = sequential()
     report(f"{what}, with checksums, first epoch", epoch(), "captions", limit, "reading in order")
     report(what, epoch(), "captions", limit, "reading in order")
-    assert peak < 2 and peak - before < 0.2
+    assert peak - before < 0.2 and (peak < 2 or pytestconfig.getoption("--profile"))  # whose tables take memory
