@@ -157,14 +157,14 @@ class _Words(torch.autograd.Function):
         d_keys, d_score = gates.new_zeros(len(state), L, A), gates.new_zeros(A)
         d_last = torch.zeros_like(state) if d_last is None else d_last
         dh, dc = (part.clone(memory_format=torch.contiguous_format) for part in d_last.chunk(2, dim=-1))
-        all_parts = factors, through, gates, seen, attention, betas, contexts, deltas, d_contexts, d_betas
+        known = factors, through, gates, seen, attention, betas, betas * (1 - betas), contexts
+        all_parts = *known, deltas, d_contexts, d_betas
         all_given = d_hidden, d_z, d_attention
         parts = zip(*(torch.split(each, sizes) for each in all_parts), strict=True)
-        given = zip(
-            *([None] * len(sizes) if each is None else torch.split(each, sizes) for each in all_given), strict=True
-        )
+        nothing = [None] * len(sizes)
+        given = zip(*(nothing if each is None else torch.split(each, sizes) for each in all_given), strict=True)
         for now, (d_h_out, d_z_out, d_weights_out) in reversed(list(zip(parts, given, strict=True))):
-            factor, through_c, step, sigmoids, weights, beta, context, delta, d_context, d_beta = now
+            factor, through_c, step, sigmoids, weights, beta, slope, context, delta, d_context, d_beta = now
             n = len(step)
             dh_now, dc_now, d_gates = dh[:n], dc[:n], delta[:, : 4 * H]
             if d_h_out is not None:
@@ -176,7 +176,7 @@ class _Words(torch.autograd.Function):
             d_z_now = linear(d_gates, Wih.t())  # (n, D)
             if d_z_out is not None:
                 d_z_now = d_z_now + d_z_out
-            torch.sum(d_z_now * context, -1, out=d_beta).mul_(beta * (1 - beta))
+            torch.sum(d_z_now * context, -1, out=d_beta).mul_(slope)
             torch.mul(d_z_now, beta.unsqueeze(-1).to(d_z_now.dtype), out=d_context)
             d_weights = ctx.places.rows(ctx.places.by_image(d_context) @ grid.transpose(1, 2), n).to(weights.dtype)
             if d_weights_out is not None:
@@ -188,16 +188,17 @@ class _Words(torch.autograd.Function):
             torch.mul(torch.bmm(de, slopes).squeeze(1), v, out=delta[:, 4 * H :])
             dh_now.copy_(linear(delta, of_hidden.t())).addr_(d_beta, gate[0])
         before = shifted(hidden, state[:, :H], sizes)  # (M, H)
-        (d_of_hidden,) = gradients_of(deltas, (of_hidden, before.to(dtype)))
-        d_terms = deltas[:, : 4 * H].contiguous()
-        (d_Wih,) = gradients_of(d_terms, (Wih, z.to(dtype)))
-        d_Whh, d_Wq = torch.split(d_of_hidden.to(weights_dtype), [4 * H, A])
+        d_terms, d_queries = (part.contiguous() for part in torch.split(deltas, [4 * H, A], dim=-1))
+        Whh, Wq = torch.split(of_hidden, [4 * H, A])
+        d_Whh, d_Wih = gradients_of(d_terms, (Whh, before.to(dtype)), (Wih, z.to(dtype)))
+        (d_Wq,) = gradients_of(d_queries, (Wq, before.to(dtype)))
         of_images = d_keys.new_zeros(len(grid), L, A).index_add_(0, packing.images, d_keys.mul_(v))
         d_grid = None
         if ctx.needs_input_grad[3]:
             looked, d_looked = (packing.unpack(each).flatten(1, 2) for each in (attention.to(grid.dtype), d_contexts))
             d_grid = looked.transpose(1, 2) @ d_looked
         inputs = d_terms.to(terms_dtype), torch.cat([dh, dc], dim=-1).to(state_dtype), of_images.to(keys_dtype), d_grid
-        weights = d_Whh, d_terms.sum(0, dtype=weights_dtype), 2 * d_Wq, d_Wih.to(weights_dtype)
+        d_Whh, d_Wq, d_Wih = (each.to(weights_dtype) for each in (d_Whh, 2 * d_Wq, d_Wih))
+        weights = d_Whh, d_terms.sum(0, dtype=weights_dtype), d_Wq, d_Wih
         scores = 2 * d_score.unsqueeze(0), (d_betas @ before).unsqueeze(0), d_betas.sum(0, keepdim=True)
         return *inputs, None, None, *weights, *scores
