@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
 from captioning.core.errors import CaptioningError
+from captioning.core.signals import handlers_kept
 
 R = TypeVar("R")
 
@@ -52,11 +53,17 @@ def map_by_actors(
         return
     ours = not ray.is_initialized()
     if ours:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        with handlers_kept():  # at SIGTERM, Ray's would abort without an end to what is being written
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     share: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
     rows = ray.data.from_items(given, override_num_blocks=len(given)).map_batches(
-        Actor, batch_size=1, concurrency=actors, fn_constructor_args=(make,), **share
+        Actor,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        fn_constructor_args=(make,),
+        **share,
     )
     try:
         for row in rows.iter_rows():

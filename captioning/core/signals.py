@@ -109,6 +109,18 @@ def asked_to_end() -> int | None:
     return _deferrals[-1].signal if _deferrals else None
 
 
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put the handlers of signals back after a block in which a library sets its own."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 def outlast_signals() -> None:
     """Let a worker process work on for some seconds after a signal, until its parent has ended what it is doing.
 
