@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from captioning.core.signals import Stopped, asked_to_end, deferred, ending
+from captioning.core.signals import Stopped, asked_to_end, deferred, ending, handlers_kept
 
 Overrides = Callable[..., list[str]]
 InChild = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -139,3 +139,14 @@ def test_a_launcher_s_own_handlers_stay() -> None:
         assert seen == [signal.SIGTERM] and asked.signal is None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_handlers_that_a_library_sets_are_put_back() -> None:
+    """Ray's abort the process, and what it was writing."""
+    with ending():
+        before = signal.getsignal(signal.SIGTERM)
+        with handlers_kept():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is before
+        with pytest.raises(Stopped):
+            signal.raise_signal(signal.SIGTERM)
