@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from captioning.__main__ import COMMANDS
 from captioning.jobs.config import compose
@@ -211,6 +214,19 @@ def test_the_figures_of_flickr8k_are_those_of_the_results(page: str) -> None:
         if other:
             bleu, cider = cells[10].split(" / ")
             assert near(bleu, other["BLEU-4"]) and near(cider, other["CIDEr"]) and cells[11] == other["commit"]
+
+
+def test_the_sweep_of_flickr8k_is_that_of_its_table() -> None:
+    """Every experiment of the table, and none of another task or one that begins with another's weights."""
+    (choice,) = re.findall(r"train -m '(experiment=glob\(.*\))'", (ROOT / "docs" / "flickr8k.md").read_text("utf-8"))
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        swept = set(parser.parse_overrides([choice])[0].sweep_string_iterator())
+    with (ROOT / "data" / "results" / "flickr8k.csv").open(encoding="utf-8") as file:
+        table = {row["experiment"] for row in csv.DictReader(file) if not row["overrides"]}
+    files = {path.stem: path.read_text("utf-8") for path in (ROOT / "conf" / "experiment").glob("flickr8k_*.yaml")}
+    others = {name for name, text in files.items() if "init_from:" in text or name.startswith("flickr8k_questions")}
+    assert table <= swept == set(files) - others
 
 
 def test_the_figures_of_searches_on_flickr8k_are_those_of_the_results() -> None:
