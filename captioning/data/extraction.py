@@ -218,7 +218,11 @@ class _Actor:
         """The features, on the CPU."""
         rows, content, problems = self.collate([self.pictures[place] for place in places])
         encoded = self.encode(rows, content) if isinstance(content, Tensor) else content
-        return rows, {part: (values.cpu(), lengths) for part, (values, lengths) in encoded.items()}, problems
+        on_cpu = {
+            name: (values.cpu(), None if lengths is None else lengths.cpu())
+            for name, (values, lengths) in encoded.items()
+        }
+        return rows, on_cpu, problems
 
 
 class _Writer:
