@@ -211,13 +211,12 @@ class _Actor:
     ) -> None:
         if device.type == "cpu":
             torch.set_num_threads(1)  # an actor has one processor
-        self.pictures, self.encode = pictures, _Encode(extractor(), parts, files)
-        self.collate = _Collate(None)
+        self.pictures, self.collate = pictures, _Collate(_Encode(extractor(), parts, files))
 
     def __call__(self, places: Sequence[int]) -> Found:
         """The features, on the CPU."""
-        rows, content, problems = self.collate([self.pictures[place] for place in places])
-        encoded = self.encode(rows, content) if isinstance(content, Tensor) else content
+        rows, encoded, problems = self.collate([self.pictures[place] for place in places])
+        assert not isinstance(encoded, Tensor)
         on_cpu = {
             name: (values.cpu(), None if lengths is None else lengths.cpu())
             for name, (values, lengths) in encoded.items()

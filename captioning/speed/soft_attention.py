@@ -1,9 +1,9 @@
 """Soft attention with its gradients written out: the whole loop over words is one node of torch's graph.
 
-Plain torch records each of the thirty small operations of a time step, and adds the keys' gradient to a tensor of the
-size of all keys by several of them. Here a time step has as few operations as its equations, what depends on no later
-word is computed at once, and the attention's perceptron computes in single precision also under autocast: on a CPU its
-sums and sigmoids take longer in bfloat16.
+Plain torch records each of the thirty small operations of a time step, and several of them add up a gradient as large
+as all captions' keys. Here a time step has as few operations as its equations, what depends on no later word is
+computed at once, and the attention's perceptron computes in single precision also under autocast: on a CPU its sums
+and sigmoids take longer in bfloat16.
 
 With σ_l the sigmoid of region l's key and the query (see ``FastAttention``: e_l = 2 vᵀ σ_l), z = β Σ α_l a_l, δe the
 gradient before the softmax, and δa that of the LSTM's gates (see ``speed.lstm``)::
